@@ -1,0 +1,1 @@
+"""Ways to minimise a problem: closed forms, first-order loops (optax), Levenberg-Marquardt."""
