@@ -1,11 +1,13 @@
 """Make the shipped pose prior: ``python -m adapters.pose_prior_export --poses poses.npz --out PRIOR.npz``.
 
 Input is one .npz with ``body_pose`` (poses × 23 × 3 rotation vectors in radians of SMPL's joints 1..23 relative to a
-T-pose; x to the subject's left, y up, z to the front) and ``source`` ("clip:frame" of each pose). The shipped prior was
-made from 3,000 poses of the CMU Graphics Lab Motion Capture Database, subjects 01 and 02 (21 clips: climbing, walking,
-jumping, stooping, swordplay, washing), thinned for diversity by farthest-point sampling. The originals are the ASF
-skeletons and AMC motions of those subjects at mocap.cs.cmu.edu, free to use; converting them means writing each AMC
-bone rotation in SMPL's tree relative to the T-pose. Only fitted parameters are written, never poses.
+T-pose; x to the subject's left, y up, z to the front), ``root_orient`` (poses × 3) and ``source`` ("clip:frame").
+
+The shipped prior was made from 3,000 poses of the CMU Graphics Lab Motion Capture Database, subjects 01 and 02 (21
+clips: climbing, walking, jumping, stooping, swordplay, washing), thinned for diversity by farthest-point sampling; the
+clips in ``HELD_OUT_CLIPS`` are left out. The originals are the ASF skeletons and AMC motions of those subjects at
+mocap.cs.cmu.edu, free to use; converting them means writing each AMC bone rotation in SMPL's tree relative to the
+T-pose. Only fitted parameters are written, never poses.
 
 Every pose is used twice, as it is and mirrored, and the density is its own mirror image exactly.
 """
@@ -27,6 +29,9 @@ CREDIT = (
     "The data used in this project was obtained from mocap.cs.cmu.edu. "
     "The database was created with funding from NSF EIA-0196217."
 )
+
+HELD_OUT_CLIPS = ("01_04", "01_09", "01_12", "02_02", "02_08")
+"""Never used for the shipped prior, so that fits can be tested on poses it has not seen: 592 poses of 3,000."""
 
 # Standard deviations in degrees added to what the data shows: what this data cannot tell. Collars and hands never move
 # in it, its elbows are perfect hinges and its knees nearly so; wrists and toes are noisy, so they are held loosely.
@@ -52,6 +57,8 @@ class CapturedPoses:
 
     poses: Float[np.ndarray, "poses coordinates"]
     """Radians, float64."""
+    root_orient: Float[np.ndarray, "poses 3"]
+    """Of the pelvis in a world with y up; the prior does not use it."""
     clips: Shaped[np.ndarray, " poses"]
 
 
@@ -72,18 +79,26 @@ def read_poses(path: str | os.PathLike[str]) -> CapturedPoses:
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            body_pose, source = stored["body_pose"], stored["source"]
+            body_pose, root_orient, source = (stored[name] for name in ("body_pose", "root_orient", "source"))
     except (OSError, ValueError, KeyError) as error:
-        raise PoseFileError(f"{os.fspath(path)}: no poses file with body_pose and source ({error})") from error
-    if body_pose.shape[1:] != (len(POSED_JOINTS), 3) or source.shape != body_pose.shape[:1]:
         raise PoseFileError(
-            f"{os.fspath(path)}: body_pose has shape {body_pose.shape} and source {source.shape}, "
-            f"expected (poses, {len(POSED_JOINTS)}, 3) and (poses,)"
+            f"{os.fspath(path)}: no poses file with body_pose, root_orient and source ({error})"
+        ) from error
+    if (
+        body_pose.shape[1:] != (len(POSED_JOINTS), 3)
+        or root_orient.shape != (len(body_pose), 3)
+        or source.shape != body_pose.shape[:1]
+    ):
+        raise PoseFileError(
+            f"{os.fspath(path)}: body_pose, root_orient and source have shapes {body_pose.shape}, {root_orient.shape} "
+            f"and {source.shape}, expected (poses, {len(POSED_JOINTS)}, 3), (poses, 3) and (poses,)"
         )
-    if not np.isfinite(body_pose).all():
-        raise PoseFileError(f"{os.fspath(path)}: body_pose holds NaN or infinity")
+    if not (np.isfinite(body_pose).all() and np.isfinite(root_orient).all()):
+        raise PoseFileError(f"{os.fspath(path)}: holds NaN or infinity")
     clips = np.array([str(name).partition(":")[0] for name in source])
-    return CapturedPoses(body_pose.reshape(len(body_pose), -1).astype(np.float64), clips)
+    return CapturedPoses(
+        body_pose.reshape(len(body_pose), -1).astype(np.float64), root_orient.astype(np.float64), clips
+    )
 
 
 def with_mirror_images(poses: Float[np.ndarray, "poses coordinates"]) -> Float[np.ndarray, "doubled coordinates"]:
