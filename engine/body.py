@@ -44,6 +44,8 @@ class BodyModel(eqx.Module):
     parents: tuple[int, ...] = eqx.field(static=True)
     """Parent of each joint, -1 for the root; parents come before children."""
     name: str = eqx.field(static=True)
+    fingerprint: str = eqx.field(static=True, default="")
+    """Digest of the arrays: two bodies with one fingerprint give the same β the same meaning."""
 
     @property
     def joint_count(self) -> int:

@@ -6,6 +6,7 @@ where the body comes from and under which licence. A quantised array is stored a
 order, which keeps a left/right symmetric body exactly symmetric.
 """
 
+import hashlib
 import json
 import os
 import zipfile
@@ -56,7 +57,7 @@ class BodyProvenance:
 
 
 def _quantise_rows(name: str, matrix: np.ndarray) -> np.ndarray:
-    """Rows of weights as integers in proportion; reading divides by their sum, so each row must sum to one (or zero)."""
+    """Rows of weights as integers in proportion; reading divides by their sum, so rows must sum to one (or zero)."""
     sums = matrix.sum(axis=1)
     if not np.all((np.abs(sums - 1) < 1e-3) | (sums == 0)):
         raise ValueError(f"{name}: only weights that sum to one can be quantised")
@@ -194,6 +195,9 @@ def build_body(arrays: Mapping[str, np.ndarray], name: str, origin: str) -> Body
         tree_levels(parents)
     except ValueError as error:
         raise BodyFileError(f"{origin}: {error}") from error
+    digest = hashlib.sha256()
+    for key in expected:
+        digest.update(np.ascontiguousarray(arrays[key], np.int32 if key == "faces" else np.float32).tobytes())
     floats = {k: jnp.asarray(v, jnp.result_type(float)) for k, v in arrays.items() if k in expected and k != "faces"}
     return BodyModel(
         **floats,
@@ -201,4 +205,5 @@ def build_body(arrays: Mapping[str, np.ndarray], name: str, origin: str) -> Body
         keypoint_names=tuple(str(n) for n in arrays["keypoint_names"]),
         parents=parents,
         name=name,
+        fingerprint=digest.hexdigest()[:16],
     )

@@ -4,9 +4,9 @@ The keypoints of a picture are shifted to their weighted mean and divided by the
 after this module is blind to resolution and position: no fit and no score depends on them.
 
 The person's size is the height in pixels that an average person would have standing upright at that distance. A bone
-of length L metres is seen at most scale·L pixels long, whatever the pose, so each limb bounds the scale from below;
-the second longest ratio is taken, because the longest may be a gross error. The bounding box, the usual measure, shrinks
-by half when a person sits down.
+of length L metres is seen at most scale·L pixels long, whatever the pose, so each limb bounds the scale from below; the
+second largest bound is taken, because the largest may be a gross error. (The bounding box, the usual measure, shrinks
+by half when a person sits down.)
 
 A keypoint of confidence 0 was not seen: its coordinates are replaced before anything is computed, so that not even a
 NaN in them has an effect.
@@ -18,15 +18,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from engine.keypoint_body import KeypointBody, rest_keypoints
+from engine.keypoints import KeypointSchema
 from engine.schema_tables import FACE_EDGES, FEET_EDGES, LIMB_EDGES
 
 REFERENCE_STATURE_M = 1.7
 """The standing height behind the unit "person height"."""
 
 # A box as tall as the person and 1/100 as wide: keeps OKS defined for keypoints that lie on one line.
-_SMALLEST_AREA = 0.01
+SMALLEST_AREA = 0.01
 # COCO's ground truth has no segment area for predicted people; MMPose and xtcocotools take this share of the box.
-_SEGMENT_SHARE_OF_BOX = 0.53
+SEGMENT_SHARE_OF_BOX = 0.53
 
 
 class Observation(eqx.Module):
@@ -45,14 +46,22 @@ class Observation(eqx.Module):
     """False when no limb is seen: the person has no size, and the numbers above are placeholders."""
 
 
-def _edge_columns(body: KeypointBody, edges: tuple[tuple[str, str], ...]) -> np.ndarray:
-    names = body.schema.keypoint_names
-    pairs = [(names.index(a), names.index(b)) for a, b in edges if a in names and b in names]
-    return np.array(pairs, np.int32).reshape(-1, 2)
+Edges = tuple[tuple[int, int], ...]
 
 
-# The hips are too close together: at their usual noise their distance says little about the person's size.
-_SIZE_EDGES = tuple(edge for edge in LIMB_EDGES if edge != ("left_hip", "right_hip"))
+def size_edges(schema: KeypointSchema) -> tuple[Edges, Edges]:
+    """Pairs of columns whose distance bounds the person's size: limbs, and parts for pictures that show no limb.
+
+    The hips are not among them: so close together, their distance says more about noise than about size. Faces and
+    feet overstate the scale for the same reason and speak only where no limb does.
+    """
+
+    def columns(edges: tuple[tuple[str, str], ...]) -> Edges:
+        pairs = (schema.columns_of(edge) for edge in edges)
+        return tuple((a, b) for a, b in pairs if a >= 0 and b >= 0)
+
+    limbs = tuple(edge for edge in LIMB_EDGES if edge != ("left_hip", "right_hip"))
+    return columns(limbs), columns((*FACE_EDGES, *FEET_EDGES))
 
 
 def _second_largest(values: Float[Array, " n"]) -> Float[Array, ""]:
@@ -67,19 +76,17 @@ def _pixels_per_metre(
 ) -> Float[Array, ""]:
     rest = rest_keypoints(body, jnp.zeros(body.beta_count, points.dtype))
 
-    def bound(edges: tuple[tuple[str, str], ...]) -> Float[Array, ""]:
-        start, end = _edge_columns(body, edges).T
-        if not len(start):
+    def bound(edges: Edges) -> Float[Array, ""]:
+        if not edges:
             return jnp.zeros((), points.dtype)
+        start, end = np.array(edges).T
         length_m = jnp.linalg.norm(rest[start] - rest[end], axis=-1)
-        gap = points[start] - points[end]
-        visible = seen[start] & seen[end]
-        return _second_largest(jnp.where(visible, jnp.sqrt(jnp.sum(gap**2, axis=-1)) / length_m, 0.0))
+        length_px = jnp.sqrt(jnp.sum((points[start] - points[end]) ** 2, axis=-1))
+        return _second_largest(jnp.where(seen[start] & seen[end], length_px / length_m, 0.0))
 
-    by_limbs = bound(_SIZE_EDGES)
-    # Short distances overstate the scale when noisy, so faces and feet speak only where no limb does.
-    by_parts = bound((*FACE_EDGES, *FEET_EDGES))
-    return jnp.where(by_limbs > 0, by_limbs, by_parts)
+    limbs, parts = size_edges(body.schema)
+    by_limbs = bound(limbs)
+    return jnp.where(by_limbs > 0, by_limbs, bound(parts))
 
 
 def observe(
@@ -113,6 +120,6 @@ def observe(
         confidence=confidence,
         centre_px=first_seen + mean,
         person_height_px=person_height_px,
-        area=jnp.maximum(_SEGMENT_SHARE_OF_BOX * extent[0] * extent[1], _SMALLEST_AREA),
+        area=jnp.maximum(SEGMENT_SHARE_OF_BOX * extent[0] * extent[1], SMALLEST_AREA),
         measurable=measurable,
     )

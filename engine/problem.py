@@ -9,8 +9,7 @@ typical joint is off by 1 % of the person's height. Shape components have unit v
 is β itself.
 """
 
-from dataclasses import dataclass
-
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -22,11 +21,10 @@ from engine.observations import Observation
 _TYPICAL_OKS_SIGMA = 0.08
 
 
-@dataclass(frozen=True)
-class NoiseModel:
+class NoiseModel(eqx.Module):
     """How far detected keypoints are from where the model can put them."""
 
-    level: float
+    level: float = eqx.field(static=True)
     """Standard deviation of a typical joint, in person heights."""
 
     def sigmas(self, schema: KeypointSchema) -> Float[Array, " keypoints"]:
