@@ -22,6 +22,10 @@ from jaxtyping import Array, Float, Int
 
 from engine.rotations import rotation_matrix
 
+full_precision = jax.default_matmul_precision("highest")
+"""Decorator for everything that multiplies lengths: a GPU left to itself may round float32 factors to 10 bits (TF32),
+which is half a millimetre in a metre."""
+
 
 class BodyModel(eqx.Module):
     """Everything that a body in SMPL's layout is made of. A pytree: pass it through ``jit`` and ``vmap`` as it is."""
@@ -79,15 +83,22 @@ class Skeleton(NamedTuple):
 
 
 def tree_levels(parents: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """The joints by depth: all of a level can be computed at once from the level above."""
+    """The joints by depth: all of a level can be computed at once from the level above.
+
+    Raises:
+        ValueError: not one tree with joint 0 as its root and parents before their children.
+    """
     depth: list[int] = []
     for joint, parent in enumerate(parents):
+        if (parent < 0) != (joint == 0):
+            raise ValueError(f"joint {joint} has parent {parent}; joint 0 must be the only root, with parent -1")
         if parent >= joint:
             raise ValueError(f"joint {joint} comes before its parent {parent}")
         depth.append(0 if parent < 0 else depth[parent] + 1)
     return tuple(tuple(j for j, d in enumerate(depth) if d == level) for level in range(max(depth) + 1))
 
 
+@full_precision
 def forward_kinematics(
     local_rotations: Float[Array, "joints 3 3"], rest_joints: Float[Array, "joints 3"], parents: Sequence[int]
 ) -> Skeleton:
@@ -115,11 +126,13 @@ def pose_features(local_rotations: Float[Array, "joints 3 3"]) -> Float[Array, "
     return (local_rotations[1:] - jnp.eye(3, dtype=local_rotations.dtype)).reshape(-1)
 
 
+@full_precision
 def shape_vertices(body: BodyModel, betas: Float[Array, " betas"]) -> Float[Array, "vertices 3"]:
     """The body in rest pose with the given shape, in metres."""
     return body.v_template + body.shapedirs @ betas
 
 
+@full_precision
 def pose_body(
     body: BodyModel,
     betas: Float[Array, " betas"],
@@ -148,6 +161,7 @@ def pose_body(
     return PosedBody(vertices, joints)
 
 
+@full_precision
 def posed_keypoints(body: BodyModel, posed: PosedBody) -> Float[Array, "keypoints 3"]:
     """All keypoints of the body, read off the full mesh: the oracle for the reduced body."""
     return body.keypoint_vertices @ posed.vertices + body.keypoint_joints @ posed.joints

@@ -9,7 +9,6 @@ order, which keeps a left/right symmetric body exactly symmetric.
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,8 +58,8 @@ class BodyProvenance:
 def _quantise_rows(name: str, matrix: np.ndarray) -> np.ndarray:
     """Rows of weights as integers in proportion; reading divides by their sum, so rows must sum to one (or zero)."""
     sums = matrix.sum(axis=1)
-    if not np.all((np.abs(sums - 1) < 1e-3) | (sums == 0)):
-        raise ValueError(f"{name}: only weights that sum to one can be quantised")
+    if not np.all((np.abs(sums - 1) < 1e-3) | (sums == 0)) or np.any(np.abs(matrix) > 1):
+        raise ValueError(f"{name}: only weights within -1..1 that sum to one can be quantised; save the body as floats")
     return np.rint(matrix * _INT16_MAX).astype(np.int16)
 
 
@@ -88,7 +87,7 @@ def save_body(
             # One step per shape component: the weak components would drown in the step of the first.
             axes = (0, 1) if values.ndim == 3 else None
             step = np.abs(np.asarray(values, np.float64)).max(axis=axes) / _INT16_MAX
-            arrays[name] = np.rint(values / step).astype(np.int16)
+            arrays[name] = np.rint(values / np.where(step == 0, 1, step)).astype(np.int16)
             arrays[f"{name}_step"] = step
     header = {"format": FORMAT, "version": VERSION, **asdict(provenance)}
 
@@ -121,20 +120,14 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            if "header" not in stored:
-                raise BodyFileError(
-                    f"{path.name}: no samebody body (it has no header); make one with: samebody export-body smplx"
-                )
-            header = json.loads(str(stored["header"]))
-            arrays = {name: stored[name] for name in stored.files if name in names or name.endswith("_step")}
+            header = json.loads(str(stored["header"])) if "header" in stored else None
+            arrays = {name: stored[name] for name in stored.files if name in names}
     except FileNotFoundError:
         raise BodyFileError(f"no body file {path}") from None
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        if isinstance(error, BodyFileError):
-            raise
+    except Exception as error:  # zip, deflate and numpy each stumble in their own way over damaged bytes
         raise BodyFileError(f"{path.name}: damaged or not an .npz file ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise BodyFileError(f"{path.name}: an .npz, but not a samebody body")
+        raise BodyFileError(f"{path.name}: an .npz, but not a samebody body; make one with: samebody export-body smplx")
     if header.get("version") != VERSION:
         raise BodyFileError(
             f"{path.name}: body file version {header.get('version')}, this samebody reads {VERSION}; "
@@ -150,12 +143,16 @@ def load_body(path: str | os.PathLike[str]) -> BodyModel:
         BodyFileError: missing, damaged, of another format or version, or with arrays that do not fit together.
     """
     path = Path(path)
-    header, stored = _read(path, _ARRAYS)
+    header, stored = _read(path, (*_ARRAYS, *(f"{name}_step" for name in _ARRAYS)))
     missing = [name for name in _ARRAYS if name not in stored]
     if missing:
         raise BodyFileError(f"{path.name}: damaged, arrays are missing: {', '.join(missing)}")
-    arrays = {name: _dequantise(name, stored) for name in _ARRAYS}
-    return build_body(arrays, str(header["name"]), path.name)
+    try:
+        arrays = {name: _dequantise(name, stored) for name in _ARRAYS}
+        body_name = str(header["name"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise BodyFileError(f"{path.name}: damaged ({type(error).__name__}: {error})") from error
+    return build_body(arrays, body_name, path.name)
 
 
 def build_body(arrays: Mapping[str, np.ndarray], name: str, origin: str) -> BodyModel:
@@ -164,9 +161,13 @@ def build_body(arrays: Mapping[str, np.ndarray], name: str, origin: str) -> Body
     Raises:
         BodyFileError: something does not fit; the message names ``origin`` and the array.
     """
-    vertices = arrays["v_template"].shape[0]
-    joints = len(arrays["parents"])
-    keypoints = len(arrays["keypoint_names"])
+    for key in ("parents", "keypoint_names"):
+        if arrays[key].ndim != 1:
+            raise BodyFileError(f"{origin}: {key} has shape {arrays[key].shape}, expected a plain list")
+    joints, keypoints = len(arrays["parents"]), len(arrays["keypoint_names"])
+    vertices = len(arrays["v_template"]) if arrays["v_template"].ndim else 0
+    if not joints or not vertices:
+        raise BodyFileError(f"{origin}: a body without {'vertices' if joints else 'joints'}")
     expected = {
         "v_template": (vertices, 3),
         "shapedirs": (vertices, 3, None),
@@ -180,7 +181,9 @@ def build_body(arrays: Mapping[str, np.ndarray], name: str, origin: str) -> Body
     for key, shape in expected.items():
         actual = arrays[key].shape
         if len(actual) != len(shape) or any(e is not None and e != a for e, a in zip(shape, actual, strict=True)):
-            raise BodyFileError(f"{origin}: {key} has shape {actual}, expected {shape}")
+            raise BodyFileError(f"{origin}: {key} has shape {actual}, expected {str(shape).replace('None', 'any')}")
+        if arrays[key].dtype.kind not in ("iu" if key == "faces" else "fiu"):
+            raise BodyFileError(f"{origin}: {key} holds {arrays[key].dtype}, expected numbers")
         if not np.isfinite(arrays[key]).all():
             raise BodyFileError(f"{origin}: {key} holds NaN or infinity")
     features = arrays["posedirs"].shape[-1]
@@ -190,8 +193,11 @@ def build_body(arrays: Mapping[str, np.ndarray], name: str, origin: str) -> Body
         raise BodyFileError(f"{origin}: faces name vertices that do not exist")
     if not np.allclose(arrays["weights"].sum(axis=1), 1, atol=1e-3):
         raise BodyFileError(f"{origin}: skinning weights do not sum to one")
-    parents = tuple(int(parent) for parent in arrays["parents"])
+    names = tuple(str(keypoint) for keypoint in arrays["keypoint_names"])
+    if len(set(names)) != keypoints:
+        raise BodyFileError(f"{origin}: keypoint names are not unique")
     try:
+        parents = tuple(int(parent) for parent in arrays["parents"])
         tree_levels(parents)
     except ValueError as error:
         raise BodyFileError(f"{origin}: {error}") from error
@@ -202,7 +208,7 @@ def build_body(arrays: Mapping[str, np.ndarray], name: str, origin: str) -> Body
     return BodyModel(
         **floats,
         faces=jnp.asarray(arrays["faces"], jnp.int32),
-        keypoint_names=tuple(str(n) for n in arrays["keypoint_names"]),
+        keypoint_names=names,
         parents=parents,
         name=name,
         fingerprint=digest.hexdigest()[:16],

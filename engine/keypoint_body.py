@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from engine.body import BodyModel, Skeleton, forward_kinematics, pose_features
+from engine.body import BodyModel, Skeleton, forward_kinematics, full_precision, pose_features
 from engine.keypoints import KeypointSchema
 from engine.rotations import rotation_matrix
 
@@ -92,24 +92,28 @@ def reduce_body(body: BodyModel, schema: KeypointSchema) -> KeypointBody:
     )
 
 
+@full_precision
 def rest_keypoints(body: KeypointBody, betas: Float[Array, " betas"]) -> Float[Array, "keypoints 3"]:
     """The keypoints of the body in rest pose (T-pose), in metres."""
     offsets = jnp.sum(body.offsets, axis=1) + jnp.sum(body.offset_shapedirs, axis=1) @ betas
     return offsets + body.masses @ (body.joints + body.joint_shapedirs @ betas)
 
 
+@full_precision
 def pose_skeleton(body: KeypointBody, betas: Float[Array, " betas"], pose: Float[Array, "joints 3"]) -> Skeleton:
     """Joints of the posed body, in metres; ``pose`` in radians, the global orientation first."""
     rest_joints = body.joints + body.joint_shapedirs @ betas
     return forward_kinematics(jax.vmap(rotation_matrix)(pose), rest_joints, body.parents)
 
 
+@full_precision
 def pose_keypoints(
     body: KeypointBody, betas: Float[Array, " betas"], pose: Float[Array, "joints 3"]
 ) -> Float[Array, "keypoints 3"]:
     """The keypoints of the posed body, in metres; ``pose`` in radians, the global orientation first."""
+    local_rotations = jax.vmap(rotation_matrix)(pose)
+    skeleton = forward_kinematics(local_rotations, body.joints + body.joint_shapedirs @ betas, body.parents)
     offsets = body.offsets + body.offset_shapedirs @ betas
     if body.offset_posedirs.shape[-1]:
-        offsets = offsets + body.offset_posedirs @ pose_features(jax.vmap(rotation_matrix)(pose))
-    skeleton = pose_skeleton(body, betas, pose)
+        offsets = offsets + body.offset_posedirs @ pose_features(local_rotations)
     return jnp.einsum("jab,kjb->ka", skeleton.rotations, offsets) + body.masses @ skeleton.positions

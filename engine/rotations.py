@@ -10,8 +10,8 @@ Source: Solà, Deray, Atchuthan, "A micro Lie theory for state estimation in rob
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# Below this |r|² the series' next term is smaller than float32's rounding, and above it the closed form has not yet
-# lost digits to cancellation.
+# Below this |r|² the Taylor series are used: their first missing terms are below 1e-17 there, so both branches are
+# exact to rounding in float64 as well as in float32.
 _SMALL_ANGLE_SQUARED = 1e-3
 
 
@@ -22,6 +22,11 @@ def skew(vector: Float[Array, "3"]) -> Float[Array, "3 3"]:
     return jnp.stack([jnp.stack([zero, -z, y]), jnp.stack([z, zero, -x]), jnp.stack([-y, x, zero])])
 
 
+def _series(x: Float[Array, ""], first: float, second: float, third: float) -> Float[Array, ""]:
+    """1 − x/first + x²/second − x³/third."""
+    return 1 - x * (1 / first - x * (1 / second - x / third))
+
+
 def _angle_coefficients(
     rotation_vector: Float[Array, "3"],
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
@@ -30,27 +35,31 @@ def _angle_coefficients(
     small = squared < _SMALL_ANGLE_SQUARED
     safe_squared = jnp.where(small, 1.0, squared)
     angle = jnp.sqrt(safe_squared)
-    sine_over_angle = jnp.where(small, 1 - squared / 6 + squared**2 / 120, jnp.sin(angle) / angle)
-    versine = jnp.where(small, 0.5 - squared / 24 + squared**2 / 720, (1 - jnp.cos(angle)) / safe_squared)
-    cubic = jnp.where(small, 1 / 6 - squared / 120, (angle - jnp.sin(angle)) / (safe_squared * angle))
+    half_sine = jnp.sin(angle / 2) / angle
+    # 1 − cos a is taken as 2 sin²(a/2): the difference would lose most digits of its derivative near the branch.
+    sine_over_angle = jnp.where(small, _series(squared, 6, 120, 5040), jnp.sin(angle) / angle)
+    versine = jnp.where(small, _series(squared, 12, 360, 20160) / 2, 2 * half_sine**2)
+    cubic = jnp.where(small, _series(squared, 20, 840, 60480) / 6, (angle - jnp.sin(angle)) / (safe_squared * angle))
     return sine_over_angle, versine, cubic
 
 
 def rotation_matrix(rotation_vector: Float[Array, "3"]) -> Float[Array, "3 3"]:
     """The matrix of a rotation vector in radians (Rodrigues' formula)."""
     sine_over_angle, versine, _ = _angle_coefficients(rotation_vector)
-    cross = skew(rotation_vector)
-    # r rᵀ − |r|² I is cross², written out: one rounding fewer and no 3×3 product.
-    outer = jnp.outer(rotation_vector, rotation_vector)
-    cross_squared = outer - jnp.sum(rotation_vector**2) * jnp.eye(3, dtype=rotation_vector.dtype)
-    return jnp.eye(3, dtype=rotation_vector.dtype) + sine_over_angle * cross + versine * cross_squared
+    return _blend(rotation_vector, sine_over_angle, versine)
 
 
 def left_jacobian(rotation_vector: Float[Array, "3"]) -> Float[Array, "3 3"]:
     """J with exp(r + δ) ≈ exp(J δ) exp(r): how a change of the vector turns the body in the outer frame."""
     _, versine, cubic = _angle_coefficients(rotation_vector)
-    cross = skew(rotation_vector)
-    cross_squared = jnp.outer(rotation_vector, rotation_vector) - jnp.sum(rotation_vector**2) * jnp.eye(
-        3, dtype=rotation_vector.dtype
-    )
-    return jnp.eye(3, dtype=rotation_vector.dtype) + versine * cross + cubic * cross_squared
+    return _blend(rotation_vector, versine, cubic)
+
+
+def _blend(
+    rotation_vector: Float[Array, "3"], first: Float[Array, ""], second: Float[Array, ""]
+) -> Float[Array, "3 3"]:
+    """I + first · [r]× + second · [r]×²."""
+    identity = jnp.eye(3, dtype=rotation_vector.dtype)
+    # [r]×² = r rᵀ − |r|² I, written out: one rounding fewer and no 3×3 product.
+    cross_squared = jnp.outer(rotation_vector, rotation_vector) - jnp.sum(rotation_vector**2) * identity
+    return identity + first * skew(rotation_vector) + second * cross_squared
