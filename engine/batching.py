@@ -18,7 +18,6 @@ import jax
 import numpy as np
 
 Context = TypeVar("Context")
-Sample = TypeVar("Sample")
 Result = TypeVar("Result")
 
 
@@ -34,9 +33,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(jax.vmap(function, in_axes=(None, 0)))
 
 
-def map_samples(
-    function: Callable[[Context, Sample], Result], context: Context, samples: Sample, tile_size: int
-) -> Result:
+def map_samples(function: Callable[[Context, Any], Result], context: Context, samples: Any, tile_size: int) -> Result:
     """``function(context, sample)`` for every sample; results as NumPy arrays with the same leading axis.
 
     Args:
@@ -51,7 +48,7 @@ def map_samples(
     return map_tiles(lambda tile: run(context, tile), samples, tile_size)
 
 
-def map_tiles(function: Callable[[Sample], Result], samples: Sample, tile_size: int) -> Result:
+def map_tiles(function: Callable[[Any], Result], samples: Any, tile_size: int) -> Result:
     """Like ``map_samples``, for a function that takes a whole tile of exactly ``tile_size`` samples."""
     leaves, structure = jax.tree.flatten(samples)
     arrays = [np.asarray(leaf) for leaf in leaves]

@@ -1,15 +1,20 @@
-"""The problem that every solver solves: whitened residuals of one picture, and the prior on the shape.
+"""The problem that every rest-pose solver solves: whitened residuals of pictures, and the prior on the shape.
 
-    energy(β, cameras) = ½ Σ_i |r_i(β, camera_i)|² + ½ |β|²
+    energy(β, cameras) = ½ 1/n Σ_i |r_i(β, camera_i)|² + ½ |β|²
     r_ik = √c_ik (y_ik − project(camera_i, x_k(β))) / σ_k
 
-y are the normalised keypoints of picture i, c their confidence, x the keypoints of the body. σ_k is the noise level
-times the keypoint's OKS sigma over 0.08 (the middle of COCO's sigmas), in person heights: a level of 0.01 means that a
-typical joint is off by 1 % of the person's height. Shape components have unit variance, so the shape prior's residual
+y are the normalised keypoints of picture i of n, c their confidence, x the keypoints of the body. σ_k is the noise
+level times the keypoint's OKS sigma over 0.08 (the middle of COCO's sigmas), in person heights: a level of 0.01 means
+that a typical joint is off by 1 % of the person's height. Shape components have unit variance, so the shape prior's residual
 is β itself.
+
+The mean over pictures, not the sum: in rest-pose mode the misfit is pose, which pictures of one person share. A sum
+would count it as independent evidence and drive β of 400 frames to 25 standard deviations (benchmarks/results.md,
+"Rest-pose mode on real keypoints").
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -33,8 +38,7 @@ class NoiseModel(eqx.Module):
 
 
 REST_NOISE = NoiseModel(level=0.03)
-"""In rest-pose mode most of the misfit is pose, not detection: the level is what keeps β within the plausible when
-people do not stand in a T-pose (benchmarks/results.md, "Rest-pose noise level")."""
+"""In rest-pose mode most of the misfit is pose, not detection."""
 
 
 def reprojection_residuals(
@@ -54,3 +58,19 @@ def rest_residuals(
 ) -> Float[Array, "keypoints 2"]:
     """The residuals of one picture with the body in rest pose."""
     return reprojection_residuals(observation, project(camera, rest_keypoints(body, betas)), noise.sigmas(body.schema))
+
+
+def rest_shape_residuals(
+    body: KeypointBody,
+    noise: NoiseModel,
+    betas: Float[Array, " betas"],
+    cameras: WeakPerspective,
+    observations: Observation,
+) -> Float[Array, " residuals"]:
+    """The residuals of all pictures of one person, each with its own camera, and of the shape prior.
+
+    Pictures in which nothing was seen are padding and do not count.
+    """
+    data = jax.vmap(rest_residuals, in_axes=(None, None, None, 0, 0))(body, noise, betas, cameras, observations)
+    pictures = jnp.sum(jnp.any(observations.confidence > 0, axis=-1))
+    return jnp.concatenate([data.ravel() / jnp.sqrt(jnp.maximum(pictures, 1)), betas])

@@ -7,6 +7,7 @@ Three solvers reach the same minimum of the same problem (``engine.problem``): t
 Gauss-Newton on β), and the loops Adam and L-BFGS over β and all cameras together.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import equinox as eqx
@@ -15,20 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from engine.arrays import AnyArray
 from engine.batching import map_samples, map_tiles
 from engine.cameras import WeakPerspective, project
 from engine.keypoint_body import KeypointBody, rest_keypoints
 from engine.observations import Observation, observe
-from engine.problem import REST_NOISE, NoiseModel, rest_residuals
+from engine.problem import REST_NOISE, NoiseModel, rest_residuals, rest_shape_residuals
 from engine.rest_scoring import TILE_SIZE, rest_tile_scorer
 from engine.score import MIN_KEYPOINTS, REST_THRESHOLD, PictureScore, score_projection
 from engine.solvers.first_order import AdamSettings, FirstOrderSettings, LBFGSSettings, minimise
-from engine.solvers.linear import best_camera, solve_rest_shape
+from engine.solvers.linear import best_cameras, solve_rest_shape
 
 Solver = Literal["auto", "adam", "lbfgs"]
 SOLVERS: tuple[Solver, ...] = get_args(Solver)
 
-_PEOPLE_PER_TILE = 16
+_REFERENCES_PER_TILE = 64
 _PICTURES_PER_TILE = 1024
 
 
@@ -60,12 +62,12 @@ class RestContext(eqx.Module):
 
 
 class ShapeFit(NamedTuple):
-    """The shapes of several people."""
+    """The shapes of several people, or of one."""
 
-    betas: Float[np.ndarray, "people betas"]
-    energy: Float[np.ndarray, " people"]
-    steps: Int[np.ndarray, " people"]
-    converged: Bool[np.ndarray, " people"]
+    betas: Float[AnyArray, "*people betas"]
+    energy: Float[AnyArray, "*people"]
+    steps: Int[AnyArray, "*people"]
+    converged: Bool[AnyArray, "*people"]
 
 
 class _RestUnknowns(NamedTuple):
@@ -91,13 +93,9 @@ def _fit_person(context: RestContext, references: tuple[Array, Array]) -> ShapeF
         return ShapeFit(solution.betas, solution.energy, solution.steps, solution.converged)
 
     def residuals(unknowns: _RestUnknowns) -> Float[Array, " residuals"]:
-        of_pictures = jax.vmap(rest_residuals, in_axes=(None, None, None, 0, 0))(
-            body, noise, unknowns.betas, unknowns.camera(), observations
-        )
-        return jnp.concatenate([of_pictures.ravel(), unknowns.betas])
+        return rest_shape_residuals(body, noise, unknowns.betas, unknowns.camera(), observations)
 
-    points = rest_keypoints(body, context.betas)
-    cameras = jax.vmap(best_camera, in_axes=(None, None, None, 0))(body, noise, points, observations)
+    cameras = best_cameras(body, noise, context.betas, observations)
     minimum = minimise(residuals, _RestUnknowns.start(context.betas, cameras), context.loop)
     return ShapeFit(minimum.unknowns.betas, minimum.energy, minimum.steps, minimum.converged)
 
@@ -122,29 +120,51 @@ def _rough_camera(observation: Observation) -> WeakPerspective:
 
 def fit_rest_shapes(
     body: KeypointBody,
-    keypoints_px: Float[np.ndarray, "people references keypoints 2"],
-    confidence: Float[np.ndarray, "people references keypoints"],
+    keypoints_px: Sequence[Float[np.ndarray, "_ keypoints 2"]],
+    confidence: Sequence[Float[np.ndarray, "_ keypoints"]],
     solver: Solver = "auto",
     noise: NoiseModel = REST_NOISE,
 ) -> ShapeFit:
     """One β for each person from all references of that person, with the body in rest pose.
 
-    References that a person does not have are padding: confidence 0 throughout. The bits of a person's β depend on the
-    number of references including padding, never on the other people.
+    People may have different numbers of references; nobody's β depends on who else is fitted, bit for bit.
+
+    Args:
+        keypoints_px: per person, the keypoints of the references in pixels.
+        confidence: per person, 0..1; a keypoint of confidence 0 was not seen.
 
     Raises:
         ValueError: arrays do not fit the body's schema, or a person has no usable reference.
     """
+    context = RestContext(body, noise, jnp.zeros(body.beta_count), REST_THRESHOLD, first_order_settings(solver))
+    padded = [
+        _usable_references(body, points, weights) for points, weights in zip(keypoints_px, confidence, strict=True)
+    ]
+    lengths = np.array([len(weights) for _, weights in padded], int)
+    fits: dict[int, ShapeFit] = {}
+    for length in np.unique(lengths):
+        people = np.flatnonzero(lengths == length)
+        batch = tuple(np.stack([padded[person][part] for person in people]) for part in (0, 1))
+        fit = map_samples(_fit_person, context, batch, max(1, _REFERENCES_PER_TILE // length))
+        fits |= {person: ShapeFit(*(field[i] for field in fit)) for i, person in enumerate(people)}
+    return ShapeFit(*(np.stack(field) for field in zip(*(fits[i] for i in range(len(padded))), strict=True)))
+
+
+def _usable_references(
+    body: KeypointBody, keypoints_px: np.ndarray, confidence: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures with fewer keypoints than a camera needs fit anything and must not vote; then padding to a power of two,
+    so that few sizes are compiled and a person's own number of references decides which."""
     check_keypoints(body, keypoints_px, confidence)
     usable = (np.isfinite(keypoints_px).all(-1) & (confidence > 0)).sum(-1) >= MIN_KEYPOINTS
-    if not usable.any(axis=1).all():
+    if not usable.any():
         raise ValueError(
-            f"a person has no usable reference: at least one needs {MIN_KEYPOINTS} keypoints of confidence above 0"
+            f"none of {len(usable)} references can be used: one needs {MIN_KEYPOINTS} keypoints of confidence above 0"
         )
-    # Pictures with fewer keypoints than a camera has unknowns fit anything; they must not vote.
-    confidence = np.where(usable[..., None], confidence, 0).astype(confidence.dtype)
-    context = RestContext(body, noise, jnp.zeros(body.beta_count), REST_THRESHOLD, first_order_settings(solver))
-    return map_samples(_fit_person, context, (keypoints_px, confidence), _PEOPLE_PER_TILE)
+    missing = (1 << (len(usable) - 1).bit_length()) - len(usable)
+    points = np.pad(keypoints_px, ((0, missing), (0, 0), (0, 0)))
+    weights = np.pad(np.where(usable[:, None], confidence, 0), ((0, missing), (0, 0)))
+    return points.astype(np.float32), weights.astype(np.float32)
 
 
 def fit_rest_shape(
@@ -155,7 +175,7 @@ def fit_rest_shape(
     noise: NoiseModel = REST_NOISE,
 ) -> ShapeFit:
     """``fit_rest_shapes`` for one person; fields come without the people axis."""
-    fit = fit_rest_shapes(body, keypoints_px[None], confidence[None], solver, noise)
+    fit = fit_rest_shapes(body, [keypoints_px], [confidence], solver, noise)
     return ShapeFit(*(field[0] for field in fit))
 
 

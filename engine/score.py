@@ -12,6 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from engine.arrays import AnyArray
 from engine.cameras import WeakPerspective
 from engine.keypoint_body import KeypointBody
 from engine.observations import Observation
@@ -20,27 +21,27 @@ from engine.status import Status
 MIN_KEYPOINTS = 4
 """A camera has three unknowns; three keypoints or fewer are explained by almost any body."""
 
-REST_THRESHOLD = 0.05
+REST_THRESHOLD = 0.1
 """The reprojection error, in person heights, at which rest-pose consistency has fallen to 1/e."""
 
 
 class PictureScore(eqx.Module):
     """One row of results in rest-pose mode; fields carry a leading ``images`` axis when batched."""
 
-    consistency: Float[Array, "*images"]
+    consistency: Float[AnyArray, "*images"]
     """0..1"""
-    reprojection_error: Float[Array, "*images"]
+    reprojection_error: Float[AnyArray, "*images"]
     """Person heights."""
-    reprojection_error_px: Float[Array, "*images"]
-    oks: Float[Array, "*images"]
+    reprojection_error_px: Float[AnyArray, "*images"]
+    oks: Float[AnyArray, "*images"]
     """0..1"""
-    scale: Float[Array, "*images"]
+    scale: Float[AnyArray, "*images"]
     """Pixels per metre."""
-    translation_x: Float[Array, "*images"]
+    translation_x: Float[AnyArray, "*images"]
     """Where the pelvis is seen, in pixels from the left..."""
-    translation_y: Float[Array, "*images"]
+    translation_y: Float[AnyArray, "*images"]
     """...and from the top."""
-    status: Int[Array, "*images"]
+    status: Int[AnyArray, "*images"]
     """A ``Status``."""
 
 

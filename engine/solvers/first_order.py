@@ -99,7 +99,7 @@ def _adam(
     def step(state, _):
         point, memory = state
         updates, memory = optimiser.update(jax.grad(energy)(point), memory)
-        return (optax.apply_updates(point, updates), memory), None
+        return (point + updates, memory), None
 
     (end, _), _ = jax.lax.scan(step, (start, optimiser.init(start)), length=settings.steps)
     return end, jnp.asarray(settings.steps, jnp.int32)
@@ -119,7 +119,7 @@ def _lbfgs(
         updates, proposed_memory = optimiser.update(
             gradient, memory, point, value=value, grad=gradient, value_fn=energy
         )
-        proposed = optax.apply_updates(point, updates), proposed_memory
+        proposed = point + updates, proposed_memory
         point, memory = jax.tree.map(lambda old, new: jnp.where(done, old, new), (point, memory), proposed)
         return (point, memory, taken + ~done, done), None
 

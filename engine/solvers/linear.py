@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from engine.cameras import WeakPerspective, image_plane
 from engine.keypoint_body import KeypointBody, rest_keypoints
 from engine.observations import Observation
-from engine.problem import NoiseModel, rest_residuals
+from engine.problem import NoiseModel, rest_shape_residuals
 
 # A mirrored or upside-down person would ask for a negative scale, which no camera has. The floor is far below any
 # person's true scale (about 0.6 person heights per metre) and leaves such a picture with a large error.
@@ -44,6 +44,14 @@ def best_camera(
     overlap = jnp.sum(weights * jnp.sum(centred * (observation.points - seen_mean), axis=-1))
     scale = jnp.maximum(overlap / jnp.where(spread > 0, spread, 1.0), SMALLEST_SCALE)
     return WeakPerspective(scale, seen_mean - scale * plane_mean)
+
+
+def best_cameras(
+    body: KeypointBody, noise: NoiseModel, betas: Float[Array, " betas"], observations: Observation
+) -> WeakPerspective:
+    """``best_camera`` of the body in rest pose, for every picture."""
+    points = rest_keypoints(body, betas)
+    return jax.vmap(best_camera, in_axes=(None, None, None, 0))(body, noise, points, observations)
 
 
 class ShapeSolution(NamedTuple):
@@ -78,12 +86,8 @@ def solve_rest_shape(
     """
 
     def residuals(betas: Float[Array, " betas"]) -> tuple[Float[Array, " residuals"], Float[Array, " residuals"]]:
-        points = rest_keypoints(body, betas)
-
-        def of_picture(observation: Observation) -> Float[Array, "keypoints 2"]:
-            return rest_residuals(body, noise, betas, best_camera(body, noise, points, observation), observation)
-
-        whitened = jnp.concatenate([jax.vmap(of_picture)(observations).ravel(), betas])
+        cameras = best_cameras(body, noise, betas, observations)
+        whitened = rest_shape_residuals(body, noise, betas, cameras, observations)
         return whitened, whitened
 
     def step(state: _Iterate, _: None) -> tuple[_Iterate, None]:

@@ -1,0 +1,54 @@
+"""``samebody fit``: one shape from reference keypoints."""
+
+from pathlib import Path
+
+import click
+
+from adapters.bodies import find_body
+from adapters.commands import options
+from adapters.commands.display import say
+from adapters.fit_job import PERSONS, Person, fit_references
+from adapters.readers import read_keypoints
+from engine.keypoints import find_schema
+from engine.rest_fit import Solver
+from engine.shape_file import save_shape
+from engine.status import Status
+
+
+@click.command()
+@click.argument("references", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Where the shape goes (.npz)."
+)
+@click.option(
+    "--person",
+    type=click.Choice(PERSONS),
+    default="largest",
+    show_default=True,
+    help="Who is meant where a picture shows several people: the one with the largest box, or all (one person each).",
+)
+@options.body
+@options.pose
+@options.solver
+@options.schema
+def fit(
+    references: tuple[Path, ...], out: Path, person: Person, body: str, pose: str, solver: Solver, schema: str | None
+) -> None:
+    """Fit ONE body shape to the keypoints of all REFERENCES.
+
+    REFERENCES are keypoint files, or folders of them: MMPose prediction JSON, COCO keypoint JSON, Parquet, .npz.
+
+    \b
+    samebody fit cam01.json cam02.json --out shape.npz
+    samebody fit references/ --body smpl_neutral.npz --out shape.npz
+    """
+    table = read_keypoints(references, find_schema(schema) if schema else None)
+    shape = fit_references(table, find_body(body), person, solver)
+    save_shape(out, shape)
+    used = sum(reference.status == Status.OK.label for reference in shape.references)
+    say(
+        f"{used} of {len(shape.references)} references used, {shape.body_name}, {shape.schema}, pose {pose}",
+        "betas " + " ".join(f"{beta:+.2f}" for beta in shape.betas),
+        *([] if shape.converged else ["warning: the fit did not converge; look at the references"]),
+        f"{out}",
+    )

@@ -1,0 +1,65 @@
+"""``samebody score``: how well a shape explains every picture of a data set."""
+
+from pathlib import Path
+
+import click
+
+from adapters.bodies import find_body
+from adapters.commands import options
+from adapters.commands.display import row_progress, say, summary_lines
+from adapters.readers import open_keypoints
+from adapters.result_writers import check_result_path
+from adapters.score_job import score_to_file
+from engine.keypoints import find_schema
+from engine.rest_fit import Solver
+from engine.score import REST_THRESHOLD
+from engine.shape_file import load_shape
+
+
+@click.command()
+@click.argument("dataset", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--shape", required=True, type=click.Path(path_type=Path), help="The shape file that `samebody fit` wrote."
+)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Where the scores go: .parquet, .csv or .jsonl."
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(min=0, min_open=True),
+    default=REST_THRESHOLD,
+    show_default=True,
+    help="Reprojection error, in person heights, at which consistency has fallen to 1/e.",
+)
+@click.option("--strict", is_flag=True, help="Exit with status 1 if a row could not be scored.")
+@options.body
+@options.pose
+@options.solver
+@options.schema
+def score(
+    dataset: tuple[Path, ...],
+    shape: Path,
+    out: Path,
+    threshold: float,
+    strict: bool,
+    body: str,
+    pose: str,
+    solver: Solver,
+    schema: str | None,
+) -> int:
+    """Score every person in every picture of DATASET against a shape.
+
+    DATASET are keypoint files, or folders of them: MMPose prediction JSON, COCO keypoint JSON, Parquet, .npz. Every
+    person in them becomes one row; a row that cannot be scored says why in its status.
+
+    \b
+    samebody score dataset/ --shape shape.npz --out scores.parquet
+    samebody score keypoints.parquet --shape shape.npz --out scores.csv --strict
+    """
+    check_result_path(out)
+    person = load_shape(shape)
+    source = open_keypoints(dataset, find_schema(schema) if schema else None)
+    with row_progress("scoring") as count:
+        summary = score_to_file(source, find_body(body), person, out, solver, threshold, count)
+    say(*summary_lines(summary, str(out)))
+    return 1 if strict and not summary.all_scored else 0

@@ -1,0 +1,82 @@
+"""From keypoint files to a shape: choose whose keypoints are meant, fit one β, keep the history."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+from adapters.keypoint_table import KeypointTable
+from engine.body import BodyModel
+from engine.keypoint_body import KeypointBody, reduce_body
+from engine.problem import REST_NOISE
+from engine.rest_fit import Solver, fit_rest_shape, score_rest_pictures
+from engine.shape_file import PersonShape, Reference
+from engine.status import LABELS, Status
+from engine.version import VERSION
+
+Person = Literal["largest", "all"]
+PERSONS: Sequence[Person] = get_args(Person)
+
+
+def body_columns(table: KeypointTable, body: KeypointBody) -> tuple[np.ndarray, np.ndarray]:
+    """The table's keypoints and confidences in the order of the body's own keypoints."""
+    columns = table.schema.columns_of(body.schema.keypoint_names)
+    if columns == tuple(range(len(table.schema))):
+        return table.keypoints, table.confidence
+    return np.ascontiguousarray(table.keypoints[:, columns]), np.ascontiguousarray(table.confidence[:, columns])
+
+
+def choose_people(table: KeypointTable, person: Person) -> np.ndarray:
+    """Row numbers of the references: everybody, or in each picture the person with the largest box of keypoints."""
+    readable = np.flatnonzero(table.status == Status.OK)
+    if person == "all":
+        return readable
+    seen = table.confidence > 0
+    low = np.where(seen[..., None], table.keypoints, np.inf).min(axis=1)
+    high = np.where(seen[..., None], table.keypoints, -np.inf).max(axis=1)
+    area = np.where(seen.any(axis=1), np.prod(np.where(seen.any(axis=1)[:, None], high - low, 0), axis=1), -1)
+    images = table.image.to_numpy(zero_copy_only=False)
+    largest: dict[str, int] = {}
+    for row in readable:
+        best = largest.setdefault(images[row], int(row))
+        if area[row] > area[best]:
+            largest[images[row]] = int(row)
+    return np.array(sorted(largest.values()), int)
+
+
+def fit_references(
+    table: KeypointTable, body: BodyModel, person: Person = "largest", solver: Solver = "auto"
+) -> PersonShape:
+    """Fit one shape to the people of a table, in rest pose.
+
+    Raises:
+        ValueError: nobody in the table can be used.
+    """
+    rows = choose_people(table, person)
+    if not len(rows):
+        raise ValueError("nobody was found in the reference pictures; there is nothing to fit")
+    reduced = reduce_body(body, table.schema)
+    keypoints, confidence = (values[rows] for values in body_columns(table, reduced))
+    fit = fit_rest_shape(reduced, keypoints, confidence, solver)
+    scores = score_rest_pictures(reduced, fit.betas, keypoints, confidence)
+    references = tuple(
+        Reference(
+            image=table.image[int(row)].as_py(),
+            instance=int(table.instance[row]),
+            status=LABELS[scores.status[i]],
+            reprojection_error=float(scores.reprojection_error[i]) if scores.status[i] == Status.OK else None,
+        )
+        for i, row in enumerate(rows)
+    )
+    return PersonShape(
+        betas=np.asarray(fit.betas, np.float32),
+        body_name=body.name,
+        body_fingerprint=body.fingerprint,
+        schema=table.schema.name,
+        mode="rest",
+        solver=solver,
+        noise_level=REST_NOISE.level,
+        converged=bool(fit.converged),
+        samebody_version=VERSION,
+        references=references,
+    )

@@ -1,0 +1,111 @@
+"""A person's shape on disk: one small .npz that says what it is, how it was made and from what.
+
+Besides ``betas`` (float32) it holds ``header``, a JSON text. The same fit writes the same bytes: there is no time stamp
+in it, and no path; references are named as the reader of keypoints names them.
+"""
+
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+from jaxtyping import Float32
+
+from engine.files import replace_file
+from engine.keypoint_body import KeypointBody
+
+FORMAT = "samebody-shape"
+VERSION = 1
+
+Mode = Literal["rest", "free"]
+
+
+class ShapeFileError(ValueError):
+    """A file is not a shape that can be used here; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One picture that the shape was fitted to."""
+
+    image: str
+    instance: int
+    status: str
+    """A ``Status`` label; only references that are ``ok`` had a say."""
+    reprojection_error: float | None
+    """Person heights at the fitted shape; None where it could not be computed."""
+
+
+@dataclass(frozen=True)
+class PersonShape:
+    """A fitted shape and its history."""
+
+    betas: Float32[np.ndarray, " betas"]
+    body_name: str
+    body_fingerprint: str
+    """β means nothing without its body: scoring compares this with the body at hand."""
+    schema: str
+    """Keypoint schema of the references; scoring may use another."""
+    mode: Mode
+    solver: str
+    noise_level: float
+    """Of the fit, in person heights (``engine.problem.NoiseModel``)."""
+    converged: bool
+    samebody_version: str
+    references: tuple[Reference, ...] = field(default=())
+
+    def check_body(self, body: KeypointBody, fingerprint: str) -> None:
+        """Whether β belongs to this body.
+
+        Raises:
+            ShapeFileError: it belongs to another; the message names both.
+        """
+        if fingerprint != self.body_fingerprint:
+            raise ShapeFileError(
+                f"the shape was fitted with body {self.body_name!r} ({self.body_fingerprint}), not with "
+                f"{body.name!r} ({fingerprint}); give the same --body as for the fit"
+            )
+        if len(self.betas) != body.beta_count:
+            raise ShapeFileError(f"the shape has {len(self.betas)} betas, the body {body.name!r} {body.beta_count}")
+
+
+def save_shape(path: str | os.PathLike[str], shape: PersonShape) -> None:
+    """Write a shape file, whole or not at all."""
+    header = {"format": FORMAT, "version": VERSION, **asdict(shape)}
+    del header["betas"]
+
+    def write(stream: IO[bytes]) -> None:
+        np.savez(stream, header=np.array(json.dumps(header)), betas=np.asarray(shape.betas, np.float32))
+
+    replace_file(path, write)
+
+
+def load_shape(path: str | os.PathLike[str]) -> PersonShape:
+    """Read a shape file.
+
+    Raises:
+        ShapeFileError: missing, damaged, of another kind or version, or with betas that are not finite.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            header, betas = json.loads(str(stored["header"])), stored["betas"]
+    except FileNotFoundError:
+        raise ShapeFileError(f"no shape file {path}; make one with: samebody fit REFERENCES --out {path}") from None
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ShapeFileError(f"{path}: damaged or no shape file ({error})") from error
+    if not isinstance(header, dict) or header.pop("format", None) != FORMAT:
+        raise ShapeFileError(f"{path}: an .npz, but not a samebody shape; make one with: samebody fit")
+    version = header.pop("version", None)
+    if version != VERSION:
+        raise ShapeFileError(f"{path}: shape file version {version}, this samebody reads {VERSION}; fit again")
+    if betas.ndim != 1 or betas.dtype != np.float32 or not np.isfinite(betas).all():
+        raise ShapeFileError(f"{path}: damaged, betas are {betas.dtype}{betas.shape} or not finite")
+    try:
+        references = tuple(Reference(**reference) for reference in header.pop("references"))
+        return PersonShape(betas=betas, references=references, **header)
+    except (KeyError, TypeError) as error:
+        raise ShapeFileError(f"{path}: damaged header ({error})") from error
