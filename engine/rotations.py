@@ -22,7 +22,7 @@ def skew(vector: Float[Array, "3"]) -> Float[Array, "3 3"]:
     return jnp.stack([jnp.stack([zero, -z, y]), jnp.stack([z, zero, -x]), jnp.stack([-y, x, zero])])
 
 
-def _series(x: Float[Array, ""], first: float, second: float, third: float) -> Float[Array, ""]:
+def _series(x: Float[Array, ""], first: int, second: int, third: int) -> Float[Array, ""]:
     """1 − x/first + x²/second − x³/third."""
     return 1 - x * (1 / first - x * (1 / second - x / third))
 
