@@ -2,21 +2,31 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 
-def replace_file(path: str | os.PathLike[str], write: Callable[[IO[bytes]], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it into place.
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A stream into a temporary file beside ``path``, renamed into place when the block ends well.
 
-    A reader sees the old file or the new one; an interrupted writer leaves the old one.
+    A reader sees the old file or the new one. An exception in the block, Ctrl-C included, leaves the old one and
+    nothing else.
+
+    Raises:
+        ValueError: ``path`` is a folder, or its folder does not exist.
     """
     target = Path(path)
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    if not target.parent.is_dir():
+        raise ValueError(f"cannot write {target}: there is no folder {target.parent}; make it first")
+    if target.is_dir():
+        raise ValueError(f"cannot write {target}: it is a folder; give the name of a file")
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            write(stream)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         # mkstemp makes private files; the result gets the permissions that an ordinary new file would have.
@@ -27,3 +37,9 @@ def replace_file(path: str | os.PathLike[str], write: Callable[[IO[bytes]], None
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def replace_file(path: str | os.PathLike[str], write: Callable[[IO[bytes]], None]) -> None:
+    """Let ``write`` fill a file that replaces ``path`` when it is whole; see ``whole_file``."""
+    with whole_file(path) as stream:
+        write(stream)

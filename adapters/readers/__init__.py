@@ -1,0 +1,171 @@
+"""Keypoints from files, whatever program wrote them: MMPose's JSON, COCO's JSON, .npz and Parquet.
+
+    for table in open_keypoints(["predictions/", "more.parquet"]): ...     bounded memory
+    table = read_keypoints(["cam01.json"])                                 everything at once
+
+Files are read in the order in which they are given, folders sorted, rows in the order of the file: the same files give
+the same rows. ``source_files`` says what a folder stands for and how pictures are called, ``keypoint_table`` what
+becomes of scores, ``mmpose_json`` and ``coco_json`` which JSON forms there are, ``arrays`` how an .npz looks.
+
+A record that cannot be read is a row with status BAD_INPUT that says why and where, and so is a file among others. A
+file that is the only one is an error. Files of different schemas are an error too, unless the caller says which schema
+he wants: then each file's keypoints are matched by name, and what a file lacks is not seen.
+
+samebody's own layout, written by ``keypoint_writers`` and used by everything that handles volume, is Parquet with
+
+    image             string                    how the picture is called
+    instance          int32                     which person in it, from 0; -1 in rows without a person
+    keypoints         fixed_size_list<float>[2K]  x, y of keypoint 0, x, y of keypoint 1, ... in pixels
+    keypoint_scores   fixed_size_list<float>[K]   0..1, or whatever the detector gave (see ``keypoint_table``)
+    bbox              fixed_size_list<float>[4]   optional, not read: other programs may keep their boxes here
+    row_status        string, optional          ok, no_detection, bad_input; missing or null is ok
+    detail            string, optional          what is wrong
+
+and the key ``samebody.keypoint_schema`` in the file's metadata: JSON with ``name`` and ``keypoint_names``, and for
+keypoints that samebody does not know ``sigmas``, ``swap`` and ``edges``. Files of others may leave out image, instance
+(then rows of one picture stand together) and the metadata (then the number of keypoints decides), may call the scores
+``confidence``, and may use lists of any kind, [[x, y], ...] included.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from adapters.keypoint_table import KeypointTable, concat_tables
+from adapters.readers.arrays import NpzKeypoints, open_npz
+from adapters.readers.file_schema import columns_between, schema_of_counts
+from adapters.readers.json_forms import open_json
+from adapters.readers.json_rows import JsonFile, Row, bad_input, mapped, table_of_rows
+from adapters.readers.parquet_files import ParquetKeypoints, open_parquet
+from adapters.readers.source_files import BrokenFile, SourceFile, find_files
+from engine.keypoints import COCO_17, KeypointSchema
+
+__all__ = ["KeypointSource", "open_keypoints", "read_keypoints"]
+
+ROWS_PER_TABLE = 65536
+
+
+@dataclass(frozen=True)
+class KeypointSource:
+    """Files that were found and share a schema. Iterating reads them, as often as one likes."""
+
+    files: tuple[SourceFile, ...]
+    schema: KeypointSchema
+    rows_per_table: int
+    """The largest number of rows in a table."""
+    schema_from: SourceFile | None
+    """The file that gave the schema; None if the caller did."""
+
+    def __iter__(self) -> Iterator[KeypointTable]:
+        """Tables of all rows in order.
+
+        Raises:
+            ValueError: a file has another schema, or is broken and the only one; the message names it.
+        """
+        rows: list[Row] = []
+        for piece in self._pieces():
+            whole = isinstance(piece, KeypointTable)
+            if not whole:
+                rows.append(piece)
+            if len(rows) == self.rows_per_table or (whole and rows):
+                yield table_of_rows(rows, self.schema)
+                rows = []
+            if whole:
+                yield piece
+        if rows:
+            yield table_of_rows(rows, self.schema)
+
+    def _pieces(self) -> Iterator[Row | KeypointTable]:
+        """Rows of JSON files and tables of the others, in the schema of this source."""
+        for source in self.files:
+            try:
+                opened = _open(source)
+                own = _schema_of(opened, self.schema) or self.schema
+                columns = self._columns(own, source)
+                if isinstance(opened, (NpzKeypoints, ParquetKeypoints)):
+                    for table in opened.tables(own, self.rows_per_table):
+                        yield _mapped_table(table, self.schema, columns)
+                elif columns is None:
+                    yield from opened.rows(len(own))
+                else:
+                    order = columns.tolist()
+                    yield from (mapped(row, order) for row in opened.rows(len(own)))
+            except BrokenFile as error:
+                if len(self.files) == 1:
+                    raise
+                yield bad_input(source.name, -1, str(error))
+
+    def _columns(self, own: KeypointSchema, source: SourceFile) -> np.ndarray | None:
+        try:
+            return columns_between(own, self.schema, explicit=self.schema_from is None)
+        except ValueError as error:
+            files = f"{source.path}" if self.schema_from is None else f"{source.path} and {self.schema_from.path}"
+            raise ValueError(f"{files}: {error}") from error
+
+
+def open_keypoints(
+    paths: Sequence[str | os.PathLike[str]], schema: KeypointSchema | None = None, rows_per_table: int = ROWS_PER_TABLE
+) -> KeypointSource:
+    """Find the files and their schema; iterate over the result to read them in tables of bounded size.
+
+    Args:
+        paths: files, and folders of JSON files.
+        schema: the schema that the tables shall have; None takes that of the first file that has one. Files that do
+            not name their keypoints are taken to have it if the number fits.
+
+    Raises:
+        ValueError: a path is no keypoint file, or none of the files can be read; the message says where and why.
+    """
+    if rows_per_table < 1:
+        raise ValueError(f"rows_per_table is {rows_per_table}, expected at least 1")
+    files = find_files(paths)
+    errors: list[BrokenFile] = []
+    for source in files:
+        try:
+            found = _schema_of(_open(source), schema)
+        except BrokenFile as error:
+            errors.append(error)
+            continue
+        if schema is not None:
+            return KeypointSource(files, schema, rows_per_table, None)
+        if found is not None:
+            return KeypointSource(files, found, rows_per_table, source)
+    if len(errors) == len(files):
+        raise errors[0] if len(files) == 1 else ValueError(f"none of {len(files)} files can be read; {errors[0]}")
+    # Nobody was found in any picture, so no row has keypoints and any schema is as good.
+    return KeypointSource(files, COCO_17, rows_per_table, None)
+
+
+def read_keypoints(paths: Sequence[str | os.PathLike[str]], schema: KeypointSchema | None = None) -> KeypointTable:
+    """All rows of all files in one table; see ``open_keypoints``."""
+    source = open_keypoints(paths, schema)
+    return concat_tables(source.schema, list(source))
+
+
+def _open(source: SourceFile) -> JsonFile | NpzKeypoints | ParquetKeypoints:
+    suffix = source.path.suffix.lower()
+    if suffix == ".npz":
+        return open_npz(source)
+    return open_parquet(source) if suffix == ".parquet" else open_json(source)
+
+
+def _schema_of(
+    opened: JsonFile | NpzKeypoints | ParquetKeypoints, assumed: KeypointSchema | None
+) -> KeypointSchema | None:
+    """The schema of a file; None if it has no keypoints and does not say which it would have."""
+    if opened.schema is not None:
+        return opened.schema
+    try:
+        return schema_of_counts(opened.keypoint_counts(), assumed)
+    except ValueError as error:
+        raise BrokenFile(f"{opened.source.path}: {error}") from error
+
+
+def _mapped_table(table: KeypointTable, target: KeypointSchema, columns: np.ndarray | None) -> KeypointTable:
+    if columns is None:
+        return replace(table, schema=target)
+    keypoints = np.where((columns >= 0)[:, None], table.keypoints[:, columns], np.float32(0))
+    confidence = np.where(columns >= 0, table.confidence[:, columns], np.float32(0))
+    return replace(table, schema=target, keypoints=keypoints, confidence=confidence)

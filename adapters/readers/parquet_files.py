@@ -1,0 +1,175 @@
+"""Keypoints in Parquet, read in pieces; float columns of fixed width become views of Arrow's memory, not copies.
+
+The layout is described in the package. Besides the fixed-width columns that samebody writes, lists of variable length
+and lists of lists ([[x, y], ...]) are read, at the price of a copy. A null list or one of another length makes a bad
+row; a null number is a keypoint that was not seen.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Float, Int
+
+from adapters.keypoint_table import KeypointTable
+from adapters.readers.columns import TableAssembler, status_codes
+from adapters.readers.file_schema import METADATA_KEY, schema_from_text
+from adapters.readers.source_files import BrokenFile, SourceFile
+from engine.keypoints import KeypointSchema
+
+_SCORE_COLUMNS = ("keypoint_scores", "confidence")
+_TEXT_COLUMNS = ("image", "row_status", "detail")
+_PROBED_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class ParquetKeypoints:
+    """An opened file whose columns have the right types."""
+
+    source: SourceFile
+    schema: KeypointSchema | None
+    columns: tuple[str, ...]
+    """Those that are read."""
+
+    def keypoint_counts(self) -> Iterator[int]:
+        """Numbers of keypoints of the first rows that have any."""
+        for batch in self._batches(_PROBED_ROWS, ("keypoints",)):
+            column = batch.column("keypoints")
+            for length in dict.fromkeys(_lengths(column).tolist()):
+                if length >= 0:
+                    yield length if _is_list(column.type.value_type) else length // 2
+            return
+
+    def tables(self, schema: KeypointSchema, rows_per_table: int) -> Iterator[KeypointTable]:
+        """All rows, read with ``schema``.
+
+        Raises:
+            BrokenFile: the file is damaged, or its rows have another width than ``schema``.
+        """
+        assembler = TableAssembler(self.source, schema)
+        for batch in self._batches(rows_per_table, self.columns):
+            try:
+                yield self._table(batch, assembler, len(schema))
+            except BrokenFile:
+                raise
+            except (pa.ArrowException, ValueError) as error:
+                raise BrokenFile(f"{self.source.path}: {_one_line(error)}") from error
+
+    def _batches(self, rows: int, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+        try:
+            with pq.ParquetFile(self.source.path) as file:
+                yield from file.iter_batches(batch_size=rows, columns=list(columns))
+        except (pa.ArrowException, OSError) as error:
+            raise BrokenFile(f"{self.source.path}: damaged Parquet: {_one_line(error)}") from error
+
+    def _table(self, batch: pa.RecordBatch, assembler: TableAssembler, width: int) -> KeypointTable:
+        column = {name: batch.column(name) for name in self.columns}
+        for name in _TEXT_COLUMNS:
+            if name in column:
+                column[name].validate(full=True)
+        keypoints, whole = _matrix(column["keypoints"], (width, 2), "keypoints")
+        scores, scored = _matrix(column[self.columns[1]], (width,), self.columns[1])
+        instance = column.get("instance")
+        if instance is not None and instance.null_count:
+            raise BrokenFile(f"{self.source.path}: column instance has null in it")
+        return assembler.table(
+            keypoints.reshape(-1, width, 2),
+            scores,
+            image=column.get("image"),
+            instance=None if instance is None else instance.cast(pa.int32()).to_numpy(),
+            status=status_codes(column["row_status"], self.source) if "row_status" in column else None,
+            detail=column.get("detail"),
+            readable=whole & scored,
+        )
+
+
+def open_parquet(source: SourceFile) -> ParquetKeypoints:
+    """Check the columns of a Parquet file and read its metadata.
+
+    Raises:
+        BrokenFile: not Parquet, a column is missing, or has a type that cannot be keypoints.
+    """
+    try:
+        with pq.ParquetFile(source.path) as file:
+            arrow = file.schema_arrow
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise BrokenFile(f"{source.path}: not a readable Parquet file: {_one_line(error)}") from error
+    scores = next((name for name in _SCORE_COLUMNS if name in arrow.names), None)
+    if "keypoints" not in arrow.names or scores is None:
+        raise BrokenFile(f"{source.path}: no columns keypoints and keypoint_scores; it has {', '.join(arrow.names)}")
+    columns = ("keypoints", scores, *(n for n in ("image", "instance", "row_status", "detail") if n in arrow.names))
+    for name in columns:
+        if arrow.names.count(name) > 1:
+            raise BrokenFile(f"{source.path}: column {name} is there twice")
+        kind, wanted = arrow.field(name).type, ""
+        if name in _TEXT_COLUMNS:
+            wanted = "" if _is_text(kind) or (name == "image" and pa.types.is_integer(kind)) else "text"
+        elif name == "instance":
+            wanted = "" if pa.types.is_integer(kind) else "whole numbers"
+        elif not _is_numbers(kind, 2 if name == "keypoints" else 1):
+            wanted = "lists of numbers"
+        if wanted:
+            raise BrokenFile(f"{source.path}: column {name} is {kind}, expected {wanted}")
+    metadata = arrow.metadata or {}
+    stored = metadata.get(METADATA_KEY.encode())
+    schema = None if stored is None else schema_from_text(stored, str(source.path))
+    return ParquetKeypoints(source, schema, columns)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
+
+
+def _is_numbers(kind: pa.DataType, depth: int) -> bool:
+    """Whether a type is lists of numbers, at most ``depth`` deep."""
+    if not _is_list(kind):
+        return False
+    inner = kind.value_type
+    return pa.types.is_floating(inner) or pa.types.is_integer(inner) or (depth > 1 and _is_numbers(inner, depth - 1))
+
+
+def _matrix(
+    column: pa.Array, widths: tuple[int, ...], name: str
+) -> tuple[Float[np.ndarray, "images numbers"], Bool[np.ndarray, " images"]]:
+    """The numbers of a list column, and which rows have the widths; the others are zeros."""
+    if not _is_list(column.type.value_type):
+        widths = (math.prod(widths),)
+    width, inner = widths[0], widths[1:]
+    if pa.types.is_fixed_size_list(column.type) and column.type.list_size != width:
+        raise ValueError(f"column {name} has {column.type.list_size} entries a row, expected {width}")
+    fits = _lengths(column) == width
+    flat = (column if fits.all() else column.filter(pa.array(fits))).flatten()
+    if inner:
+        values, whole = _matrix(flat, inner, name)
+        values = values.reshape(-1, width * math.prod(inner))
+        whole = np.all(whole.reshape(-1, width), axis=1)
+    else:
+        values = flat.to_numpy(zero_copy_only=False)
+        values = values.astype(np.result_type(values, np.float32), copy=False).reshape(-1, width)
+        whole = np.ones(len(values), bool)
+    if fits.all():
+        return values, whole
+    scattered = np.zeros((len(column), values.shape[1]), values.dtype)
+    scattered[fits] = values
+    fits[fits] = whole
+    return scattered, fits
+
+
+def _lengths(column: pa.Array) -> Int[np.ndarray, " images"]:
+    """How many entries each row has; -1 for null."""
+    if pa.types.is_fixed_size_list(column.type):
+        return np.where(column.is_valid().to_numpy(zero_copy_only=False), column.type.list_size, -1)
+    return column.value_lengths().fill_null(-1).to_numpy()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
