@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from adapters.keypoint_table import KeypointTable
@@ -68,6 +69,9 @@ def assert_tables_equal(actual: KeypointTable, expected: KeypointTable) -> None:
     for name in ("instance", "keypoints", "confidence", "status"):
         np.testing.assert_array_equal(getattr(actual, name), getattr(expected, name), err_msg=name)
 
+
+with_files = settings(max_examples=30, deadline=None)
+"""For examples that write files: each is forced to the disk, which takes as long as the disk takes."""
 
 coordinates = st.floats(-1e6, 1e6, width=32)
 confidences = st.floats(0, 1, width=32)

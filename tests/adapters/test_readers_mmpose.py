@@ -12,7 +12,7 @@ from adapters.keypoint_table import FARTHEST_PX
 from adapters.readers import read_keypoints
 from engine.keypoints import COCO_17, HALPE_26, WHOLEBODY_133
 from engine.status import Status
-from tests.adapters.sample_keypoints import assert_person, instance, meta_info, write_json
+from tests.adapters.sample_keypoints import assert_person, instance, meta_info, with_files, write_json
 
 
 def test_picture_of_the_inferencer_has_a_row_for_each_person(tmp_path: Path) -> None:
@@ -163,6 +163,7 @@ def test_broken_first_record_hides_neither_form_nor_schema(tmp_path: Path) -> No
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=6))
+@with_files
 def test_every_person_of_every_frame_has_one_row(tmp_path_factory, people: list[int]) -> None:
     frames = [
         {"frame_id": k, "instances": [instance(10 * k + i) for i in range(count)]} for k, count in enumerate(people)
