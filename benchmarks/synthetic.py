@@ -23,7 +23,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 from scipy.spatial.transform import Rotation
 
 from adapters.pose_prior_export import HELD_OUT_CLIPS, CapturedPoses
@@ -160,9 +160,12 @@ def make_pictures(body: KeypointBody, poses: PoseSet, settings: SyntheticSetting
     view, yaw = _draw_views(settings, count, draw)
     orientation = (view * Rotation.from_rotvec(root.reshape(-1, 3))).as_rotvec().reshape(*count, 1, 3)
     pose = np.concatenate([orientation, body_pose], axis=2)
-    keypoints_m, joints_m = (np.asarray(x, np.float64) for x in _pose_all(body, jnp.asarray(betas), jnp.asarray(pose)))
+    flat_betas = np.repeat(betas, settings.pictures, axis=0)
+    posed = _pose_all(body, jnp.asarray(flat_betas), jnp.asarray(pose.reshape(-1, *pose.shape[2:])))
+    keypoints_m, joints_m = (np.asarray(points, np.float64).reshape(*count, -1, 3) for points in posed)
 
-    person_height_px = np.exp(draw["size"].uniform(*np.log(settings.person_height_px), count))
+    smallest, largest = np.log(settings.person_height_px)
+    person_height_px = np.exp(draw["size"].uniform(smallest, largest, count))
     scale = person_height_px / REFERENCE_STATURE_M
     distance_m = (
         np.inf if settings.distance_in_statures is None else settings.distance_in_statures * REFERENCE_STATURE_M
@@ -199,11 +202,10 @@ def make_pictures(body: KeypointBody, poses: PoseSet, settings: SyntheticSetting
 
 
 @jax.jit
-def _pose_all(body, betas, pose):
-    def one_picture(betas, pose):
-        return pose_keypoints(body, betas, pose), pose_skeleton(body, betas, pose).positions
-
-    return jax.vmap(jax.vmap(one_picture, in_axes=(None, 0)))(betas, pose)
+def _pose_all(
+    body: KeypointBody, betas: Float[Array, "images betas"], pose: Float[Array, "images joints 3"]
+) -> tuple[Float[Array, "images keypoints 3"], Float[Array, "images joints 3"]]:
+    return jax.vmap(lambda b, p: (pose_keypoints(body, b, p), pose_skeleton(body, b, p).positions))(betas, pose)
 
 
 def _choose_poses(poses: PoseSet, count: tuple[int, int], draw: dict[str, np.random.Generator]):
