@@ -34,7 +34,7 @@ _REFERENCES_PER_TILE = 64
 _PICTURES_PER_TILE = 1024
 
 
-def first_order_settings(solver: Solver) -> FirstOrderSettings | None:
+def first_order_settings(solver: str) -> FirstOrderSettings | None:
     """The loop behind a solver's name; None for the default, which needs none.
 
     Raises:
@@ -140,10 +140,10 @@ def fit_rest_shapes(
     padded = [
         _usable_references(body, points, weights) for points, weights in zip(keypoints_px, confidence, strict=True)
     ]
-    lengths = np.array([len(weights) for _, weights in padded], int)
+    lengths = [len(weights) for _, weights in padded]
     fits: dict[int, ShapeFit] = {}
-    for length in np.unique(lengths):
-        people = np.flatnonzero(lengths == length)
+    for length in sorted(set(lengths)):
+        people = [person for person, own in enumerate(lengths) if own == length]
         batch = tuple(np.stack([padded[person][part] for person in people]) for part in (0, 1))
         fit = map_samples(_fit_person, context, batch, max(1, _REFERENCES_PER_TILE // length))
         fits |= {person: ShapeFit(*(field[i] for field in fit)) for i, person in enumerate(people)}

@@ -91,7 +91,8 @@ def load_shape(path: str | os.PathLike[str]) -> PersonShape:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here: NumPy leaves the file open when it finds that it is no archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             header, betas = json.loads(str(stored["header"])), stored["betas"]
     except FileNotFoundError:
         raise ShapeFileError(f"no shape file {path}; make one with: samebody fit REFERENCES --out {path}") from None

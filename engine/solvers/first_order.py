@@ -13,7 +13,7 @@ Sources: Kingma and Ba, "Adam", ICLR 2015; Nocedal and Wright, "Numerical optimi
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -47,10 +47,11 @@ class LBFGSSettings:
 FirstOrderSettings = AdamSettings | LBFGSSettings
 
 
-class Minimum(NamedTuple, Generic[Unknowns]):
+class Minimum(NamedTuple):
     """Where a loop ended."""
 
-    unknowns: Unknowns
+    unknowns: Any
+    """The same pytree as the start."""
     energy: Float[Array, ""]
     """½ of the squared residuals."""
     gradient_norm: Float[Array, ""]
@@ -67,7 +68,7 @@ _SMALLEST_CURVATURE = 1e-6
 
 def minimise(
     residuals: Callable[[Unknowns], Float[Array, " residuals"]], initial: Unknowns, settings: FirstOrderSettings
-) -> Minimum[Unknowns]:
+) -> Minimum:
     """Minimise half the squared residuals from a start; never raises for a bad start, ``converged`` tells."""
     start, unravel = ravel_pytree(initial)
     jacobian = jax.jacfwd(lambda flat: residuals(unravel(flat)))(start)

@@ -1,0 +1,65 @@
+"""``samebody demo``: the whole job on packaged keypoints of invented people."""
+
+from importlib import resources
+from pathlib import Path
+
+import click
+import numpy as np
+import pyarrow.parquet as pq
+
+from adapters.commands.display import print_table
+from adapters.fit_job import fit_references
+from adapters.keypoint_writers import write_keypoints
+from adapters.readers import open_keypoints, read_keypoints
+from adapters.score_job import score_to_file
+from engine.bodies import load_embedded_body
+from engine.shape_file import save_shape
+
+_DATA = "adapters.demo_data"
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("samebody-demo"),
+    show_default=True,
+    help="Folder for the keypoints, the shape and the scores.",
+)
+def demo(out: Path) -> None:
+    """Fit a shape to six pictures of Anna and score ninety pictures of Anna and four others.
+
+    The people are invented and their keypoints come with samebody: no files, no network needed.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("references.parquet", "dataset.parquet"):
+        with resources.as_file(resources.files(_DATA) / name) as packaged:
+            write_keypoints(out / name, read_keypoints([packaged]))
+
+    references, dataset = out / "references.parquet", out / "dataset.parquet"
+    shape_path, scores_path = out / "shape.npz", out / "scores.parquet"
+    body = load_embedded_body()
+    shape = fit_references(read_keypoints([references]), body)
+    save_shape(shape_path, shape)
+    summary = score_to_file(open_keypoints([dataset]), body, shape, scores_path)
+
+    scores = pq.read_table(scores_path, columns=["image", "consistency", "reprojection_error"]).to_pydict()
+    names = np.array([image.rsplit("_", 1)[0] for image in scores["image"]])
+    values = {name: np.array(scores[name]) for name in ("consistency", "reprojection_error")}
+    rows = [
+        (
+            f"{name}{' (in the references)' if name == 'anna' else ''}",
+            str(int((names == name).sum())),
+            f"{np.median(values['consistency'][names == name]):.3f}",
+            f"{100 * np.median(values['reprojection_error'][names == name]):.2f} %",
+        )
+        for name in dict.fromkeys(names)
+    ]
+    title = f"{summary.rows} pictures against the shape of {len(shape.references)} references"
+    print_table(title, ("person", "pictures", "consistency (median)", "error, % of height (median)"), rows)
+    click.echo(
+        f"files are in {out}: {references.name}, {dataset.name}, {shape_path.name}, {scores_path.name}\n"
+        "now your own keypoints:\n"
+        "  samebody fit REFERENCES... --out shape.npz\n"
+        "  samebody score DATASET... --shape shape.npz --out scores.parquet"
+    )

@@ -1,0 +1,88 @@
+"""``samebody doctor``: what is installed, what is missing, and the command that fixes it."""
+
+import importlib
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+
+import click
+import jax
+
+from adapters.commands.display import print_table
+from engine.batching import worker_count
+from engine.bodies import load_embedded_body
+from engine.keypoint_body import reduce_body
+from engine.keypoints import SCHEMAS
+from engine.version import VERSION
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    state: str
+    remedy: str = ""
+    """A command, where something is missing."""
+    broken: bool = False
+    """True when samebody's main job cannot run; a missing extra is not broken."""
+
+
+_REQUIRED = ("jax", "jaxlib", "optax", "equinox", "jaxtyping", "numpy", "pyarrow", "msgspec", "click", "rich")
+_EXTRAS = {"smplx": ("smplx", "torch")}
+
+
+def _package(name: str, remedy: str, required: bool) -> Finding:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        state = "missing" if isinstance(error, ModuleNotFoundError) and error.name == name else f"broken: {error}"
+        return Finding(name, state, remedy, broken=required)
+    return Finding(name, metadata.version(name))
+
+
+def _attempt(subject: str, check: Callable[[], str], remedy: str) -> Finding:
+    try:
+        return Finding(subject, check())
+    except Exception as error:  # whatever is wrong with the installation is this command's result
+        return Finding(subject, f"{type(error).__name__}: {error}", remedy, broken=True)
+
+
+def _embedded_body() -> str:
+    body = load_embedded_body()
+    covered = ", ".join(f"{name} {len(reduce_body(body, schema).schema)}" for name, schema in SCHEMAS.items())
+    return f"{body.name}, {body.v_template.shape[0]:,} vertices; keypoints: {covered}"
+
+
+def _devices() -> str:
+    kinds = [f"{device.platform} {device.device_kind}" for device in jax.devices()]
+    return f"{', '.join(kinds)}; {worker_count()} tiles at once"
+
+
+def examine() -> list[Finding]:
+    """Everything that samebody needs, in the order in which it should be mended."""
+    reinstall = "pip install --force-reinstall samebody"
+    return [
+        Finding("samebody", VERSION),
+        Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        *(_package(name, f"pip install {name}", required=True) for name in _REQUIRED),
+        _attempt("devices", _devices, "pip install --upgrade jax jaxlib"),
+        _attempt("embedded body", _embedded_body, reinstall),
+        *(
+            _package(name, f"pip install 'samebody[{extra}]'", required=False)
+            for extra, names in _EXTRAS.items()
+            for name in names
+        ),
+    ]
+
+
+@click.command()
+def doctor() -> int:
+    """Say what is installed, what is missing, and the command that fixes it.
+
+    Exit status 1 if the main job cannot run; a missing extra is no fault.
+    """
+    findings = examine()
+    print_table("samebody doctor", ("what", "state", "what to do"), [(f.subject, f.state, f.remedy) for f in findings])
+    return 1 if any(finding.broken for finding in findings) else 0

@@ -1,0 +1,1 @@
+"""Workloads, metrics and figures: ``python -m benchmarks`` prints a table and writes JSON."""

@@ -1,0 +1,67 @@
+"""Make the keypoints that ``samebody demo`` uses: ``python -m benchmarks.make_demo``.
+
+Five invented people, their shapes drawn from the shape prior of the embedded body, photographed by an invented camera
+with the keypoint noise of a good detector. Nobody's data is in it. They stand almost in a T-pose, facing the camera,
+so that the demo means something in rest-pose mode too.
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+import pyarrow as pa
+
+from adapters.keypoint_table import KeypointTable
+from adapters.keypoint_writers import write_keypoints
+from benchmarks.synthetic import PoseSet, SyntheticSettings, make_pictures
+from engine.bodies import load_embedded_body
+from engine.keypoint_body import reduce_body
+from engine.keypoints import COCO_17
+from engine.status import Status
+
+NAMES = ("anna", "boris", "chen", "dalia", "emil")
+REFERENCES = 6
+PICTURES = 18
+_JITTER_RADIANS = 0.02
+_SEED = 20
+
+
+def nearly_t_poses(count: int) -> PoseSet:
+    """T-poses of people who are not statues."""
+    generator = np.random.default_rng(_SEED)
+    return PoseSet(generator.normal(scale=_JITTER_RADIANS, size=(count, 23, 3)), np.zeros((count, 3)))
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("adapters/demo_data"), show_default=True)
+def make_demo(out: Path) -> None:
+    """Write references.parquet (anna alone) and dataset.parquet (all five, who is who in the pictures' names)."""
+    body = reduce_body(load_embedded_body(), COCO_17)
+    settings = SyntheticSettings(
+        people=len(NAMES), pictures=REFERENCES + PICTURES, seed=_SEED, noise_level=0.005,
+        yaw_range=(-8.0, 8.0), pitch_deviation=2.0, roll_deviation=2.0, missing_rate=0.01,
+    )  # fmt: skip
+    pictures = make_pictures(body, nearly_t_poses(400), settings)
+    out.mkdir(parents=True, exist_ok=True)
+
+    def table(people: range, numbers: range) -> KeypointTable:
+        rows = [(person, number) for person in people for number in numbers]
+        index = tuple(np.array(rows).T)
+        return KeypointTable(
+            schema=COCO_17,
+            image=pa.array([f"{NAMES[person]}_{number:02d}.jpg" for person, number in rows]),
+            instance=np.zeros(len(rows), np.int32),
+            keypoints=pictures.keypoints_px[index].round(2).astype(np.float32),
+            confidence=pictures.confidence[index].astype(np.float32),
+            status=np.full(len(rows), Status.OK, np.int8),
+            detail=pa.nulls(len(rows), pa.string()),
+        )
+
+    write_keypoints(out / "references.parquet", table(range(1), range(REFERENCES)))
+    write_keypoints(out / "dataset.parquet", table(range(len(NAMES)), range(REFERENCES, REFERENCES + PICTURES)))
+    np.savetxt(out / "true_betas.csv", pictures.betas, fmt="%.4f", delimiter=",", header="one line a person, ten betas")
+    click.echo(f"{REFERENCES} references and {len(NAMES) * PICTURES} pictures of {len(NAMES)} people in {out}")
+
+
+if __name__ == "__main__":
+    make_demo()
