@@ -6,7 +6,7 @@ weights are summed over the bones of a joint. What this loses is measured on bod
 and kept in the header of the file. The bodies come from adapters/anny_sampling.py, the algebra from
 adapters/anny_fitting.py, the figures from adapters/anny_figures.py.
 
-Needs the anny package, at build time only. Everything is seeded: the same machine gives the same file again.
+Needs the anny package, at build time only. Everything is seeded: the same machine gives the same arrays again.
 """
 
 import json
@@ -41,14 +41,14 @@ NAME = "Anny-24 (SMPL layout)"
 LICENCE = "Apache-2.0 (anny, NAVER Corp.); underlying MakeHuman/MPFB2 data CC0-1.0"
 BODIES = 2400
 REGRESSOR_BODIES = 400
-"""As many of the bodies are used to fit regressors; 800 gain less than 0.3 mm at any joint."""
+"""As many of the bodies are used to fit regressors; 800 gain at most 0.1 mm at any joint."""
 SEED = 1
 BETA_COUNT = 16
 JOINT_VERTICES = 24
 KEYPOINT_VERTICES = 16
 JOINT_REACH_M = 0.6
 """How far from a joint its regressor may look. Anny's bones are no weighted mean of the skin nearby: from 0.15 m spine3
-misses by 17 mm and spine1 by 10, from 0.6 m by 7.5 and 3.4 (benchmarks/results.md, Embedded body)."""
+misses by 16 mm and spine1 by 10, from 0.6 m by 7.5 and 3.4 (benchmarks/results.md, Embedded body)."""
 KEYPOINT_REACH_M = 0.18
 """Likewise for keypoints, which must hold in bent poses: at 0.06 m shoulders miss by 7 mm, at 0.18 m by 0.1 mm."""
 CANDIDATES = 2400

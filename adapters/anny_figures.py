@@ -89,7 +89,7 @@ def measure(body: BodyModel, model: AnnyModel, held_out: BodyParameters, seed: i
 
 
 def _mm(metres: float | np.floating) -> float:
-    return round(1000 * float(metres), 3)
+    return round(1000 * float(metres), 2)
 
 
 def _anny_keypoints(

@@ -133,7 +133,7 @@ class BodyParameters:
 
 
 class AnnyModel:
-    """Anny with the 24 joints on top. Building it takes a minute the first time; anny keeps a cache in ANNY_CACHE_DIR.
+    """Anny with the 24 joints on top. Building it takes minutes the first time; anny keeps 0.8 GB in ANNY_CACHE_DIR.
 
     Raises:
         ImportError: anny or torch is missing; the message names the command that installs them.
