@@ -21,6 +21,7 @@ from engine.body_file import read_header
 from engine.keypoints import BODY_25, COCO_17, HALPE_26, WHOLEBODY_133
 from engine.schema_tables import SMPL_24
 
+JOINTS: tuple[str, ...] = SMPL_24
 ALL_BETAS = 16
 MOST_BYTES = 1_200_000
 MOST_JOINT_ERROR_MM = 8.0
@@ -57,7 +58,7 @@ def _swap(names: tuple[str, ...]) -> np.ndarray:
     return np.array([names.index(f"{other[s[0]]}_{s[1]}") if s[0] in other else k for k, s in enumerate(sides)])
 
 
-JOINT_SWAP = _swap(SMPL_24)
+JOINT_SWAP = _swap(JOINTS)
 
 
 def test_file_is_small() -> None:
@@ -66,11 +67,11 @@ def test_file_is_small() -> None:
 
 
 def test_layout_is_smpls(body: BodyModel) -> None:
-    assert body.joint_count == len(SMPL_24)
+    assert body.joint_count == len(JOINTS)
     assert body.beta_count == ALL_BETAS
     assert load_embedded_body().beta_count == DEFAULT_BETA_COUNT
     assert body.posedirs.shape[-1] == 0
-    parents = {name: SMPL_24[body.parents[j]] for j, name in enumerate(SMPL_24) if body.parents[j] >= 0}
+    parents = {name: JOINTS[body.parents[j]] for j, name in enumerate(JOINTS) if body.parents[j] >= 0}
     for side in ("left", "right"):
         for chain in (("foot", "ankle", "knee", "hip"), ("hand", "wrist", "elbow", "shoulder", "collar")):
             for child, parent in pairwise(chain):
@@ -127,7 +128,7 @@ def test_keypoints_cover_the_schemas(body: BodyModel) -> None:
 
 def test_rest_pose_is_a_t_pose(body: BodyModel) -> None:
     joints = np.asarray(body.J_regressor @ body.v_template)
-    place = dict(zip(SMPL_24, joints, strict=True))
+    place = dict(zip(JOINTS, joints, strict=True))
     for side, sign in (("left", 1), ("right", -1)):
         arm = place[f"{side}_wrist"] - place[f"{side}_shoulder"]
         assert sign * arm[0] / np.linalg.norm(arm) > np.cos(np.radians(3))
@@ -159,7 +160,7 @@ def test_plausible_statures(body: BodyModel) -> None:
 def test_mirrored_pose_gives_the_mirrored_body(body: BodyModel, mirror: np.ndarray, seed: int) -> None:
     generator = np.random.default_rng(seed)
     betas = jnp.asarray(generator.normal(size=ALL_BETAS), jnp.float32)
-    pose = generator.normal(size=(len(SMPL_24), 3), scale=0.5).astype(np.float32)
+    pose = generator.normal(size=(len(JOINTS), 3), scale=0.5).astype(np.float32)
     # A reflection turns a rotation vector (x, y, z) into (x, −y, −z).
     mirrored_pose = pose[JOINT_SWAP] * np.array([1, -1, -1], np.float32)
     posed, mirrored = (jax.jit(pose_body)(body, betas, jnp.asarray(p)) for p in (pose, mirrored_pose))
@@ -171,7 +172,7 @@ def test_mirrored_pose_gives_the_mirrored_body(body: BodyModel, mirror: np.ndarr
 
 def test_recorded_figures_are_within_the_limits(details: dict[str, Any]) -> None:
     figures = details["figures"]
-    assert set(figures["joint_error"]) == set(SMPL_24)
+    assert set(figures["joint_error"]) == set(JOINTS)
     assert max(figures["joint_error"].values()) <= MOST_JOINT_ERROR_MM
     assert figures["vertex_error"]["10"]["mean"] <= MOST_VERTEX_ERROR_MM
     assert figures["vertex_error"]["16"]["mean"] < figures["vertex_error"]["10"]["mean"]
