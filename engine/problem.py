@@ -5,8 +5,8 @@
 
 y are the normalised keypoints of picture i of n, c their confidence, x the keypoints of the body. σ_k is the noise
 level times the keypoint's OKS sigma over 0.08 (the middle of COCO's sigmas), in person heights: a level of 0.01 means
-that a typical joint is off by 1 % of the person's height. Shape components have unit variance, so the shape prior's residual
-is β itself.
+that a typical joint is off by 1 % of the person's height. Shape components have unit variance, so the shape prior's
+residual is β itself.
 
 The mean over pictures, not the sum: in rest-pose mode the misfit is pose, which pictures of one person share. A sum
 would count it as independent evidence and drive β of 400 frames to 25 standard deviations (benchmarks/results.md,
@@ -37,8 +37,9 @@ class NoiseModel(eqx.Module):
         return jnp.asarray(schema.sigmas) * (self.level / _TYPICAL_OKS_SIGMA)
 
 
-REST_NOISE = NoiseModel(level=0.03)
-"""In rest-pose mode most of the misfit is pose, not detection."""
+REST_NOISE = NoiseModel(level=0.01)
+"""A good detector's error. People who do not stand in a T-pose misfit by ten times that, and their β is meaningless
+(benchmarks/results.md, "Rest-pose mode on real keypoints")."""
 
 
 def reprojection_residuals(

@@ -18,9 +18,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from engine.arrays import AnyArray
 from engine.batching import map_samples, map_tiles
-from engine.cameras import WeakPerspective, project
+from engine.cameras import WeakPerspective, image_plane, project
 from engine.keypoint_body import KeypointBody, rest_keypoints
-from engine.observations import Observation, observe
+from engine.observations import REFERENCE_STATURE_M, observe
 from engine.problem import REST_NOISE, NoiseModel, rest_residuals, rest_shape_residuals
 from engine.rest_scoring import TILE_SIZE, rest_tile_scorer
 from engine.score import MIN_KEYPOINTS, REST_THRESHOLD, PictureScore, score_projection
@@ -109,13 +109,14 @@ def _score_by_loop(context: RestContext, picture: tuple[Array, Array]) -> Pictur
     def residuals(camera: WeakPerspective) -> Float[Array, " residuals"]:
         return rest_residuals(body, noise, context.betas, camera, observation).ravel()
 
-    camera = minimise(residuals, _rough_camera(observation), context.loop).unknowns
+    camera = minimise(residuals, _rough_camera(points), context.loop).unknowns
     return score_projection(body, observation, project(camera, points), camera, context.threshold)
 
 
-def _rough_camera(observation: Observation) -> WeakPerspective:
-    """A start that does not know the answer: an average person, upright, in the middle of the keypoints."""
-    return WeakPerspective(jnp.full((), 0.6, observation.points.dtype), jnp.zeros(2, observation.points.dtype))
+def _rough_camera(points: Float[Array, "keypoints 3"]) -> WeakPerspective:
+    """A start that does not know the answer: a person of average size in the middle of the keypoints."""
+    scale = jnp.asarray(1 / REFERENCE_STATURE_M, points.dtype)
+    return WeakPerspective(scale, -scale * jnp.mean(image_plane(points), axis=0))
 
 
 def fit_rest_shapes(

@@ -23,7 +23,7 @@ from engine.problem import NoiseModel, rest_shape_residuals
 # A mirrored or upside-down person would ask for a negative scale, which no camera has. The floor is far below any
 # person's true scale (about 0.6 person heights per metre) and leaves such a picture with a large error.
 SMALLEST_SCALE = 1e-3
-_MOST_STEPS = 20
+_MOST_STEPS = 30
 # A step this small in every component, in standard deviations of the population, ends the fit.
 _SMALLEST_CHANGE = 2e-5
 _ENERGY_RESOLUTION = 1e-6
