@@ -30,7 +30,10 @@ SAMPLE_KEYPOINTS: dict[str, KeypointOrigin] = {**JOINT_KEYPOINTS, **VERTEX_PICKS
 
 
 def sample_model(seed: int = 0, vertex_count: int = 300, beta_count: int = 10) -> dict[str, np.ndarray]:
-    """A body of metres in size, with random shapes, pose blendshapes, weights and regressor, as float64."""
+    """A body of metres in size, with random shapes, pose blendshapes, weights and regressor.
+
+    The numbers are float64 that float32 can hold: smplx rounds what it reads to float32, even for a float64 model.
+    """
     rng = np.random.default_rng(seed)
     joint_count = len(PARENTS)
     heights = rng.normal(0.0, 0.1, (joint_count, 3))
@@ -40,12 +43,15 @@ def sample_model(seed: int = 0, vertex_count: int = 300, beta_count: int = 10) -
     weights = rng.gamma(0.3, size=(vertex_count, joint_count)) * (rng.random((vertex_count, joint_count)) < 0.15)
     weights[np.arange(vertex_count), owner] += 1.0
     regressor = rng.random((joint_count, vertex_count)) * (owner == np.arange(joint_count)[:, None])
-    return {
+    model = {
         "v_template": heights[owner] + rng.normal(0.0, 0.05, (vertex_count, 3)),
         "shapedirs": rng.normal(0.0, 0.01, (vertex_count, 3, beta_count)),
         "posedirs": rng.normal(0.0, 0.005, (vertex_count, 3, 9 * (joint_count - 1))),
         "J_regressor": regressor / regressor.sum(axis=1, keepdims=True),
         "weights": weights / weights.sum(axis=1, keepdims=True),
+    }
+    return {
+        **{name: array.astype(np.float32).astype(np.float64) for name, array in model.items()},
         "f": rng.integers(0, vertex_count, (2 * vertex_count, 3)).astype(np.uint32),
         # The root's parent, -1, as the official files have it.
         "kintree_table": np.stack([np.array(PARENTS, np.int64) % 2**32, np.arange(joint_count)]).astype(np.uint32),
