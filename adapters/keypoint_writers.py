@@ -58,7 +58,13 @@ def arrow_table(table: KeypointTable) -> pa.Table:
 
 def _write_parquet(stream: IO[bytes], table: KeypointTable) -> None:
     # Measured coordinates do not repeat: a dictionary of them takes twice the time to write and more room.
-    pq.write_table(arrow_table(table), stream, row_group_size=_ROWS_PER_GROUP, use_dictionary=["row_status", "detail"])
+    repeating = ["row_status", "detail"]
+    pq.write_table(
+        arrow_table(table),
+        stream,
+        row_group_size=_ROWS_PER_GROUP,
+        use_dictionary=repeating,  # pyright: ignore[reportArgumentType] (its stubs know only bool)
+    )
 
 
 def _write_npz(stream: IO[bytes], table: KeypointTable) -> None:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, runtime_checkable
 
 import msgspec
 import pyarrow as pa
@@ -25,6 +25,7 @@ _ROWS_PER_GROUP = 65536
 _ROWS_PER_PIECE = 8192
 
 
+@runtime_checkable
 class ResultWriter(Protocol):
     """Takes the rows of a result in order."""
 

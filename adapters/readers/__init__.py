@@ -36,8 +36,8 @@ import numpy as np
 from adapters.keypoint_table import KeypointTable, concat_tables
 from adapters.readers.arrays import NpzKeypoints, open_npz
 from adapters.readers.file_schema import columns_between, schema_of_counts
-from adapters.readers.json_forms import open_json
-from adapters.readers.json_rows import JsonFile, Row, bad_input, mapped, table_of_rows
+from adapters.readers.json_forms import JsonFile, open_json
+from adapters.readers.json_rows import Row, bad_input, mapped, table_of_rows
 from adapters.readers.parquet_files import ParquetKeypoints, open_parquet
 from adapters.readers.source_files import BrokenFile, SourceFile, find_files
 from engine.keypoints import COCO_17, KeypointSchema
@@ -101,7 +101,7 @@ class KeypointSource:
         try:
             return columns_between(own, self.schema, explicit=self.schema_from is None)
         except ValueError as error:
-            files = f"{source.path}" if self.schema_from is None else f"{source.path} and {self.schema_from.path}"
+            files = source.path if self.schema_from is None else f"{source.path} and {self.schema_from.path}"
             raise ValueError(f"{files}: {error}") from error
 
 
@@ -145,10 +145,10 @@ def read_keypoints(paths: Sequence[str | os.PathLike[str]], schema: KeypointSche
 
 
 def _open(source: SourceFile) -> JsonFile | NpzKeypoints | ParquetKeypoints:
-    suffix = source.path.suffix.lower()
-    if suffix == ".npz":
+    path = source.path.lower()
+    if path.endswith(".npz"):
         return open_npz(source)
-    return open_parquet(source) if suffix == ".parquet" else open_json(source)
+    return open_parquet(source) if path.endswith(".parquet") else open_json(source)
 
 
 def _schema_of(

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import IO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,8 @@ from engine.keypoints import KeypointSchema
 _SCORE_ARRAYS = ("keypoint_scores", "confidence")
 _TEXT_ARRAYS = ("image", "row_status", "detail")
 _LONGEST_TEXT_BYTES = 16384
+# zipfile's streams are IO[bytes] by its type stubs and another class at run time.
+_Stream = Any
 _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, RuntimeError, NotImplementedError)
 
 
@@ -136,7 +138,7 @@ def _header(archive: zipfile.ZipFile, name: str, source: SourceFile) -> _Header:
     return header
 
 
-def _read_header(stream: IO[bytes], name: str) -> _Header:
+def _read_header(stream: _Stream, name: str) -> _Header:
     version = npy.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"{name} has .npy version {version}")
@@ -171,10 +173,10 @@ def _stored_schema(archive: zipfile.ZipFile, source: SourceFile) -> KeypointSche
     with archive.open("schema.npy") as stream:
         _read_header(stream, "schema")
         text = np.frombuffer(stream.read(), header.dtype)
-    return schema_from_text(str(text[0]), str(source.path))
+    return schema_from_text(str(text[0]), source.path)
 
 
-def _pieces(stream: IO[bytes], header: _Header, rows: int) -> Iterator[np.ndarray]:
+def _pieces(stream: _Stream, header: _Header, rows: int) -> Iterator[np.ndarray]:
     _read_header(stream, header.name)
     if header.fortran_order:
         # Its rows are scattered over the whole array.

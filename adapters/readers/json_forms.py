@@ -6,11 +6,15 @@ import msgspec
 
 from adapters.readers.coco_json import CocoFile, dataset_file
 from adapters.readers.file_schema import schema_from_meta_info
-from adapters.readers.json_rows import JsonFile
 from adapters.readers.json_text import MISFIT, decode_text, read_text, shown, untyped
 from adapters.readers.mmpose_json import MMPosePicture, MMPoseVideo
 from adapters.readers.source_files import BrokenFile, SourceFile
 from engine.keypoints import KeypointSchema
+
+JsonFile = MMPosePicture | MMPoseVideo | CocoFile
+"""A file that was recognised and cut into records. Each form has ``schema``, what the file says about its keypoints;
+``keypoint_counts()``, the numbers of keypoints of its readable records; and ``rows(width)``, all records, where those
+with another number of keypoints than ``width`` are bad input."""
 
 _FORMS = "MMPose predictions, COCO results or a COCO keypoint dataset"
 _ABSENT = msgspec.Raw()
@@ -55,10 +59,11 @@ def open_json(source: SourceFile) -> JsonFile:
         schema = None
         if bytes(document.meta_info):
             try:
-                schema = schema_from_meta_info(untyped(document.meta_info), str(source.path))
+                schema = schema_from_meta_info(untyped(document.meta_info), source.path)
             except MISFIT as error:
                 raise BrokenFile(f"{source.path}: meta_info: {error}") from error
-        return _mmpose_file(source, document.instance_info, "instance_info", schema)
+        records = document.instance_info
+        return _mmpose_file(source, records, _first_keys(records), "instance_info", schema)
     if document.annotations is not msgspec.UNSET:
         categories = document.categories if bytes(document.categories) else None
         return dataset_file(source, document.annotations, document.images, categories)
@@ -71,15 +76,15 @@ def _list_file(source: SourceFile, records: list[msgspec.Raw]) -> JsonFile:
         return CocoFile(source, records, "record")
     if records and not keys:
         raise BrokenFile(f"{source.path}: no {_FORMS}: none of its {len(records)} records has keypoints or instances")
-    return _mmpose_file(source, records, "record", None)
+    return _mmpose_file(source, records, keys, "record", None)
 
 
 def _mmpose_file(
-    source: SourceFile, records: list[msgspec.Raw], place: str, schema: KeypointSchema | None
-) -> MMPosePicture | MMPoseVideo:
+    source: SourceFile, records: list[msgspec.Raw], keys: set[str], place: str, schema: KeypointSchema | None
+) -> JsonFile:
     # Only the demo scripts write a schema, and they alone put results_ before the name.
     name = source.name if schema is None else source.demo_name
-    if _first_keys(records) & {"frame_id", "instances"}:
+    if keys & {"frame_id", "instances"}:
         return MMPoseVideo(source, name, schema, records, place)
     return MMPosePicture(source, name, schema, records, place)
 

@@ -4,16 +4,15 @@ Readers yield one ``Row`` for every person, every picture without one and every 
 ``table_of_rows`` turns a bounded number of them into arrays at once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from adapters.keypoint_table import KeypointTable, clean_keypoints
 from adapters.readers.json_text import shown
-from adapters.readers.source_files import SourceFile
 from engine.keypoints import KeypointSchema
 from engine.status import Status
 
@@ -30,26 +29,6 @@ class Row(NamedTuple):
     scores: Sequence[float]
     status: Status = Status.OK
     detail: str | None = None
-
-
-class JsonFile(Protocol):
-    """A JSON file that was recognised and cut into records."""
-
-    @property
-    def source(self) -> SourceFile: ...
-
-    @property
-    def schema(self) -> KeypointSchema | None:
-        """What the file says about its keypoints."""
-        ...
-
-    def keypoint_counts(self) -> Iterator[int]:
-        """Numbers of keypoints of the readable records, in order."""
-        ...
-
-    def rows(self, width: int) -> Iterator[Row]:
-        """All records; those with another number of keypoints than ``width`` are bad input."""
-        ...
 
 
 class BadRecord(ValueError):

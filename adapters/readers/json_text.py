@@ -40,7 +40,8 @@ def read_text(source: SourceFile) -> bytes:
         BrokenFile: it cannot be read, or is empty.
     """
     try:
-        text = source.path.read_bytes()
+        with open(source.path, "rb") as stream:
+            text = stream.read()
     except OSError as error:
         raise BrokenFile(f"{source.path}: cannot be read: {error.strerror}") from error
     text = text.removeprefix(_BYTE_ORDER_MARK)
@@ -78,14 +79,14 @@ def reason(error: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _end(error: Exception, text: bytes) -> str:
-    return f" (after {len(text)} bytes)" if "truncated" in str(error) else ""
-
-
 def shown(value: Any) -> str:
     """A value of somebody's file, short enough for a message."""
     text = repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _end(error: Exception, text: bytes) -> str:
+    return f" (after {len(text)} bytes)" if "truncated" in str(error) else ""
 
 
 def _with_null(text: bytes) -> tuple[bytes, list[int]]:

@@ -85,9 +85,8 @@ class MMPoseVideo:
 
     def rows(self, width: int) -> Iterator[Row]:
         seen: dict[int, int] = {}
-        path = str(self.source.path)
         for k, record in enumerate(self.records):
-            place = f"{path}: {self.place}[{k}]"
+            place = f"{self.source.path}: {self.place}[{k}]"
             frame: _Frame | _UnreadFrame
             try:
                 frame = _decode_frame(record)

@@ -12,7 +12,6 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 SUFFIXES = (".json", ".npz", ".parquet")
 _DEMO_PREFIX = "results_"
@@ -26,11 +25,20 @@ class BrokenFile(ValueError):
 class SourceFile:
     """One file to be read."""
 
-    path: Path
+    path: str
     name: str
     """The picture or video it describes, where the file itself does not say."""
     demo_name: str
     """``name`` without the ``results_`` that MMPose's demo scripts put before the picture's name."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    path: str
+    real: str
+    """The same file's only path; links to folders are resolved."""
+    name: str
+    """Below the folder that was given, with suffix."""
 
 
 def find_files(paths: Sequence[str | os.PathLike[str]]) -> tuple[SourceFile, ...]:
@@ -39,53 +47,69 @@ def find_files(paths: Sequence[str | os.PathLike[str]]) -> tuple[SourceFile, ...
     Raises:
         ValueError: nothing given, no such file, a folder without ``.json`` files, or a suffix that nobody reads here.
     """
-    found: dict[str, tuple[Path, tuple[str, ...]]] = {}
-    for given in map(Path, paths):
-        if given.is_dir():
-            below = _json_below(given)
-            if not below:
+    found: dict[str, _Found] = {}
+    for path in paths:
+        given = os.fspath(path)
+        if os.path.isdir(given):
+            names = _json_below(given)
+            if not names:
                 raise ValueError(f"{given}: no .json file in or below this folder (give .parquet and .npz by name)")
-            for path in below:
-                found.setdefault(os.path.realpath(path), (path, path.relative_to(given).with_suffix("").parts))
-        elif given.suffix.lower() not in SUFFIXES:
+        elif not given.lower().endswith(SUFFIXES):
             raise ValueError(f"{given}: not a keypoint file; samebody reads {', '.join(SUFFIXES)} and folders of .json")
-        elif not given.is_file():
-            raise ValueError(f"{given}: no such file" if not given.exists() else f"{given}: not a regular file")
+        elif not os.path.isfile(given):
+            raise ValueError(f"{given}: {'not a regular file' if os.path.exists(given) else 'no such file'}")
         else:
-            found.setdefault(os.path.realpath(given), (given, (given.stem,)))
+            names = [os.path.basename(given)]
+        folder = given if os.path.isdir(given) else os.path.dirname(given)
+        real_folder = os.path.realpath(folder)
+        for name in names:
+            real = os.path.join(real_folder, name)
+            found.setdefault(real, _Found(os.path.join(folder, name), real, name))
     if not found:
         raise ValueError("no keypoint files given")
-    return _named(list(found.items()))
+    return _named(list(found.values()))
 
 
-def _json_below(folder: Path) -> list[Path]:
-    found = []
+def _json_below(folder: str) -> list[str]:
+    """Paths below ``folder``, sorted part by part."""
+    names = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in files if name.lower().endswith(".json") and not name.startswith(".")]
-    return sorted(found, key=lambda path: path.parts)
+        below = os.path.relpath(parent, folder)
+        prefix = "" if below == os.curdir else below + os.sep
+        names += [prefix + name for name in files if name.lower().endswith(".json") and not name.startswith(".")]
+    return sorted(names, key=lambda name: name.split(os.sep))
 
 
-def _named(found: list[tuple[str, tuple[Path, tuple[str, ...]]]]) -> tuple[SourceFile, ...]:
-    same_stem = Counter(Path(real).with_suffix("") for real, _ in found)
-    whole, parts = [], []
-    for real, (path, name) in found:
-        bare = Path(real).with_suffix("")
-        unique = same_stem[bare] == 1
-        whole.append(bare.parts if unique else Path(real).parts)
-        parts.append(name if unique else (*name[:-1], path.name))
-    while clashing := {name for name, count in Counter(parts).items() if count > 1}:
-        parts = [w[-len(p) - 1 :] if p in clashing else p for p, w in zip(parts, whole, strict=True)]
-    names = [_printable("/".join(p)) for p in parts]
-    short = [_printable("/".join((*p[:-1], p[-1].removeprefix(_DEMO_PREFIX) or p[-1]))) for p in parts]
+def _named(found: list[_Found]) -> tuple[SourceFile, ...]:
+    stem_count = Counter(_stem(file.real) for file in found)
+    # Files that differ in nothing but the suffix keep it.
+    strip = [_stem if stem_count[_stem(file.real)] == 1 else str for file in found]
+    names = [cut(file.name) for cut, file in zip(strip, found, strict=True)]
+    while clashing := {name for name, count in Counter(names).items() if count > 1}:
+        for k, file in enumerate(found):
+            if names[k] in clashing:
+                whole = strip[k](file.real).split(os.sep)
+                names[k] = os.sep.join(whole[-names[k].count(os.sep) - 2 :])
+    names = [_printable(name) for name in names]
+    short = [_without_demo_prefix(name) for name in names]
     claims = Counter(names) + Counter(short)
     return tuple(
         # A picture's name that two files claim would not tell them apart.
-        SourceFile(path, name, demo_name if claims[demo_name] == 1 else name)
-        for (_, (path, _)), name, demo_name in zip(found, names, short, strict=True)
+        SourceFile(file.path, name, demo_name if claims[demo_name] == 1 else name)
+        for file, name, demo_name in zip(found, names, short, strict=True)
     )
 
 
+def _stem(path: str) -> str:
+    return os.path.splitext(path)[0]
+
+
+def _without_demo_prefix(name: str) -> str:
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + (last.removeprefix(_DEMO_PREFIX) or last)
+
+
 def _printable(name: str) -> str:
-    """File systems allow names that are no text; tables do not."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """With / between folders everywhere; file systems allow names that are no text, tables do not."""
+    return os.fsencode(name.replace(os.sep, "/")).decode("utf-8", "backslashreplace")

@@ -165,14 +165,21 @@ def test_instance_numbers_do_not_depend_on_the_pieces(image: list[str], cut: int
         assert whole[k] == (whole[k - 1] + 1 if k and image[k - 1] == name else 0)
 
 
-def test_table_of_wrong_shapes_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"keypoints is float64\(1, 17, 2\), expected float32\(1, 17, 2\)"):
+@pytest.mark.parametrize(
+    ("width", "details", "message"),
+    [
+        (16, 1, r"keypoints is float32\(1, 16, 2\), expected float32\(1, 17, 2\)"),
+        (17, 2, "detail has 2 rows, expected 1"),
+    ],
+)
+def test_table_that_does_not_fit_its_schema_or_itself_is_refused(width: int, details: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         KeypointTable(
             COCO_17,
             pa.array(["a"]),
             np.zeros(1, np.int32),
-            np.zeros((1, 17, 2)),
-            np.zeros((1, 17), np.float32),
+            np.zeros((1, width, 2), np.float32),
+            np.zeros((1, width), np.float32),
             np.zeros(1, np.int8),
-            pa.array([None], pa.string()),
+            pa.nulls(details, pa.string()),
         )
