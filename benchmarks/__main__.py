@@ -1,0 +1,36 @@
+"""``python -m benchmarks [WORKLOAD ...] [--quick]``: measure, print a table, write JSON."""
+
+from pathlib import Path
+
+import click
+
+from benchmarks import rest_pose
+from benchmarks.metrics import hardware, print_metrics, read_baseline, regressions, write_metrics
+
+WORKLOADS = {**rest_pose.WORKLOADS}
+BASELINE = Path(__file__).parent / "baseline.json"
+
+
+@click.command()
+@click.argument("workloads", nargs=-1, type=click.Choice(list(WORKLOADS)))
+@click.option("--quick", is_flag=True, help="Small sizes; shows that everything runs, gates nothing.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the figures as JSON.")
+@click.option("--gate", is_flag=True, help="Exit with 1 if a figure is worse than the baseline by its tolerance.")
+def main(workloads: tuple[str, ...], quick: bool, out: Path | None, gate: bool) -> None:
+    """Measure samebody beside what a user would otherwise use; all WORKLOADS by default."""
+    if quick and gate:
+        raise click.UsageError("--quick figures are too noisy for --gate")
+    click.echo(", ".join(f"{key}: {value}" for key, value in hardware().items()))
+    metrics = [metric for name in workloads or WORKLOADS for metric in WORKLOADS[name](quick)]
+    baseline = read_baseline(BASELINE)
+    print_metrics(metrics, baseline)
+    if out is not None:
+        write_metrics(out, metrics)
+    worse = regressions(metrics, baseline) if gate else []
+    for line in worse:
+        click.echo(f"worse than the baseline: {line}", err=True)
+    raise SystemExit(1 if worse else 0)
+
+
+if __name__ == "__main__":
+    main()
