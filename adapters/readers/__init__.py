@@ -9,17 +9,17 @@ becomes of scores, ``mmpose_json`` and ``coco_json`` which JSON forms there are,
 
 A record that cannot be read is a row with status BAD_INPUT that says why and where, and so is a file among others. A
 file that is the only one is an error. Files of different schemas are an error too, unless the caller says which schema
-he wants: then each file's keypoints are matched by name, and what a file lacks is not seen.
+is wanted: then each file's keypoints are matched by name, and what a file lacks is not seen.
 
 samebody's own layout, written by ``keypoint_writers`` and used by everything that handles volume, is Parquet with
 
-    image             string                    how the picture is called
-    instance          int32                     which person in it, from 0; -1 in rows without a person
+    image             string                      how the picture is called
+    instance          int32                       which person in it, from 0; -1 in rows without a person
     keypoints         fixed_size_list<float>[2K]  x, y of keypoint 0, x, y of keypoint 1, ... in pixels
     keypoint_scores   fixed_size_list<float>[K]   0..1, or whatever the detector gave (see ``keypoint_table``)
     bbox              fixed_size_list<float>[4]   optional, not read: other programs may keep their boxes here
-    row_status        string, optional          ok, no_detection, bad_input; missing or null is ok
-    detail            string, optional          what is wrong
+    row_status        string                      optional: ok, no_detection, bad_input; missing or null is ok
+    detail            string                      optional: what is wrong
 
 and the key ``samebody.keypoint_schema`` in the file's metadata: JSON with ``name`` and ``keypoint_names``, and for
 keypoints that samebody does not know ``sigmas``, ``swap`` and ``edges``. Files of others may leave out image, instance

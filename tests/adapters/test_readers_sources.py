@@ -166,6 +166,13 @@ def test_explicit_schema_of_the_same_size_is_believed_for_files_that_name_nothin
     assert_person(table, 0, 1)
 
 
+def test_explicit_schema_of_an_unknown_size_is_believed_too(tmp_path: Path) -> None:
+    trio = HALPE_26.subset(["nose", "left_hip", "right_hip"])
+    table = read_keypoints([write_json(tmp_path / "a.json", [instance(1, 3)])], trio)
+    assert table.schema == trio
+    assert_person(table, 0, 1)
+
+
 def test_schemas_without_a_common_keypoint_are_an_error(tmp_path: Path) -> None:
     content = {"meta_info": meta_info(("antler", "tail")), "instance_info": [instance(1, 2)]}
     path = write_json(tmp_path / "stag.json", content)

@@ -100,6 +100,17 @@ def test_csv_has_an_empty_field_for_nan(tmp_path_factory: pytest.TempPathFactory
             assert same(float(text) if text else None, number, kind)
 
 
+def test_what_could_not_be_computed_is_missing_in_text_and_nan_in_parquet(tmp_path: Path) -> None:
+    table = table_of([("a", 0, "bad_input", math.nan, math.nan, False)])
+    header_and_row = written(tmp_path / "r.csv", [table]).read_text().splitlines()
+    assert header_and_row[1] == '"a",0,"bad_input",,,false'
+    record = json.loads(written(tmp_path / "r.jsonl", [table]).read_text())
+    assert (record["consistency"], record["oks"]) == (None, None)
+    column = pq.read_table(written(tmp_path / "r.parquet", [table]))["oks"]
+    assert column.null_count == 0
+    assert math.isnan(column[0].as_py())
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 def test_float32_is_written_with_its_own_digits(tmp_path: Path, suffix: str) -> None:
     text = written(tmp_path / f"r{suffix}", [table_of([("a", 0, "ok", 0.1, 0.1, True)])]).read_text()
@@ -116,6 +127,23 @@ def test_many_small_pieces_become_one_row_group(tmp_path: Path) -> None:
     piece = table_of([("a", 0, "ok", 0.5, 0.5, True)])
     path = written(tmp_path / "r.parquet", [piece] * 50)
     assert (pq.read_metadata(path).num_row_groups, pq.read_metadata(path).num_rows) == (1, 50)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_more_rows_than_a_row_group_holds_are_all_there_once(tmp_path: Path, suffix: str) -> None:
+    count = 40_000
+    piece = table_of([(None, 0, "ok", 0.5, 0.5, True)] * count)
+    path = written(tmp_path / f"r{suffix}", [piece] * 4)
+    if suffix == ".parquet":
+        assert pq.read_metadata(path).num_rows == 4 * count
+    else:
+        assert len(path.read_text().splitlines()) == 4 * count + (suffix == ".csv")
+
+
+def test_results_have_the_permissions_of_an_ordinary_file(tmp_path: Path) -> None:
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    assert written(tmp_path / "r.csv", []).stat().st_mode == ordinary.stat().st_mode
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
