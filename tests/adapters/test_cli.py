@@ -1,0 +1,189 @@
+"""The command line as other programs see it: files, exit status, one clear line on stderr."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as pq
+import pytest
+
+from adapters.cli import main
+from engine.shape_file import load_shape
+
+DEMO = Path(__file__).parents[2] / "adapters" / "demo_data"
+REAL = Path(__file__).parents[3] / "shared" / "data" / "pose2sim" / "single"
+
+
+@pytest.fixture(scope="module")
+def shape_path(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("shape") / "shape.npz"
+    assert main(["fit", str(DEMO / "references.parquet"), "--out", str(path)]) == 0
+    return path
+
+
+def _refused(capsys, *arguments: str) -> str:
+    """The message of a command that must fail with status 2 and one line."""
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("samebody: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_demo_runs_the_whole_job(tmp_path, capsys) -> None:
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    output = capsys.readouterr().out
+    assert {"anna", "boris", "chen", "dalia", "emil"} <= set(output.replace("│", " ").split())
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {
+        "references.parquet", "dataset.parquet", "shape.npz", "scores.parquet",
+    }  # fmt: skip
+
+
+def test_demo_ranks_the_person_of_the_references_first(tmp_path) -> None:
+    main(["demo", "--out", str(tmp_path)])
+    scores = pq.read_table(tmp_path / "scores.parquet")
+    names = np.array([image.split("_")[0] for image in scores["image"].to_pylist()])
+    consistency = scores["consistency"].to_numpy()
+    medians = {name: np.median(consistency[names == name]) for name in set(names)}
+    assert max(medians, key=medians.__getitem__) == "anna"
+
+
+def test_fit_and_score_are_silent_in_a_pipe(shape_path, tmp_path, capsys) -> None:
+    assert (
+        main(["score", str(DEMO / "dataset.parquet"), "--shape", str(shape_path), "--out", str(tmp_path / "s.csv")])
+        == 0
+    )
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_scores_are_the_same_in_every_format(shape_path, tmp_path, suffix) -> None:
+    out = tmp_path / f"scores.{suffix}"
+    assert main(["score", str(DEMO / "dataset.parquet"), "--shape", str(shape_path), "--out", str(out)]) == 0
+    if suffix == "parquet":
+        consistency = pq.read_table(out)["consistency"].to_pylist()
+    elif suffix == "csv":
+        consistency = arrow_csv.read_csv(out)["consistency"].to_pylist()
+    else:
+        consistency = [json.loads(line)["consistency"] for line in out.read_text().splitlines()]
+    reference = tmp_path / "reference.parquet"
+    main(["score", str(DEMO / "dataset.parquet"), "--shape", str(shape_path), "--out", str(reference)])
+    expected = pq.read_table(reference)["consistency"].to_numpy()
+    np.testing.assert_array_equal(np.array(consistency, np.float32), expected)
+
+
+def test_the_same_references_write_the_same_bytes(shape_path, tmp_path) -> None:
+    again = tmp_path / "again.npz"
+    main(["fit", str(DEMO / "references.parquet"), "--out", str(again)])
+    assert again.read_bytes() == shape_path.read_bytes()
+
+
+def test_shape_file_tells_its_history_without_paths(shape_path) -> None:
+    shape = load_shape(shape_path)
+    assert shape.converged
+    assert [reference.status for reference in shape.references] == ["ok"] * 6
+    assert str(DEMO).encode() not in shape_path.read_bytes()
+
+
+def _mmpose_picture(path: Path, people: list[np.ndarray]) -> None:
+    instances = [{"keypoints": person.tolist(), "keypoint_scores": [0.9] * len(person)} for person in people]
+    path.write_text(json.dumps(instances))
+
+
+def test_a_broken_file_in_a_folder_costs_one_row(shape_path, tmp_path) -> None:
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name in ("a", "c"):
+        _mmpose_picture(folder / f"{name}.json", [generator.uniform(0, 500, (17, 2)) for _ in range(2)])
+    (folder / "b.json").write_text('[{"keypoints": [[1, 2')
+    out = tmp_path / "scores.parquet"
+    assert main(["score", str(folder), "--shape", str(shape_path), "--out", str(out)]) == 0
+    rows = pq.read_table(out).to_pylist()
+    assert [(row["instance"], row["status"]) for row in rows] == [
+        (0, "ok"), (1, "ok"), (-1, "bad_input"), (0, "ok"), (1, "ok"),
+    ]  # fmt: skip
+    assert "b.json" in rows[2]["detail"]
+    assert np.isnan(rows[2]["consistency"])
+    assert main(["score", str(folder), "--shape", str(shape_path), "--out", str(out), "--strict"]) == 1
+
+
+def test_the_largest_person_is_fitted_unless_all_are_meant(tmp_path) -> None:
+    generator = np.random.default_rng(0)
+    small, large = generator.uniform(0, 100, (17, 2)), generator.uniform(0, 900, (17, 2))
+    _mmpose_picture(tmp_path / "picture.json", [small, large])
+    for person, instances in (("largest", [1]), ("all", [0, 1])):
+        out = tmp_path / f"{person}.npz"
+        assert main(["fit", str(tmp_path / "picture.json"), "--out", str(out), "--person", person]) == 0
+        assert [reference.instance for reference in load_shape(out).references] == instances
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit"], "REFERENCES"),
+        (["fit", "none.json", "--out", "x.npz"], "none.json"),
+        (["score", "d.parquet", "--shape", "none.npz", "--out", "s.parquet"], "samebody fit"),
+        (["score", "d.parquet", "--shape", "x.npz", "--out", "s.xlsx"], ".jsonl"),
+        (["fit", str(DEMO / "references.parquet"), "--out", "x.npz", "--body", "smpl.pkl"], "export-body"),
+        (["fit", str(DEMO / "references.parquet"), "--out", "x.npz", "--schema", "coco18"], "coco17"),
+        (["fit", str(DEMO / "references.parquet"), "--out", "no/such/folder/x.npz"], "folder"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_mistakes_end_in_one_clear_line(capsys, tmp_path, monkeypatch, arguments, message) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in _refused(capsys, *arguments)
+
+
+def test_a_shape_of_another_body_is_refused(capsys, shape_path, tmp_path, anny) -> None:
+    import dataclasses
+
+    from engine.body_file import BodyProvenance, save_body
+
+    other = dataclasses.replace(anny, v_template=anny.v_template * 1.01, fingerprint="")
+    save_body(tmp_path / "other.npz", other, BodyProvenance("Other", "a test", "CC0"))
+    message = _refused(
+        capsys, "score", str(DEMO / "dataset.parquet"), "--shape", str(shape_path),
+        "--out", str(tmp_path / "s.csv"), "--body", str(tmp_path / "other.npz"),
+    )  # fmt: skip
+    assert "--body" in message
+
+
+def test_doctor_finds_a_working_installation(capsys) -> None:
+    assert main(["doctor"]) == 0
+    output = capsys.readouterr().out
+    assert "Anny-24" in output
+    assert "smplx" in output
+
+
+@pytest.mark.parametrize("command", [[], ["demo"], ["fit"], ["score"], ["export-body"], ["doctor"]])
+def test_help_teaches(capsys, command) -> None:
+    assert main([*command, "--help"]) == 0
+    assert len(capsys.readouterr().out) > 200
+
+
+def test_help_does_not_wait_for_jax() -> None:
+    script = "import sys, adapters.cli; print('jax' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="needs the real four-camera keypoints, which are not in the repository")
+def test_real_keypoints_give_a_row_for_every_instance(tmp_path) -> None:
+    cameras = [str(REAL / f"T01_balancing_cam0{i}.json") for i in (1, 2, 3, 4)]
+    assert main(["fit", *cameras, "--out", str(tmp_path / "shape.npz")]) == 0
+    out = tmp_path / "scores.parquet"
+    assert main(["score", str(REAL), "--shape", str(tmp_path / "shape.npz"), "--out", str(out)]) == 0
+    instances = 0
+    for path in REAL.glob("*.json"):
+        instances += sum(len(frame["instances"]) for frame in json.loads(path.read_text())["instance_info"])
+    scores = pq.read_table(out)
+    assert len(scores) == instances
+    assert set(scores["status"].to_pylist()) == {"ok"}
