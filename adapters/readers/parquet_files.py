@@ -57,7 +57,7 @@ class ParquetKeypoints:
             except BrokenFile:
                 raise
             except (pa.ArrowException, ValueError) as error:
-                raise BrokenFile(f"{self.source.path}: {_one_line(error)}") from error
+                raise BrokenFile(f"{self.source.path}: {error}") from error
 
     def _batches(self, rows: int, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
         try:
@@ -65,7 +65,7 @@ class ParquetKeypoints:
             with pq.ParquetFile(self.source.path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
                 yield from file.iter_batches(batch_size=rows, columns=list(columns))
         except (pa.ArrowException, OSError) as error:
-            raise BrokenFile(f"{self.source.path}: damaged Parquet: {_one_line(error)}") from error
+            raise BrokenFile(f"{self.source.path}: damaged Parquet: {error}") from error
 
     def _table(self, batch: pa.RecordBatch, assembler: TableAssembler, width: int) -> KeypointTable:
         column = {name: batch.column(name) for name in self.columns}
@@ -98,7 +98,7 @@ def open_parquet(source: SourceFile) -> ParquetKeypoints:
         with pq.ParquetFile(source.path) as file:
             arrow = file.schema_arrow
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise BrokenFile(f"{source.path}: not a readable Parquet file: {_one_line(error)}") from error
+        raise BrokenFile(f"{source.path}: not a readable Parquet file: {error}") from error
     scores = next((name for name in _SCORE_COLUMNS if name in arrow.names), None)
     if "keypoints" not in arrow.names or scores is None:
         raise BrokenFile(f"{source.path}: no columns keypoints and keypoint_scores; it has {', '.join(arrow.names)}")
@@ -171,7 +171,3 @@ def _lengths(column: pa.Array) -> Int[np.ndarray, " images"]:
     if pa.types.is_fixed_size_list(column.type):
         return np.where(column.is_valid().to_numpy(zero_copy_only=False), column.type.list_size, -1)
     return column.value_lengths().fill_null(-1).to_numpy()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -9,16 +9,25 @@ several places that would get the same name get as many of their parent folders 
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 SUFFIXES = (".json", ".npz", ".parquet")
 _DEMO_PREFIX = "results_"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_LONGEST_MESSAGE = 1000
 
 
 class BrokenFile(ValueError):
-    """One file cannot be read; the others can. The message names the file and the place in it."""
+    """One file cannot be read; the others can. The message names the file and the place in it, on one line.
+
+    Messages quote what is in the file, which may be anything: line breaks and terminal sequences become blanks.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_CONTROL.sub(" ", message)[:_LONGEST_MESSAGE])
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from adapters.keypoint_writers import write_keypoints
@@ -152,6 +154,14 @@ def test_damaged_bytes_give_rows_or_one_clear_line(tmp_path: Path, name: str) ->
             assert ((table.confidence >= 0) & (table.confidence <= 1)).all()
     assert failures
     assert all(str(path) in failure and "\n" not in failure for failure in failures)
+
+
+def test_message_stays_on_one_line_whatever_a_file_holds(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a\n\x1b[31mb": [1], "c" * 5000: [2]}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"it has a \[31mb, ccc") as caught:
+        read_keypoints([tmp_path / "a.parquet"])
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) <= 1000
 
 
 def test_archive_of_something_else_is_refused_by_name(tmp_path: Path) -> None:
