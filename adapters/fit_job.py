@@ -31,10 +31,7 @@ def choose_people(table: KeypointTable, person: Person) -> np.ndarray:
     readable = np.flatnonzero(table.status == Status.OK)
     if person == "all":
         return readable
-    seen = table.confidence > 0
-    low = np.where(seen[..., None], table.keypoints, np.inf).min(axis=1)
-    high = np.where(seen[..., None], table.keypoints, -np.inf).max(axis=1)
-    area = np.where(seen.any(axis=1), np.prod(np.where(seen.any(axis=1)[:, None], high - low, 0), axis=1), -1)
+    area = _box_areas(table)
     images = table.image.to_numpy(zero_copy_only=False)
     largest: dict[str, int] = {}
     for row in readable:
@@ -42,6 +39,14 @@ def choose_people(table: KeypointTable, person: Person) -> np.ndarray:
         if area[row] > area[best]:
             largest[images[row]] = int(row)
     return np.array(sorted(largest.values()), int)
+
+
+def _box_areas(table: KeypointTable) -> np.ndarray:
+    """Area of the box of each person's keypoints, in squared pixels; -1 where none is seen."""
+    unseen = (table.confidence == 0)[..., None]
+    high = np.where(unseen, -np.inf, table.keypoints).max(axis=1, initial=-np.inf)
+    low = np.where(unseen, np.inf, table.keypoints).min(axis=1, initial=np.inf)
+    return np.where(high[:, 0] >= low[:, 0], np.prod(np.maximum(high - low, 0), axis=1), -1.0)
 
 
 def fit_references(

@@ -182,7 +182,7 @@ def fit_rest_shape(
 
 def score_rest_pictures(
     body: KeypointBody,
-    betas: Float[np.ndarray, " betas"],
+    betas: Float[AnyArray, " betas"],
     keypoints_px: Float[np.ndarray, "images keypoints 2"],
     confidence: Float[np.ndarray, "images keypoints"],
     solver: Solver = "auto",
