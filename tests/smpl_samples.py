@@ -47,8 +47,8 @@ def sample_model(seed: int = 0, vertex_count: int = 300, beta_count: int = 10) -
         "v_template": heights[owner] + rng.normal(0.0, 0.05, (vertex_count, 3)),
         "shapedirs": rng.normal(0.0, 0.01, (vertex_count, 3, beta_count)),
         "posedirs": rng.normal(0.0, 0.005, (vertex_count, 3, 9 * (joint_count - 1))),
-        "J_regressor": regressor / regressor.sum(axis=1, keepdims=True),
-        "weights": weights / weights.sum(axis=1, keepdims=True),
+        "J_regressor": _shares(regressor),
+        "weights": _shares(weights),
     }
     return {
         **{name: array.astype(np.float32).astype(np.float64) for name, array in model.items()},
@@ -56,6 +56,13 @@ def sample_model(seed: int = 0, vertex_count: int = 300, beta_count: int = 10) -
         # The root's parent, -1, as the official files have it.
         "kintree_table": np.stack([np.array(PARENTS, np.int64) % 2**32, np.arange(joint_count)]).astype(np.uint32),
     }
+
+
+def _shares(matrix: np.ndarray) -> np.ndarray:
+    """Rows scaled to sum to one, exactly: in multiples of 2⁻²⁰, the largest entry taking what is left."""
+    parts = np.floor(matrix / matrix.sum(axis=1, keepdims=True) * 2**20)
+    parts[np.arange(len(parts)), parts.argmax(axis=1)] += 2**20 - parts.sum(axis=1)
+    return parts / 2**20
 
 
 def random_pose(seed: int, angle: float = 1.0) -> np.ndarray:
