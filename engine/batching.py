@@ -58,7 +58,7 @@ def map_tiles(function: Callable[[Any], Result], samples: Any, tile_size: int) -
     (count,) = counts
 
     def run(start: int) -> tuple[list[Any], Any]:
-        tile = [_padded(array[start : start + tile_size], tile_size) for array in arrays]
+        tile = [pad_rows(array[start : start + tile_size], tile_size) for array in arrays]
         return jax.tree.flatten(function(jax.tree.unflatten(structure, tile)))
 
     # The first tile shows what the results look like; an empty batch runs one tile of padding for that.
@@ -79,7 +79,8 @@ def map_tiles(function: Callable[[Any], Result], samples: Any, tile_size: int) -
     return jax.tree.unflatten(result_structure, results)
 
 
-def _padded(array: np.ndarray, length: int) -> np.ndarray:
+def pad_rows(array: np.ndarray, length: int) -> np.ndarray:
+    """The array with rows of zeros appended up to a length."""
     if len(array) == length:
         return array
     return np.concatenate([array, np.zeros((length - len(array), *array.shape[1:]), array.dtype)])

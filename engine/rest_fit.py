@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from engine.arrays import AnyArray
-from engine.batching import map_samples, map_tiles
+from engine.batching import map_samples, map_tiles, pad_rows
 from engine.cameras import WeakPerspective, image_plane, project
 from engine.keypoint_body import KeypointBody, rest_keypoints
 from engine.observations import REFERENCE_STATURE_M, observe
@@ -162,10 +162,9 @@ def _usable_references(
         raise ValueError(
             f"none of {len(usable)} references can be used: one needs {MIN_KEYPOINTS} keypoints of confidence above 0"
         )
-    missing = (1 << (len(usable) - 1).bit_length()) - len(usable)
-    points = np.pad(keypoints_px, ((0, missing), (0, 0), (0, 0)))
-    weights = np.pad(np.where(usable[:, None], confidence, 0), ((0, missing), (0, 0)))
-    return points.astype(np.float32), weights.astype(np.float32)
+    length = 1 << (len(usable) - 1).bit_length()
+    weights = np.where(usable[:, None], confidence, 0)
+    return pad_rows(keypoints_px.astype(np.float32), length), pad_rows(weights.astype(np.float32), length)
 
 
 def fit_rest_shape(
