@@ -119,7 +119,8 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # numpy leaves a file open that it cannot read; this one is closed whatever happens.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             header = json.loads(str(stored["header"])) if "header" in stored else None
             arrays = {name: stored[name] for name in stored.files if name in names}
     except FileNotFoundError:
