@@ -14,7 +14,7 @@ def export_body() -> None:
     """Turn a body model that you have into a body file for --body."""
 
 
-@export_body.command("smplx")
+@export_body.command("smplx", short_help="SMPL, from its official .pkl or .npz files.")
 @click.option(
     "--model-path",
     required=True,
