@@ -14,6 +14,7 @@ Every pose is used twice, as it is and mirrored, and the density is its own mirr
 
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -37,6 +38,10 @@ HELD_OUT_CLIPS = ("01_04", "01_09", "01_12", "02_02", "02_08")
 # in it, its elbows are perfect hinges and its knees nearly so; wrists and toes are noisy, so they are held loosely.
 _FLOOR_DEGREES = {"collar": 8.0, "hand": 10.0, "elbow": 5.0, "knee": 5.0, "wrist": 20.0, "foot": 10.0, "ankle": 5.0}
 _OTHER_FLOOR_DEGREES = 3.0
+
+# Correlations between joints are partly habits of the captured people: without this, poses of another subject are
+# thousands of times less likely and fits of them are worse (benchmarks/results.md, "Pose prior").
+_SHRINKAGE = 0.3
 
 # Flexion of the left joint; the right one is its mirror image. Anatomical ranges, a little wider than the data's
 # (elbows −4.5° to 150°, knees −3.1° to 153°). The elbows' axis is the data's: 30° forward of the vertical.
@@ -101,6 +106,12 @@ def read_poses(path: str | os.PathLike[str]) -> CapturedPoses:
     )
 
 
+def without_clips(captured: CapturedPoses, clips: Collection[str]) -> CapturedPoses:
+    """The poses of all other clips."""
+    kept = ~np.isin(captured.clips, list(clips))
+    return CapturedPoses(captured.poses[kept], captured.root_orient[kept], captured.clips[kept])
+
+
 def with_mirror_images(poses: Float[np.ndarray, "poses coordinates"]) -> Float[np.ndarray, "doubled coordinates"]:
     """The poses followed by their mirror images."""
     columns, signs = mirror_indices()
@@ -141,14 +152,21 @@ def symmetric_axes(
     return axes[:, np.argsort(-np.sum(axes**2, axis=0), kind="stable")]
 
 
-def fit_gaussian(poses: Float[np.ndarray, "poses coordinates"]) -> Mixture:
-    """One mirror-symmetric Gaussian over poses and their mirror images, widened by the floors."""
+def fit_gaussian(poses: Float[np.ndarray, "poses coordinates"], shrinkage: float = _SHRINKAGE) -> Mixture:
+    """One mirror-symmetric Gaussian over poses and their mirror images.
+
+    Args:
+        shrinkage: share of every correlation between different joints that is given up (0 keeps all, 1 none).
+    """
     columns, signs = mirror_indices()
     both = with_mirror_images(poses)
     mean = both.mean(axis=0)
     # Summation order leaves rounding between the halves; averaging with the mirror image removes it.
     mean = 0.5 * (mean + signs * mean[columns])
-    covariance = (both - mean).T @ (both - mean) / len(both) + np.diag(floor_deviations() ** 2)
+    covariance = (both - mean).T @ (both - mean) / len(both)
+    same_joint = np.kron(np.eye(len(POSED_JOINTS)), np.ones((3, 3)))
+    covariance *= same_joint + (1 - shrinkage) * (1 - same_joint)
+    covariance += np.diag(floor_deviations() ** 2)
     covariance = 0.5 * (covariance + np.outer(signs, signs) * covariance[np.ix_(columns, columns)])
     return Mixture(mean[None], symmetric_axes(covariance)[None], np.zeros(1))
 
@@ -197,7 +215,7 @@ def write_prior(path: str | os.PathLike[str], mixture: Mixture, captured: Captur
 def main(poses_path: Path, out_path: Path) -> None:
     """Fit the pose prior to motion capture poses and write its parameters."""
     try:
-        captured = read_poses(poses_path)
+        captured = without_clips(read_poses(poses_path), HELD_OUT_CLIPS)
     except PoseFileError as error:
         raise click.UsageError(str(error)) from error
     write_prior(out_path, fit_gaussian(captured.poses), captured)
