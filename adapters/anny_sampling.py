@@ -141,7 +141,7 @@ class AnnyModel:
 
     def __init__(self) -> None:
         try:
-            import anny
+            import anny  # pyright: ignore[reportMissingImports]
             import torch
         except ImportError as error:
             raise ImportError(f"making the embedded body needs anny and torch ({error}): {INSTALL_COMMAND}") from error
@@ -180,7 +180,7 @@ class AnnyModel:
     def sample(self, population: Population, count: int, seed: int) -> BodyParameters:
         """``count`` bodies of a population; another seed gives others."""
         torch = self._torch
-        from anny.shape_distribution import SimpleShapeDistribution
+        from anny.shape_distribution import SimpleShapeDistribution  # pyright: ignore[reportMissingImports]
 
         low, high = (torch.tensor(age, dtype=self._model.dtype) for age in population.age_years)
         ages = torch.distributions.Uniform(low, high)
