@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from engine.bodies import DEFAULT_BETA_COUNT, EMBEDDED_BODY, load_embedded_body
+from engine.bodies import EMBEDDED_BODY, load_embedded_body
 from engine.body import BodyModel
 from engine.body_file import load_body
 
 
 def find_body(spec: str) -> BodyModel:
-    """``anny24``, or the path of a body file made by ``samebody export-body``; its first ten shape components.
+    """``anny24`` with ten shape components, or a body file made by ``samebody export-body`` with all that it holds.
 
     Raises:
         ValueError: no such body, or the file is not one.
@@ -23,5 +23,4 @@ def find_body(spec: str) -> BodyModel:
         )
     if not path.exists():
         raise ValueError(f"no body called {spec}: give {EMBEDDED_BODY} or the path of a body file (.npz)")
-    body = load_body(path)
-    return body.with_betas(min(DEFAULT_BETA_COUNT, body.beta_count))
+    return load_body(path)
