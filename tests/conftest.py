@@ -1,5 +1,7 @@
 """Fixtures that many tests share. The embedded body and its reductions are read once."""
 
+import os
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +10,9 @@ from engine.bodies import load_embedded_body
 from engine.body import BodyModel
 from engine.keypoint_body import KeypointBody, reduce_body, rest_keypoints
 from engine.keypoints import COCO_17
+
+# Tests compile for themselves and leave the user's cache alone.
+os.environ["SAMEBODY_CACHE"] = ""
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from adapters.commands.display import print_table
+from adapters.compile_cache import enable_compile_cache
 from adapters.fit_job import fit_references
 from adapters.keypoint_writers import write_keypoints
 from adapters.readers import open_keypoints, read_keypoints
@@ -31,6 +32,7 @@ def demo(out: Path) -> None:
 
     The people are invented and their keypoints come with samebody: no files, no network needed.
     """
+    enable_compile_cache()
     out.mkdir(parents=True, exist_ok=True)
     for name in ("references.parquet", "dataset.parquet"):
         with resources.as_file(resources.files(_DATA) / name) as packaged:

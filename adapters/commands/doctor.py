@@ -10,6 +10,7 @@ import click
 import jax
 
 from adapters.commands.display import print_table
+from adapters.compile_cache import FOLDER_VARIABLE, cache_folder
 from engine.batching import worker_count
 from engine.bodies import load_embedded_body
 from engine.keypoint_body import reduce_body
@@ -29,7 +30,19 @@ class Finding:
     """True when samebody's main job cannot run; a missing extra is not broken."""
 
 
-_REQUIRED = ("jax", "jaxlib", "optax", "equinox", "jaxtyping", "numpy", "pyarrow", "msgspec", "click", "rich")
+_REQUIRED = (
+    "jax",
+    "jaxlib",
+    "optax",
+    "equinox",
+    "jaxtyping",
+    "numpy",
+    "pyarrow",
+    "platformdirs",
+    "msgspec",
+    "click",
+    "rich",
+)
 _EXTRAS = {"smplx": ("smplx", "torch")}
 
 
@@ -60,6 +73,14 @@ def _devices() -> str:
     return f"{', '.join(kinds)}; {worker_count()} tiles at once"
 
 
+def _compile_cache() -> str:
+    folder = cache_folder()
+    if folder is None:
+        return f"off ({FOLDER_VARIABLE} is empty)"
+    count = sum(1 for _ in folder.glob("*-cache")) if folder.is_dir() else 0
+    return f"{count} compiled programs kept"
+
+
 def examine() -> list[Finding]:
     """Everything that samebody needs, in the order in which it should be mended."""
     reinstall = "pip install --force-reinstall samebody"
@@ -68,6 +89,7 @@ def examine() -> list[Finding]:
         Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *(_package(name, f"pip install {name}", required=True) for name in _REQUIRED),
         _attempt("devices", _devices, "pip install --upgrade jax jaxlib"),
+        _attempt("compile cache", _compile_cache, f"set {FOLDER_VARIABLE} to a folder that you can write"),
         _attempt("embedded body", _embedded_body, reinstall),
         *(
             _package(name, f"pip install 'samebody[{extra}]'", required=False)

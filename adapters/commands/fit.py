@@ -7,6 +7,7 @@ import click
 from adapters.bodies import find_body
 from adapters.commands import options
 from adapters.commands.display import say
+from adapters.compile_cache import enable_compile_cache
 from adapters.fit_job import PERSONS, Person, fit_references
 from adapters.readers import read_keypoints
 from engine.keypoints import find_schema
@@ -42,6 +43,7 @@ def fit(
     samebody fit cam01.json cam02.json --out shape.npz
     samebody fit references/ --body smpl_neutral.npz --out shape.npz
     """
+    enable_compile_cache()
     table = read_keypoints(references, find_schema(schema) if schema else None)
     shape = fit_references(table, find_body(body), person, solver)
     save_shape(out, shape)

@@ -7,6 +7,7 @@ import click
 from adapters.bodies import find_body
 from adapters.commands import options
 from adapters.commands.display import row_progress, say, summary_lines
+from adapters.compile_cache import enable_compile_cache
 from adapters.readers import open_keypoints
 from adapters.result_writers import check_result_path
 from adapters.score_job import score_to_file
@@ -56,6 +57,7 @@ def score(
     samebody score dataset/ --shape shape.npz --out scores.parquet
     samebody score keypoints.parquet --shape shape.npz --out scores.csv --strict
     """
+    enable_compile_cache()
     check_result_path(out)
     person = load_shape(shape)
     source = open_keypoints(dataset, find_schema(schema) if schema else None)
