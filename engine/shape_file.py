@@ -1,7 +1,9 @@
 """A person's shape on disk: one small .npz that says what it is, how it was made and from what.
 
-Besides ``betas`` (float32) it holds ``header``, a JSON text. The same fit writes the same bytes: there is no time stamp
-in it, and no path; references are named as the reader of keypoints names them.
+Besides ``betas`` (float32) it holds ``header``, a JSON text, and for posed fits the fused shape evidence of the
+references (``precision``, ``information``), so that nothing is fitted again to compare pictures with it. The same fit
+writes the same bytes: there is no time stamp in it, and no path; references are named as the reader of keypoints names
+them.
 """
 
 import json
@@ -14,6 +16,7 @@ from typing import IO, Literal
 import numpy as np
 from jaxtyping import Float32
 
+from engine.evidence import ShapeEvidence
 from engine.files import replace_file
 from engine.keypoint_body import KeypointBody
 
@@ -56,6 +59,8 @@ class PersonShape:
     converged: bool
     samebody_version: str
     references: tuple[Reference, ...] = field(default=())
+    evidence: ShapeEvidence | None = None
+    """What the references say about the body; None in rest-pose mode, which cannot tell."""
 
     def check_body(self, body: KeypointBody, fingerprint: str) -> None:
         """Whether β belongs to this body.
@@ -74,11 +79,14 @@ class PersonShape:
 
 def save_shape(path: str | os.PathLike[str], shape: PersonShape) -> None:
     """Write a shape file, whole or not at all."""
-    header = {"format": FORMAT, "version": VERSION, **asdict(shape)}
-    del header["betas"]
+    fields = {name: value for name, value in vars(shape).items() if name not in ("betas", "evidence", "references")}
+    references = [asdict(reference) for reference in shape.references]
+    header = {"format": FORMAT, "version": VERSION, **fields, "references": references}
+    arrays = {"betas": shape.betas} | ({} if shape.evidence is None else shape.evidence._asdict())
 
     def write(stream: IO[bytes]) -> None:
-        np.savez(stream, header=np.array(json.dumps(header)), betas=np.asarray(shape.betas, np.float32))
+        floats = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+        np.savez(stream, allow_pickle=False, header=np.array(json.dumps(header)), **floats)
 
     replace_file(path, write)
 
@@ -94,6 +102,7 @@ def load_shape(path: str | os.PathLike[str]) -> PersonShape:
         # Opened here: NumPy leaves the file open when it finds that it is no archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             header, betas = json.loads(str(stored["header"])), stored["betas"]
+            evidence = ShapeEvidence(stored["precision"], stored["information"]) if "precision" in stored else None
     except FileNotFoundError:
         raise ShapeFileError(f"no shape file {path}; make one with: samebody fit REFERENCES --out {path}") from None
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
@@ -105,8 +114,15 @@ def load_shape(path: str | os.PathLike[str]) -> PersonShape:
         raise ShapeFileError(f"{path}: shape file version {version}, this samebody reads {VERSION}; fit again")
     if betas.ndim != 1 or betas.dtype != np.float32 or not np.isfinite(betas).all():
         raise ShapeFileError(f"{path}: damaged, betas are {betas.dtype}{betas.shape} or not finite")
+    if evidence is not None and not _fits(evidence, len(betas)):
+        raise ShapeFileError(f"{path}: damaged, the shape evidence does not fit {len(betas)} betas or is not finite")
     try:
         references = tuple(Reference(**reference) for reference in header.pop("references"))
-        return PersonShape(betas=betas, references=references, **header)
+        return PersonShape(betas=betas, references=references, evidence=evidence, **header)
     except (KeyError, TypeError) as error:
         raise ShapeFileError(f"{path}: damaged header ({error})") from error
+
+
+def _fits(evidence: ShapeEvidence, count: int) -> bool:
+    shapes = (np.shape(evidence.precision), np.shape(evidence.information))
+    return shapes == ((count, count), (count,)) and all(np.isfinite(array).all() for array in evidence)

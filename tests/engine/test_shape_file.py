@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from engine.evidence import ShapeEvidence
 from engine.shape_file import PersonShape, Reference, ShapeFileError, load_shape, save_shape
 
 
@@ -29,6 +30,23 @@ def test_round_trip(tmp_path, shape) -> None:
     loaded = load_shape(tmp_path / "shape.npz")
     np.testing.assert_array_equal(loaded.betas, shape.betas)
     assert dataclasses.replace(loaded, betas=shape.betas) == shape
+
+
+def test_round_trip_with_evidence(tmp_path, shape) -> None:
+    evidence = ShapeEvidence(np.eye(10, dtype=np.float32), np.arange(10, dtype=np.float32))
+    save_shape(tmp_path / "shape.npz", dataclasses.replace(shape, mode="free", evidence=evidence))
+    loaded = load_shape(tmp_path / "shape.npz").evidence
+    assert loaded is not None
+    np.testing.assert_array_equal(loaded.precision, evidence.precision)
+    np.testing.assert_array_equal(loaded.information, evidence.information)
+
+
+@pytest.mark.parametrize("information", [np.zeros(9, np.float32), np.full(10, np.inf, np.float32)])
+def test_evidence_that_does_not_fit_is_refused(tmp_path, shape, information) -> None:
+    evidence = ShapeEvidence(np.eye(10, dtype=np.float32), information)
+    save_shape(tmp_path / "shape.npz", dataclasses.replace(shape, evidence=evidence))
+    with pytest.raises(ShapeFileError, match="evidence"):
+        load_shape(tmp_path / "shape.npz")
 
 
 def test_the_same_shape_writes_the_same_bytes(tmp_path, shape) -> None:
