@@ -19,7 +19,7 @@ from engine.shape_file import save_shape
 _DATA = "adapters.demo_data"
 
 
-@click.command()
+@click.command(short_help="See it work on packaged keypoints.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

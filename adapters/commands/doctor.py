@@ -99,7 +99,7 @@ def examine() -> list[Finding]:
     ]
 
 
-@click.command()
+@click.command(short_help="What is installed, what is missing, and the fix.")
 def doctor() -> int:
     """Say what is installed, what is missing, and the command that fixes it.
 

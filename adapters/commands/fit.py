@@ -16,7 +16,7 @@ from engine.shape_file import save_shape
 from engine.status import Status
 
 
-@click.command()
+@click.command(short_help="One body shape from reference keypoints.")
 @click.argument("references", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Where the shape goes (.npz)."

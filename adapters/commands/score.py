@@ -17,7 +17,7 @@ from engine.score import REST_THRESHOLD
 from engine.shape_file import load_shape
 
 
-@click.command()
+@click.command(short_help="Score every person in every picture.")
 @click.argument("dataset", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--shape", required=True, type=click.Path(path_type=Path), help="The shape file that `samebody fit` wrote."
