@@ -16,7 +16,7 @@ Everything is drawn from one seed through independent streams, one per cause: pi
 say, show the same people in the same poses. The first people stay the same when more are asked for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +43,10 @@ _STREAMS = (
     "betas", "poses", "mirror", "yaw", "pitch", "roll", "lying", "size", "place", "noise", "clothes", "detector",
     "outliers", "gross", "missing", "labels",
 )  # fmt: skip
+
+
+Generators = Mapping[str, np.random.Generator]
+"""One for each of the streams."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ class SyntheticPictures:
     labels_swapped: Bool[np.ndarray, "people pictures"]
 
 
-def held_out_poses(captured: CapturedPoses, clips: Iterable[str] = HELD_OUT_CLIPS) -> PoseSet:
+def held_out_poses(captured: CapturedPoses, clips: Collection[str] = HELD_OUT_CLIPS) -> PoseSet:
     """The poses of clips that the shipped prior has never seen.
 
     Raises:
@@ -137,8 +141,9 @@ def held_out_poses(captured: CapturedPoses, clips: Iterable[str] = HELD_OUT_CLIP
     if not chosen.any():
         raise ValueError(f"none of the clips {', '.join(clips)} is among these poses")
     orient = Rotation.from_rotvec(captured.root_orient[chosen])
-    # The heading is the turn about the vertical that leaves the smallest tilt (swing-twist decomposition).
-    heading = orient.as_quat() * [0, 1, 0, 1]
+    # The heading is the turn about the vertical that leaves the smallest tilt (swing-twist decomposition); hanging
+    # exactly upside down has none, and the small number makes it zero.
+    heading = orient.as_quat() * [0, 1, 0, 1] + [0, 0, 0, 1e-12]
     tilt = Rotation.from_quat(heading).inv() * orient
     return PoseSet(captured.poses[chosen].reshape(-1, 23, 3), tilt.as_rotvec())
 
@@ -196,7 +201,7 @@ def make_pictures(body: KeypointBody, poses: PoseSet, settings: SyntheticSetting
         keypoints_m=keypoints_m,
         joints_m=joints_m,
         person_height_px=person_height_px,
-        outlier=outlier,
+        outlier=np.where(swapped[..., None], outlier[..., swap], outlier),
         labels_swapped=swapped,
     )
 
@@ -208,8 +213,10 @@ def _pose_all(
     return jax.vmap(lambda b, p: (pose_keypoints(body, b, p), pose_skeleton(body, b, p).positions))(betas, pose)
 
 
-def _choose_poses(poses: PoseSet, count: tuple[int, int], draw: dict[str, np.random.Generator]):
-    """Each pose once before any comes again; every other one mirrored."""
+def _choose_poses(
+    poses: PoseSet, count: tuple[int, int], draw: Generators
+) -> tuple[Float[np.ndarray, "people pictures 23 3"], Float[np.ndarray, "people pictures 3"]]:
+    """Each pose once before any comes again; half of them mirrored. Also gives the pelvis' tilt."""
     available = len(poses.body_pose)
     rounds = -(-count[0] * count[1] // available)
     order = np.concatenate([draw["poses"].permutation(available) for _ in range(rounds)])
@@ -224,7 +231,10 @@ def _choose_poses(poses: PoseSet, count: tuple[int, int], draw: dict[str, np.ran
     )
 
 
-def _draw_views(settings: SyntheticSettings, count: tuple[int, int], draw: dict[str, np.random.Generator]):
+def _draw_views(
+    settings: SyntheticSettings, count: tuple[int, int], draw: Generators
+) -> tuple[Rotation, Float[np.ndarray, "people pictures"]]:
+    """From the upright subject to the camera, all pictures in a row; and the yaw in degrees."""
     yaw = draw["yaw"].uniform(*settings.yaw_range, count)
     pitch = settings.pitch_deviation * draw["pitch"].standard_normal(count)
     roll = settings.roll_deviation * draw["roll"].standard_normal(count)
@@ -240,14 +250,23 @@ def _draw_views(settings: SyntheticSettings, count: tuple[int, int], draw: dict[
     return camera, yaw
 
 
-def _side_bias(yaw_degrees, coefficients):
+def _side_bias(
+    yaw_degrees: Float[np.ndarray, "people pictures"], coefficients: Float[np.ndarray, "people 3 keypoints 2"]
+) -> Float[np.ndarray, "people pictures keypoints 2"]:
     """A random smooth function of the side seen, unit variance per coordinate: 1, cos and sin of the yaw."""
     angle = np.radians(yaw_degrees)
     basis = np.stack([np.ones_like(angle), np.cos(angle), np.sin(angle)], axis=-1) / np.sqrt(2)
     return np.einsum("npf,nfkc->npkc", basis, coefficients)
 
 
-def _disturb(body: KeypointBody, settings: SyntheticSettings, true_px, unit_px, yaw, draw):
+def _disturb(
+    body: KeypointBody,
+    settings: SyntheticSettings,
+    true_px: Float[np.ndarray, "people pictures keypoints 2"],
+    unit_px: Float[np.ndarray, "people pictures"],
+    yaw: Float[np.ndarray, "people pictures"],
+    draw: Generators,
+) -> tuple[Float[np.ndarray, "people pictures keypoints 2"], Bool[np.ndarray, "people pictures keypoints"]]:
     """Add noise, biases and outliers; also says which keypoints are outliers."""
     people, _, keypoints, _ = true_px.shape
     relative = np.array(body.schema.sigmas) / _TYPICAL_OKS_SIGMA
