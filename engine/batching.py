@@ -33,22 +33,30 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(jax.vmap(function, in_axes=(None, 0)))
 
 
-def map_samples(function: Callable[[Context, Any], Result], context: Context, samples: Any, tile_size: int) -> Result:
+def map_samples(
+    function: Callable[[Context, Any], Result],
+    context: Context,
+    samples: Any,
+    tile_size: int,
+    concurrent: bool = True,
+) -> Result:
     """``function(context, sample)`` for every sample; results as NumPy arrays with the same leading axis.
 
     Args:
         function: defined at module level (it is compiled once); takes one sample without the leading axis.
         context: arrays and settings shared by all samples: body, betas, noise.
         samples: pytree of arrays with equal leading axes.
+        concurrent: several tiles at once. Must be False for functions with batched LAPACK calls (Cholesky, triangular
+            solves): jaxlib 0.10 lets two of those wait for each other for ever.
 
     Raises:
         ValueError: leading axes differ.
     """
     run = _compiled(function)
-    return map_tiles(lambda tile: run(context, tile), samples, tile_size)
+    return map_tiles(lambda tile: run(context, tile), samples, tile_size, concurrent)
 
 
-def map_tiles(function: Callable[[Any], Result], samples: Any, tile_size: int) -> Result:
+def map_tiles(function: Callable[[Any], Result], samples: Any, tile_size: int, concurrent: bool = True) -> Result:
     """Like ``map_samples``, for a function that takes a whole tile of exactly ``tile_size`` samples."""
     leaves, structure = jax.tree.flatten(samples)
     arrays = [np.asarray(leaf) for leaf in leaves]
@@ -73,7 +81,7 @@ def map_tiles(function: Callable[[Any], Result], samples: Any, tile_size: int) -
     store(0, first)
     starts = range(tile_size, count, tile_size)
     if starts:
-        with ThreadPoolExecutor(worker_count()) as pool:
+        with ThreadPoolExecutor(worker_count() if concurrent else 1) as pool:
             for _ in pool.map(lambda start: store(start, run(start)[0]), starts):
                 pass
     return jax.tree.unflatten(result_structure, results)

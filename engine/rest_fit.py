@@ -146,7 +146,7 @@ def fit_rest_shapes(
     for length in sorted(set(lengths)):
         people = [person for person, own in enumerate(lengths) if own == length]
         batch = tuple(np.stack([padded[person][part] for person in people]) for part in (0, 1))
-        fit = map_samples(_fit_person, context, batch, max(1, _REFERENCES_PER_TILE // length))
+        fit = map_samples(_fit_person, context, batch, max(1, _REFERENCES_PER_TILE // length), context.loop is None)
         fits |= {person: ShapeFit(*(field[i] for field in fit)) for i, person in enumerate(people)}
     return ShapeFit(*(np.stack(field) for field in zip(*(fits[i] for i in range(len(padded))), strict=True)))
 
@@ -206,7 +206,7 @@ def score_rest_pictures(
     if loop is None:
         return map_tiles(rest_tile_scorer(body, noise, shape, threshold), (keypoints_px, confidence), TILE_SIZE)
     context = RestContext(body, noise, shape, threshold, loop)
-    return map_samples(_score_by_loop, context, (keypoints_px, confidence), _PICTURES_PER_TILE)
+    return map_samples(_score_by_loop, context, (keypoints_px, confidence), _PICTURES_PER_TILE, concurrent=False)
 
 
 def check_keypoints(body: KeypointBody, keypoints_px: np.ndarray, confidence: np.ndarray) -> None:

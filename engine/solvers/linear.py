@@ -19,6 +19,7 @@ from engine.cameras import WeakPerspective, image_plane
 from engine.keypoint_body import KeypointBody, rest_keypoints
 from engine.observations import Observation
 from engine.problem import NoiseModel, rest_shape_residuals
+from engine.solvers.small_systems import solve_positive
 
 # A mirrored or upside-down person would ask for a negative scale, which no camera has. The floor is far below any
 # person's true scale (about 0.6 person heights per metre) and leaves such a picture with a large error.
@@ -108,7 +109,7 @@ def solve_rest_shape(
         old = state._replace(damping=jnp.where(state.converged, state.damping, state.damping * 10))
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
         damped = best.hessian + best.damping * jnp.diag(jnp.diagonal(best.hessian))
-        change = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(damped), best.gradient)
+        change = solve_positive(damped, best.gradient[:, None])[:, 0]
         converged = best.converged | (better & (jnp.max(jnp.abs(change)) < _SMALLEST_CHANGE))
         return best._replace(trial=best.betas - change, converged=converged), None
 
