@@ -71,8 +71,10 @@ def parts_of_gaussian(mean: Float[np.ndarray, " 69"], axes: Float[np.ndarray, "6
     )
 
 
-def _prior_terms(parts: QuadraticParts, pose: Float[Array, " 69"]) -> tuple[Array, Array, Array]:
-    """Energy, gradient and majorising Hessian."""
+def prior_terms(
+    parts: QuadraticParts, pose: Float[Array, " 69"]
+) -> tuple[Float[Array, ""], Float[Array, " 69"], Float[Array, "69 69"]]:
+    """−log p up to a constant, its gradient, and the Hessian of a quadratic that touches it from above."""
     away = pose - parts.means
     squared = jnp.einsum("ca,cab,cb->c", away, parts.precisions, away)
     heavy = parts.dof > 0
@@ -104,13 +106,13 @@ def _fit_picture(body, limits, parts, level, betas, rotation, pose, observed):
 
     def energy(unknowns, rotation):
         residuals = _residuals(body, limits, sigmas, betas, rotation, observed)(unknowns)
-        return 0.5 * residuals @ residuals + _prior_terms(parts, unknowns[6:])[0]
+        return 0.5 * residuals @ residuals + prior_terms(parts, unknowns[6:])[0]
 
     def step(state, _):
         unknowns, rotation, damping, best = state
         residuals_at = _residuals(body, limits, sigmas, betas, rotation, observed)
         residuals, jacobian = residuals_at(unknowns), jax.jacfwd(residuals_at)(unknowns)
-        _, prior_gradient, prior_hessian = _prior_terms(parts, unknowns[6:])
+        _, prior_gradient, prior_hessian = prior_terms(parts, unknowns[6:])
         hessian = (jacobian.T @ jacobian).at[6:, 6:].add(prior_hessian)
         gradient = (jacobian.T @ residuals).at[6:].add(prior_gradient)
         moved = unknowns - jnp.linalg.solve(hessian + damping * jnp.diag(jnp.diag(hessian)), gradient)
