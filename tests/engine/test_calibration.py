@@ -1,0 +1,150 @@
+"""Calibration: recovers what was put in, and the likelihood against a dense Gaussian."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from engine.calibration import (
+    Calibration,
+    as_observation,
+    calibrate,
+    calibrated,
+    calibrated_pictures,
+    expected_calibration_error,
+    leave_one_out,
+    log_likelihood,
+    reliability,
+)
+from engine.evidence import ShapeEvidence, fuse, log_bayes_factor, weaken
+
+LIKELIHOOD_TOLERANCE = 1e-4
+EVIDENCE_TOLERANCE = 2e-4
+RECOVERY_TOLERANCE = 0.15
+
+
+def _pictures(
+    people: int, pictures: int, noise_scale: float, within: np.ndarray, rank: int = 6, seed: int = 0
+) -> tuple[ShapeEvidence, np.ndarray]:
+    """Evidence of random precision whose true noise and within-person covariance are known."""
+    draw = np.random.default_rng(seed)
+    betas = len(within)
+    person = np.repeat(np.arange(people), pictures)
+    roots = 3 * draw.normal(size=(len(person), rank, betas)) / np.sqrt(betas)
+    shapes = draw.normal(size=(people, betas))[person] + draw.multivariate_normal(np.zeros(betas), within, len(person))
+    seen = np.einsum("nrb,nb->nr", roots, shapes) + noise_scale * draw.normal(size=(len(person), rank))
+    precision = np.einsum("nrb,nrc->nbc", roots, roots)
+    information = np.einsum("nrb,nr->nb", roots, seen)
+    return ShapeEvidence(precision.astype(np.float32), information.astype(np.float32)), person
+
+
+def _one(evidence: ShapeEvidence, index: int) -> ShapeEvidence:
+    return jax.tree.map(lambda part: jnp.asarray(part[index]), evidence)
+
+
+def test_likelihood_is_that_of_the_dense_gaussian() -> None:
+    within = np.diag([0.3, 0.1, 0.2])
+    evidence, person = _pictures(people=1, pictures=3, noise_scale=1.4, within=within, rank=3)
+    observed = jax.vmap(as_observation)(jax.tree.map(jnp.asarray, evidence))
+    rows = np.asarray(observed.by_betas, float).reshape(9, 3)
+    noise = 1.4**2 * np.eye(9)
+    for i in range(3):
+        own = rows[3 * i : 3 * i + 3]
+        noise[3 * i : 3 * i + 3, 3 * i : 3 * i + 3] += own @ within @ own.T
+    expected = scipy.stats.multivariate_normal(np.zeros(9), rows @ rows.T + noise).logpdf(
+        np.asarray(observed.values, float).reshape(-1)
+    )
+    ours = log_likelihood(observed, jnp.asarray(person), 1, jnp.log(1.4), jnp.asarray(np.diag(within), jnp.float32))
+    assert 3 * float(ours) - 4.5 * np.log(2 * np.pi) == pytest.approx(expected, rel=LIKELIHOOD_TOLERANCE)
+
+
+def test_observation_holds_the_evidence_also_where_a_picture_says_nothing() -> None:
+    evidence, _ = _pictures(people=2, pictures=1, noise_scale=1.0, within=np.zeros((10, 10)), rank=4)
+    observed = as_observation(_one(evidence, 0))
+    assert float(observed.informative.sum()) == 4
+    np.testing.assert_allclose(observed.by_betas.T @ observed.by_betas, evidence.precision[0], atol=EVIDENCE_TOLERANCE)
+    np.testing.assert_allclose(observed.by_betas.T @ observed.values, evidence.information[0], atol=EVIDENCE_TOLERANCE)
+    nothing = as_observation(ShapeEvidence(jnp.zeros((10, 10)), jnp.zeros(10)))
+    assert not np.asarray(nothing.by_betas).any()
+    assert not np.asarray(nothing.values).any()
+
+
+def test_calibrate_finds_the_noise_and_the_variances_that_were_put_in() -> None:
+    within = np.diag([0.5, 0.05, 0.2, 0.5])
+    evidence, person = _pictures(people=150, pictures=8, noise_scale=2.0, within=within)
+    report = calibrate(evidence, person, "drawn from the model")
+    assert report.calibration.noise_scale == pytest.approx(2.0, rel=RECOVERY_TOLERANCE)
+    np.testing.assert_allclose(np.diag(report.calibration.within_person), np.diag(within), atol=RECOVERY_TOLERANCE)
+    assert report.log_likelihood_after > report.log_likelihood_before
+    assert report.calibration_error_after < min(0.05, report.calibration_error_before)
+
+
+def test_calibrate_leaves_honest_evidence_as_it_is() -> None:
+    evidence, person = _pictures(people=100, pictures=6, noise_scale=1.0, within=np.zeros((4, 4)))
+    report = calibrate(evidence, person, "drawn from the model")
+    assert report.calibration.noise_scale == pytest.approx(1.0, rel=RECOVERY_TOLERANCE)
+    assert np.diag(report.calibration.within_person).max() < 0.05
+    assert report.log_likelihood_after >= report.log_likelihood_before
+
+
+def test_order_of_pictures_and_names_of_people_are_free() -> None:
+    evidence, person = _pictures(people=20, pictures=4, noise_scale=1.5, within=0.2 * np.eye(4))
+    order = np.random.default_rng(1).permutation(len(person))
+    shuffled = jax.tree.map(lambda part: part[order], evidence)
+    report, other = calibrate(evidence, person, "a"), calibrate(shuffled, 19 - person[order], "a")
+    assert other.calibration.noise_scale == pytest.approx(report.calibration.noise_scale, rel=0.01)
+    assert other.log_likelihood_after == pytest.approx(report.log_likelihood_after, abs=1e-3)
+
+
+def test_calibrated_evidence_is_noise_then_within_person() -> None:
+    evidence, _ = _pictures(people=1, pictures=1, noise_scale=1.0, within=np.zeros((10, 10)), rank=12)
+    one = _one(evidence, 0)
+    calibration = Calibration(2.0, 0.3 * np.eye(10), "by hand")
+    expected = weaken(ShapeEvidence(one.precision / 4, one.information / 4), jnp.asarray(0.3 * np.eye(10), jnp.float32))
+    ours = calibrated(one, calibration)
+    np.testing.assert_allclose(ours.precision, expected.precision, atol=EVIDENCE_TOLERANCE)
+    np.testing.assert_allclose(ours.information, expected.information, atol=EVIDENCE_TOLERANCE)
+    honest = calibrated(one, Calibration(1.0, np.zeros((10, 10)), "by hand"))
+    np.testing.assert_allclose(honest.precision, one.precision, atol=EVIDENCE_TOLERANCE)
+    batch = calibrated_pictures(evidence, calibration)
+    np.testing.assert_allclose(batch.precision[0], ours.precision, atol=EVIDENCE_TOLERANCE)
+
+
+def test_leave_one_out_takes_the_picture_out_of_its_own_person_only() -> None:
+    evidence, person = _pictures(people=3, pictures=3, noise_scale=1.0, within=np.zeros((4, 4)))
+    table = leave_one_out(jax.tree.map(jnp.asarray, evidence), jnp.asarray(person), 3)
+    others = jax.tree.map(lambda part: jnp.asarray(part[[0, 2]]), evidence)
+    whole = jax.tree.map(lambda part: jnp.asarray(part[3:6]), evidence)
+    probe = _one(evidence, 1)
+    assert float(table[1, 0]) == pytest.approx(float(log_bayes_factor(fuse(others), probe)), abs=1e-3)
+    assert float(table[1, 1]) == pytest.approx(float(log_bayes_factor(fuse(whole), probe)), abs=1e-3)
+
+
+def test_reliability_of_honest_and_of_boastful_probabilities() -> None:
+    draw = np.random.default_rng(0)
+    probability = draw.uniform(size=40_000)
+    same = draw.random(40_000) < probability
+    honest = reliability(probability, same)
+    assert sum(row.weight for row in honest) == pytest.approx(1)
+    assert expected_calibration_error(honest) < 0.02
+    boastful = reliability(np.where(probability > 0.5, 0.999, 0.001), same)
+    assert expected_calibration_error(boastful) == pytest.approx(0.25, abs=0.02)
+
+
+def test_rare_pairs_of_one_body_weigh_as_much_as_the_others() -> None:
+    probability = np.full(1000, 0.5)
+    rows = reliability(probability, np.arange(1000) < 10)
+    assert [row.actual for row in rows] == pytest.approx([0.5])
+
+
+def test_mistakes_are_named() -> None:
+    evidence, person = _pictures(people=1, pictures=4, noise_scale=1.0, within=np.zeros((4, 4)))
+    with pytest.raises(ValueError, match="at least two people"):
+        calibrate(evidence, person, "one person")
+    with pytest.raises(ValueError, match="two pictures of at least one"):
+        calibrate(evidence, np.arange(4), "four strangers")
+    with pytest.raises(ValueError, match="one kind is missing"):
+        reliability(np.array([0.5]), np.array([True]))
+    with pytest.raises(ValueError, match="must be above 0"):
+        Calibration(0.0, np.eye(4), "none")
