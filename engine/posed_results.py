@@ -1,0 +1,125 @@
+"""What comes out of posed fits: poses, cameras, residuals, and what each picture says about the shape.
+
+Near its best fit the energy of a picture is quadratic in the shape β, the pose z and the frame c (turn and camera).
+With z and c eliminated, Λ = H_ββ − H_βη H_ηη⁻¹ H_ηβ is left of the Gauss-Newton Hessian; the shape prior is no part of
+it. In the small space of the residuals, with M = I + A Aᵀ, B and F the derivatives by β and c,
+
+    B̃ = B − F (FᵀM⁻¹F)⁻¹ FᵀM⁻¹B,   Λ = B̃ᵀ M⁻¹ B̃,   g = B̃ᵀ M⁻¹ (r − A z),   h = Λ β − g.
+
+g is the gradient by β that is left when pose and frame have followed, so h belongs to the minimum of the quadratic even
+where the fit stopped a little short of it; at the minimum g = −β and h = (Λ + I) β.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from engine import quaternions
+from engine.arrays import AnyArray
+from engine.batching import map_samples
+from engine.cameras import WeakPerspective
+from engine.evidence import ShapeEvidence
+from engine.posed_jacobian import linearise
+from engine.posed_problem import FRAME_SIZE, PictureUnknowns, body_pose, pose_model, robust_loss, seen_at
+from engine.posed_rounds import TILE, Picture, PosedContext
+from engine.solvers.levenberg_marquardt import eliminate_whitened
+from engine.solvers.small_systems import positive_diagonal, solve_positive
+
+
+class PosedFit(eqx.Module):
+    """One row per picture. In rows whose status is ``too_few_keypoints`` all numbers but ``pictures`` are NaN or 0."""
+
+    pictures: Picture
+    """What was fitted: labels exchanged where ``mirrored``, betas those of the fit."""
+    unknowns: PictureUnknowns
+    pose: Float[AnyArray, "images joints 3"]
+    """Rotation vectors in radians, the global orientation in the camera's frame first."""
+    camera: WeakPerspective
+    """At the body's origin; person heights per metre, person heights."""
+    camera_px: WeakPerspective
+    """The same in pixels."""
+    residuals: Float[AnyArray, "images keypoints 2"]
+    """Seen minus modelled, person heights; by the given labels, also where ``mirrored``; 0 where not seen."""
+    energy: Float[AnyArray, " images"]
+    """½ Σ ρ + ½ |z|² + ½ |limits|², and ½ |β|² where the shape is free, in nats."""
+    data_energy: Float[AnyArray, " images"]
+    """½ Σ ρ alone."""
+    steps: Int[AnyArray, " images"]
+    """Levenberg-Marquardt steps taken, all starts of the picture together."""
+    status: Int[AnyArray, " images"]
+    mirrored: Bool[AnyArray, " images"]
+    """The labels say left for right."""
+
+    @property
+    def betas(self) -> Float[AnyArray, "images betas"]:
+        """The given shape, or the picture's own."""
+        return self.pictures.betas
+
+
+class Described(eqx.Module):
+    """A fit of one picture in the users' terms."""
+
+    pose: Float[Array, "*images joints 3"]
+    camera: WeakPerspective
+    camera_px: WeakPerspective
+    residuals: Float[Array, "*images keypoints 2"]
+    data_energy: Float[Array, "*images"]
+
+
+def describe(context: PosedContext, picture: Picture, unknowns: PictureUnknowns) -> Described:
+    """What a picture's unknowns mean."""
+    observation = picture.observation
+    model, noise = context.model, context.noise
+    orientation = quaternions.to_rotation_vector(unknowns.orientation)
+    seen = seen_at(unknowns, picture.lens, pose_model(model, picture.betas, unknowns).keypoints)
+    residuals = jnp.where(observation.confidence[:, None] > 0, observation.points - seen, 0.0)
+    squared = observation.confidence * jnp.sum(residuals**2, axis=-1) / noise.sigmas**2
+    camera = WeakPerspective(jnp.exp(unknowns.log_scale), jnp.asarray(unknowns.translation))
+    return Described(
+        pose=jnp.concatenate([orientation[None], body_pose(model, unknowns.latent)]),
+        camera=camera,
+        camera_px=WeakPerspective(
+            camera.scale * observation.person_height_px,
+            camera.translation * observation.person_height_px + observation.centre_px,
+        ),
+        residuals=residuals,
+        data_energy=0.5 * jnp.sum(robust_loss(squared, noise.width)),
+    )
+
+
+def picture_evidence(context: PosedContext, picture: Picture, unknowns: PictureUnknowns) -> ShapeEvidence:
+    """Λ and h of one picture, at its own β."""
+    linear = linearise(
+        context.model, context.noise, picture.betas, unknowns, picture.observation, picture.lens, free_betas=True
+    )
+    reduced = eliminate_whitened(linear, 0.0)
+    by_frame, by_betas = linear.by_dense[:, :FRAME_SIZE], linear.by_dense[:, FRAME_SIZE:]
+    weighted_frame, weighted_betas = reduced.weighted_rows[:, :FRAME_SIZE], reduced.weighted_rows[:, FRAME_SIZE:]
+    within = positive_diagonal(by_frame.T @ weighted_frame)
+    follows = solve_positive(within, weighted_frame.T @ by_betas)
+    # Projected before it is squared: a difference of two large matrices would lose the digits that matter.
+    free = by_betas - by_frame @ follows
+    precision = free.T @ (weighted_betas - weighted_frame @ follows)
+    gradient = free.T @ reduced.weighted_residuals
+    precision = 0.5 * (precision + precision.T)
+    return ShapeEvidence(precision, precision @ picture.betas - gradient)
+
+
+def _evidence_of(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> ShapeEvidence:
+    return picture_evidence(context, *fitted)
+
+
+def shape_evidence(context: PosedContext, fit: PosedFit) -> ShapeEvidence:
+    """What each picture says about the shape, pose and camera eliminated, the shape prior left out.
+
+    Meant for fits with free shape: the quadratic is taken at the fit's β. Pictures that could not be fitted say
+    nothing: zeros.
+    """
+    unknowns = jax.tree.map(np.nan_to_num, fit.unknowns)
+    evidence = map_samples(_evidence_of, context, (fit.pictures, unknowns), TILE)
+    fitted = np.isfinite(fit.energy)
+    return ShapeEvidence(
+        np.where(fitted[:, None, None], evidence.precision, 0), np.where(fitted[:, None], evidence.information, 0)
+    )
