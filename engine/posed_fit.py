@@ -10,7 +10,7 @@ flag ``mirrored`` tells where they fit better.
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from engine.arrays import AnyArray
 from engine.batching import map_samples
@@ -134,14 +134,17 @@ def make_pictures(
     return jax.tree.map(np.asarray, Picture(observations, lenses or weak_perspective(count, dtype), every))
 
 
-def exchange_labels(context: PosedContext, pictures: Picture) -> Picture:
-    """Left for right."""
+def exchange_labels(context: PosedContext, pictures: Picture, where: Bool[np.ndarray, " images"]) -> Picture:
+    """Left for right in some pictures."""
     swap = list(context.model.body.schema.swap)
     observed = pictures.observation
     return eqx.tree_at(
         lambda p: (p.observation.points, p.observation.confidence),
         pictures,
-        (observed.points[:, swap], observed.confidence[:, swap]),
+        (
+            np.where(where[:, None, None], observed.points[:, swap], observed.points),
+            np.where(where[:, None], observed.confidence[:, swap], observed.confidence),
+        ),
     )
 
 
@@ -173,12 +176,13 @@ def _fit_chunk(context: PosedContext, pictures: Picture, initial: PictureUnknown
     seen = (tried.observation.confidence > 0).sum(axis=-1)
     suspects = np.flatnonzero(~(best.energy[:, 0] < _SUSPICIOUS_PER_KEYPOINT * seen))
     if len(suspects):
-        other, more = _search(context, exchange_labels(context, rows(tried, suspects)), None, free_betas)
+        exchanged = exchange_labels(context, rows(tried, suspects), np.ones(len(suspects), bool))
+        other, more = _search(context, exchanged, None, free_betas)
         steps[suspects] += more
         better = other.energy[:, 0] < best.energy[suspects, 0] - _MIRRORED_MARGIN
         mirrored[suspects[better]] = True
-        jax.tree.map(lambda all_, new: all_.__setitem__(suspects[better], new[better]), best, other)
-    return _fill_in(context, pictures, usable, best, steps, mirrored)
+        jax.tree.map(lambda every, new: every.__setitem__(suspects[better], new[better]), best, other)
+    return assemble(context, pictures, usable, best, steps, mirrored)
 
 
 def _search(
@@ -193,15 +197,15 @@ def _describe(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) ->
     return describe(context, *fitted)
 
 
-def _fill_in(
+def assemble(
     context: PosedContext,
     pictures: Picture,
-    usable: np.ndarray,
+    usable: Int[np.ndarray, " usable"],
     best: Lanes,
-    steps: np.ndarray,
+    steps: Int[np.ndarray, " usable"],
     mirrored: Bool[np.ndarray, " usable"],
 ) -> PosedFit:
-    """Rows for all pictures from the lanes of those that could be fitted."""
+    """Rows for all pictures, as given, from one lane for each of those that could be fitted."""
     count = len(pictures.betas)
 
     def spread(values: AnyArray, missing: float) -> np.ndarray:
@@ -209,20 +213,13 @@ def _fill_in(
         whole[usable] = values
         return whole
 
-    flipped = np.flatnonzero(mirrored)
-    chosen = rows(pictures, usable)
-    exchanged = exchange_labels(context, rows(chosen, flipped)).observation
-    observed = jax.tree.map(np.array, chosen.observation)
-    jax.tree.map(lambda all_, new: all_.__setitem__(flipped, new), observed, exchanged)
     unknowns, betas = jax.tree.map(lambda leaf: leaf[:, 0], best.unknowns)
-    chosen = Picture(observed, chosen.lens, betas)
-    described = map_samples(_describe, context, (chosen, unknowns), TILE)
-    residuals = described.residuals
+    fitted = eqx.tree_at(lambda p: p.betas, exchange_labels(context, rows(pictures, usable), mirrored), betas)
+    described = map_samples(_describe, context, (fitted, unknowns), TILE)
     swap = list(context.model.body.schema.swap)
-    residuals[flipped] = residuals[flipped][:, swap]
-
+    residuals = np.where(mirrored[:, None, None], described.residuals[:, swap], described.residuals)
     whole = jax.tree.map(np.array, pictures)
-    jax.tree.map(lambda all_, new: all_.__setitem__(usable, new), whole, chosen)
+    jax.tree.map(lambda every, new: every.__setitem__(usable, new), whole, fitted)
     status = np.full(count, Status.TOO_FEW_KEYPOINTS, np.int8)
     status[usable] = np.where(best.converged[:, 0], Status.OK, Status.NOT_CONVERGED)
     return PosedFit(

@@ -45,7 +45,7 @@ _SCREENING_WIDTH = 30.0
 """Robust width, in sigmas, while starts are compared: a start that is still far off must feel every keypoint."""
 
 # How far one step may go: radians, log scale, person heights, standard deviations of β.
-_FRAME_UNIT = (0.5, 0.5, 0.5, 0.3, 0.3, 0.3)
+FRAME_UNIT = (0.5, 0.5, 0.5, 0.3, 0.3, 0.3)
 _BETA_UNIT = 1.0
 
 Tree = TypeVar("Tree")
@@ -102,7 +102,7 @@ def picture_problem(model: PosedModel, noise: Noise, picture: Picture, free_beta
         betas = unknowns.betas + dense[FRAME_SIZE:] if free_betas else unknowns.betas
         return Free(apply_step(unknowns.picture, whitened, dense[:FRAME_SIZE]), betas)
 
-    unit = _FRAME_UNIT + (_BETA_UNIT,) * (model.beta_count if free_betas else 0)
+    unit = FRAME_UNIT + (_BETA_UNIT,) * (model.beta_count if free_betas else 0)
     return Problem(
         linearise=lambda unknowns: linearise(
             model, noise, unknowns.betas, unknowns.picture, picture.observation, picture.lens, free_betas

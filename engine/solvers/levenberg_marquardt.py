@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from engine.arrays import AnyArray
 from engine.solvers.small_systems import positive_diagonal, solve_positive
 
 Unknowns = TypeVar("Unknowns")
@@ -101,7 +102,7 @@ class ReducedModel(NamedTuple):
     """Fᵀ x + Q c"""
 
 
-def eliminate_whitened(model: LinearModel, damping: Float[Array, ""] | float) -> ReducedModel:
+def eliminate_whitened(model: LinearModel, damping: Float[AnyArray, ""] | float) -> ReducedModel:
     """Minimise over z, given c."""
     kept = 1.0 + damping
     gram = model.by_whitened @ model.by_whitened.T / kept
@@ -130,7 +131,7 @@ def complete_step(
     model: LinearModel,
     reduced: ReducedModel,
     dense: Float[Array, " dense"],
-    damping: Float[Array, ""],
+    damping: Float[AnyArray, ""],
     dense_unit: Float[Array, " dense"],
     whitened_bound: float,
 ) -> Proposal:
