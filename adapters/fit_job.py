@@ -8,14 +8,29 @@ import numpy as np
 from adapters.keypoint_table import KeypointTable
 from engine.body import BodyModel
 from engine.keypoint_body import KeypointBody, reduce_body
+from engine.posed_fit import POSED_NOISE, make_context, observe_pictures
+from engine.posed_shared import fit_shared_shapes
 from engine.problem import REST_NOISE
+from engine.rest_fit import SOLVERS as REST_SOLVERS
 from engine.rest_fit import Solver, fit_rest_shape, score_rest_pictures
-from engine.shape_file import PersonShape, Reference
+from engine.shape_file import Mode, PersonShape, Reference
 from engine.status import LABELS, Status
 from engine.version import VERSION
 
 Person = Literal["largest", "all"]
 PERSONS: Sequence[Person] = get_args(Person)
+
+
+def rest_solver(solver: str, mode: Mode) -> Solver:
+    """The rest-pose solver of that name; ``auto`` where poses are free, which has one solver.
+
+    Raises:
+        ValueError: the mode does not have this solver.
+    """
+    known = REST_SOLVERS if mode == "rest" else ("auto", "lm")
+    if solver not in known:
+        raise ValueError(f"--solver {solver} does not go with --pose {mode}, which has: {', '.join(known)}")
+    return next((name for name in REST_SOLVERS if name == solver), "auto")
 
 
 def body_columns(table: KeypointTable, body: KeypointBody) -> tuple[np.ndarray, np.ndarray]:
@@ -50,38 +65,56 @@ def _box_areas(table: KeypointTable) -> np.ndarray:
 
 
 def fit_references(
-    table: KeypointTable, body: BodyModel, person: Person = "largest", solver: Solver = "auto"
+    table: KeypointTable, body: BodyModel, person: Person = "largest", solver: str = "auto", mode: Mode = "free"
 ) -> PersonShape:
-    """Fit one shape to the people of a table, in rest pose.
+    """Fit one shape to the people of a table.
+
+    Args:
+        mode: ``free``: every reference has its own pose; ``rest``: all stand in a T-pose (the original recipe).
 
     Raises:
-        ValueError: nobody in the table can be used.
+        ValueError: nobody in the table can be used, or the solver does not go with the mode.
     """
+    loop = rest_solver(solver, mode)
     rows = choose_people(table, person)
     if not len(rows):
         raise ValueError("nobody was found in the reference pictures; there is nothing to fit")
     reduced = reduce_body(body, table.schema)
     keypoints, confidence = (values[rows] for values in body_columns(table, reduced))
-    fit = fit_rest_shape(reduced, keypoints, confidence, solver)
-    scores = score_rest_pictures(reduced, fit.betas, keypoints, confidence)
+    if mode == "rest":
+        fit = fit_rest_shape(reduced, keypoints, confidence, loop)
+        scores = score_rest_pictures(reduced, fit.betas, keypoints, confidence)
+        betas, converged, evidence = fit.betas, fit.converged, None
+        status, error, noise = scores.status, np.asarray(scores.reprojection_error), REST_NOISE
+    else:
+        context = make_context(reduced)
+        pictures = observe_pictures(context, keypoints, confidence)
+        shared = fit_shared_shapes(context, pictures, np.zeros(len(rows), int))
+        betas, converged = shared.betas[0], shared.converged[0]
+        evidence = type(shared.evidence)(*(np.asarray(part[0], np.float32) for part in shared.evidence))
+        weights = np.asarray(pictures.confidence)
+        squared = np.sum(np.square(shared.references.residuals), axis=-1)
+        error = np.sqrt(np.sum(weights * squared, axis=1) / np.maximum(weights.sum(axis=1), 1e-9))
+        status, noise = shared.references.status, POSED_NOISE
     references = tuple(
         Reference(
             image=table.image[int(row)].as_py(),
             instance=int(table.instance[row]),
-            status=LABELS[scores.status[i]],
-            reprojection_error=float(scores.reprojection_error[i]) if scores.status[i] == Status.OK else None,
+            status=LABELS[status[i]],
+            reprojection_error=float(error[i]) if np.isfinite(error[i]) else None,
         )
         for i, row in enumerate(rows)
     )
     return PersonShape(
-        betas=np.asarray(fit.betas, np.float32),
+        betas=np.asarray(betas, np.float32),
         body_name=body.name,
         body_fingerprint=body.fingerprint,
         schema=table.schema.name,
-        mode="rest",
+        mode=mode,
         solver=solver,
-        noise_level=REST_NOISE.level,
-        converged=bool(fit.converged),
+        noise_level=noise.level,
+        converged=bool(converged),
         samebody_version=VERSION,
         references=references,
+        evidence=evidence,
     )

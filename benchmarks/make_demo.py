@@ -1,8 +1,8 @@
 """Make the keypoints that ``samebody demo`` uses: ``python -m benchmarks.make_demo``.
 
-Five invented people, their shapes drawn from the shape prior of the embedded body, photographed by an invented camera
-with the keypoint noise of a good detector. Nobody's data is in it. They stand in a T-pose and face the camera, because
-that is what rest-pose mode assumes: with as little as one degree of disorder in the joints, the five are alike to it.
+Five invented people, their shapes drawn from the shape prior of the embedded body and their poses from the shipped pose
+prior, photographed from all around by an invented camera with the keypoint noise of a very good detector. Nobody's data
+is in it.
 """
 
 from pathlib import Path
@@ -13,15 +13,17 @@ import pyarrow as pa
 
 from adapters.keypoint_table import KeypointTable
 from adapters.keypoint_writers import write_keypoints
-from benchmarks.synthetic import PoseSet, SyntheticSettings, make_pictures
+from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
 from engine.bodies import load_embedded_body
 from engine.keypoint_body import reduce_body
 from engine.keypoints import COCO_17
+from engine.pose_prior import load_pose_prior
 from engine.status import Status
 
 NAMES = ("anna", "boris", "chen", "dalia", "emil")
 REFERENCES = 6
 PICTURES = 18
+_NOISE = 0.003
 _SEED = 20
 
 
@@ -31,10 +33,10 @@ def make_demo(out: Path) -> None:
     """Write references.parquet (anna alone) and dataset.parquet (all five, who is who in the pictures' names)."""
     body = reduce_body(load_embedded_body(), COCO_17)
     settings = SyntheticSettings(
-        people=len(NAMES), pictures=REFERENCES + PICTURES, seed=_SEED, noise_level=0.005,
-        yaw_range=(0.0, 0.0), pitch_deviation=0.0, roll_deviation=0.0, missing_rate=0.01,
-    )  # fmt: skip
-    pictures = make_pictures(body, PoseSet(np.zeros((1, 23, 3)), np.zeros((1, 3))), settings)
+        people=len(NAMES), pictures=REFERENCES + PICTURES, seed=_SEED, noise_level=_NOISE, missing_rate=0.01
+    )
+    poses = sampled_poses(load_pose_prior(), count=len(NAMES) * (REFERENCES + PICTURES), seed=_SEED)
+    pictures = make_pictures(body, poses, settings)
     out.mkdir(parents=True, exist_ok=True)
 
     def table(people: range, numbers: range) -> KeypointTable:

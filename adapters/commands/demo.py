@@ -17,6 +17,7 @@ from engine.bodies import load_embedded_body
 from engine.shape_file import save_shape
 
 _DATA = "adapters.demo_data"
+_SHOWN = ("consistency", "same_body_probability", "log_bayes_factor")
 
 
 @click.command(short_help="See it work on packaged keypoints.")
@@ -45,20 +46,21 @@ def demo(out: Path) -> None:
     save_shape(shape_path, shape)
     summary = score_to_file(open_keypoints([dataset]), body, shape, scores_path)
 
-    scores = pq.read_table(scores_path, columns=["image", "consistency", "reprojection_error"]).to_pydict()
+    scores = pq.read_table(scores_path, columns=["image", *_SHOWN]).to_pydict()
     names = np.array([image.rsplit("_", 1)[0] for image in scores["image"]])
-    values = {name: np.array(scores[name]) for name in ("consistency", "reprojection_error")}
+    values = {name: np.array(scores[name]) for name in _SHOWN}
     rows = [
         (
             f"{name}{' (in the references)' if name == 'anna' else ''}",
             str(int((names == name).sum())),
-            f"{np.median(values['consistency'][names == name]):.3f}",
-            f"{100 * np.median(values['reprojection_error'][names == name]):.2f} %",
+            f"{np.median(values['consistency'][names == name]):.2f}",
+            f"{np.median(values['same_body_probability'][names == name]):.2f}",
+            f"{values['log_bayes_factor'][names == name].sum():+.1f}",
         )
         for name in dict.fromkeys(names)
     ]
     title = f"{summary.rows} pictures against the shape of {len(shape.references)} references"
-    print_table(title, ("person", "pictures", "consistency (median)", "error, % of height (median)"), rows)
+    print_table(title, ("person", "pictures", "consistency", "same body?", "all pictures, nats"), rows)
     click.echo(
         f"files are in {out}: {references.name}, {dataset.name}, {shape_path.name}, {scores_path.name}\n"
         "now your own keypoints:\n"

@@ -11,8 +11,7 @@ from adapters.compile_cache import enable_compile_cache
 from adapters.fit_job import PERSONS, Person, fit_references
 from adapters.readers import read_keypoints
 from engine.keypoints import find_schema
-from engine.rest_fit import Solver
-from engine.shape_file import save_shape
+from engine.shape_file import Mode, save_shape
 from engine.status import Status
 
 
@@ -29,11 +28,11 @@ from engine.status import Status
     help="Who is meant where a picture shows several people: the one with the largest box, or all (one person each).",
 )
 @options.body
-@options.pose
+@click.option("--pose", type=click.Choice(["free", "rest"]), default="free", show_default=True, help=options.FREE_HELP)
 @options.solver
 @options.schema
 def fit(
-    references: tuple[Path, ...], out: Path, person: Person, body: str, pose: str, solver: Solver, schema: str | None
+    references: tuple[Path, ...], out: Path, person: Person, body: str, pose: Mode, solver: str, schema: str | None
 ) -> None:
     """Fit ONE body shape to the keypoints of all REFERENCES.
 
@@ -45,7 +44,7 @@ def fit(
     """
     enable_compile_cache()
     table = read_keypoints(references, find_schema(schema) if schema else None)
-    shape = fit_references(table, find_body(body), person, solver)
+    shape = fit_references(table, find_body(body), person, solver, pose)
     save_shape(out, shape)
     used = sum(reference.status == Status.OK.label for reference in shape.references)
     say(

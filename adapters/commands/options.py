@@ -4,7 +4,6 @@ import click
 
 from engine.bodies import EMBEDDED_BODY
 from engine.keypoints import SCHEMAS
-from engine.rest_fit import SOLVERS
 
 body = click.option(
     "--body",
@@ -18,17 +17,13 @@ schema = click.option(
     type=click.Choice(list(SCHEMAS), case_sensitive=False),
     help="Which keypoints the files hold, where they do not say so.  [default: as the files say]",
 )
-pose = click.option(
-    "--pose",
-    type=click.Choice(["rest"]),
-    default="rest",
-    show_default=True,
-    help="rest: the original recipe, body in T-pose, only the camera is fitted.",
-)
+FREE_HELP = "free: every picture has its own pose. rest: the original recipe, T-pose, only the camera is fitted."
+
 solver = click.option(
     "--solver",
-    type=click.Choice(SOLVERS),
+    type=click.Choice(("auto", "lm", "adam", "lbfgs")),
     default="auto",
     show_default=True,
-    help="auto is the closed form; the loops reach the same minimum, slower.",
+    help="auto: Levenberg-Marquardt (lm) where the pose is free, the closed form with --pose rest. adam and lbfgs go "
+    "with --pose rest and reach the same minimum, slower.",
 )

@@ -12,9 +12,9 @@ from adapters.readers import open_keypoints
 from adapters.result_writers import check_result_path
 from adapters.score_job import score_to_file
 from engine.keypoints import find_schema
-from engine.rest_fit import Solver
+from engine.posed_scoring import EXCESS_THRESHOLD
 from engine.score import REST_THRESHOLD
-from engine.shape_file import load_shape
+from engine.shape_file import Mode, load_shape
 
 
 @click.command(short_help="Score every person in every picture.")
@@ -28,24 +28,27 @@ from engine.shape_file import load_shape
 @click.option(
     "--threshold",
     type=click.FloatRange(min=0, min_open=True),
-    default=REST_THRESHOLD,
-    show_default=True,
-    help="Reprojection error, in person heights, at which consistency has fallen to 1/e.",
+    help="Where consistency has fallen to 1/e: nats of excess energy, or with --pose rest the reprojection error in "
+    f"person heights.  [default: {EXCESS_THRESHOLD} and {REST_THRESHOLD}]",
 )
 @click.option("--strict", is_flag=True, help="Exit with status 1 if a row could not be scored.")
 @options.body
-@options.pose
+@click.option(
+    "--pose",
+    type=click.Choice(["free", "rest"]),
+    help=f"{options.FREE_HELP}  [default: as the shape was fitted]",
+)
 @options.solver
 @options.schema
 def score(
     dataset: tuple[Path, ...],
     shape: Path,
     out: Path,
-    threshold: float,
+    threshold: float | None,
     strict: bool,
     body: str,
-    pose: str,
-    solver: Solver,
+    pose: Mode | None,
+    solver: str,
     schema: str | None,
 ) -> int:
     """Score every person in every picture of DATASET against a shape.
@@ -62,6 +65,6 @@ def score(
     person = load_shape(shape)
     source = open_keypoints(dataset, find_schema(schema) if schema else None)
     with row_progress("scoring") as count:
-        summary = score_to_file(source, find_body(body), person, out, solver, threshold, count)
+        summary = score_to_file(source, find_body(body), person, out, pose, solver, threshold, count)
     say(*summary_lines(summary, str(out)))
     return 1 if strict and not summary.all_scored else 0
