@@ -102,7 +102,7 @@ def picture_evidence(context: PosedContext, picture: Picture, unknowns: PictureU
     # Projected before it is squared: a difference of two large matrices would lose the digits that matter.
     free = by_betas - by_frame @ follows
     precision = free.T @ (weighted_betas - weighted_frame @ follows)
-    gradient = free.T @ reduced.weighted_residuals
+    gradient = free.T @ (linear.residuals + reduced.change)
     precision = 0.5 * (precision + precision.T)
     return ShapeEvidence(precision, precision @ picture.betas - gradient)
 

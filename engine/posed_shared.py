@@ -193,7 +193,7 @@ class _JointFit:
 
         betas = self.betas + beta_step
         energy = self.total(followed.energy, person) + 0.5 * np.sum(betas**2, axis=1)
-        promised = self.total(followed.decrease, person) - np.sum(beta_step * (self.betas + 0.5 * beta_step), axis=1)
+        promised = self.total(followed.decrease, person) + (0.5 + self.damping) * np.sum(beta_step**2, axis=1)
         sensible = np.isfinite(energy) & np.isfinite(promised) & ~self.converged
         small = sensible & (promised < _TOLERANCE * self.references) & (self.damping <= 1.0)
         accepted = sensible & ((energy < self.energy) | small)
