@@ -3,7 +3,8 @@
 Each identity has some reference pictures and some probes. A probe is compared with its own person's references and with
 those of a few strangers; every method scores exactly these pairs. Noise of n % is a Gaussian with σ_k = n % × height of
 the box around the person × OKS sigma_k / 0.08. The engine's unit is the person's stature; the noise it should assume is
-found on other people (``engine.calibration``), as users would find theirs, not on those it is judged by.
+found on other people (``engine.calibration``), as users would find theirs, not on those it is judged by. The calibrated
+Bayes factor also takes the noise scale that these pictures show (``engine.noise_scale``), which needs no labels.
 """
 
 import json
@@ -36,6 +37,7 @@ from engine.calibration import (
 from engine.evidence import ShapeEvidence, log_bayes_factor, posterior, same_body_probability
 from engine.keypoint_body import KeypointBody, reduce_body
 from engine.keypoints import COCO_17, HALPE_26, WHOLEBODY_133, KeypointSchema
+from engine.noise_scale import noise_scale
 from engine.observations import Observation, size_edges
 from engine.pose_prior import load_pose_prior
 from engine.posed_fit import PosedFit, fit_poses, fit_shapes, make_context, observe_pictures
@@ -234,9 +236,10 @@ class Bench:
     def context(self, faults: Faults, schema: KeypointSchema = COCO_17) -> PosedContext:
         return context_for(self.bodies[schema.name], faults.assumed_level * self.report.calibration.noise_scale)
 
-    def evidence(self, people: People) -> ShapeEvidence:
-        """Within-person covariance in, noise scale already in the fit."""
-        return calibrated_pictures(people.evidence, replace(self.report.calibration, noise_scale=1.0))
+    def evidence(self, people: People, context: PosedContext) -> ShapeEvidence:
+        """Calibrated: the noise that these pictures show, and the within-person covariance of other people."""
+        scale = noise_scale(context, people.fit)
+        return calibrated_pictures(people.evidence, replace(self.report.calibration, noise_scale=scale))
 
 
 def make_bench(poses: PoseSet, identities: int) -> Bench:
@@ -269,13 +272,12 @@ def by_method(bench: Bench) -> list[Result]:
         row = _row_name(faults)
         for method, score in score_all(context, people, pairs).items():
             results.append(Result(row, method, separation(score, pairs.same)))
-        results.append(single_probe(bench, people, pairs, row))
+        results.append(single_probe(bench.evidence(people, context), bench.identities, pairs, row))
     return results
 
 
-def single_probe(bench: Bench, people: People, pairs: Pairs, row: str) -> Result:
-    evidence = bench.evidence(people)
-    references = fused(evidence, len(people.betas), len(people.confidence) // len(people.betas), 0, REFERENCES)
+def single_probe(evidence: ShapeEvidence, people: int, pairs: Pairs, row: str) -> Result:
+    references = fused(evidence, people, len(evidence.information) // people, 0, REFERENCES)
     return _probability_result(row, log_bayes_factors(references, evidence, pairs.person, pairs.probe), pairs.same)
 
 
@@ -293,9 +295,10 @@ def by_schema(bench: Bench) -> list[Result]:
 
 
 def _bayes_row(bench: Bench, faults: Faults, schema: KeypointSchema = COCO_17) -> Result:
-    people = photograph(bench.context(faults, schema), bench.poses, faults, bench.identities)
+    context = bench.context(faults, schema)
+    people = photograph(context, bench.poses, faults, bench.identities)
     row = f"{_row_name(faults)}, {schema.name}"
-    return single_probe(bench, people, pairs_of(bench.identities, PICTURES), row)
+    return single_probe(bench.evidence(people, context), bench.identities, pairs_of(bench.identities, PICTURES), row)
 
 
 def by_references(bench: Bench) -> list[Result]:
@@ -303,8 +306,9 @@ def by_references(bench: Bench) -> list[Result]:
     faults = Faults()
     most = max(_REFERENCE_COUNTS)
     pictures = most + _FUSED_PROBES
-    people = photograph(bench.context(faults), bench.poses, faults, bench.identities, pictures)
-    evidence = bench.evidence(people)
+    context = bench.context(faults)
+    people = photograph(context, bench.poses, faults, bench.identities, pictures)
+    evidence = bench.evidence(people, context)
     together = fused(evidence, bench.identities, pictures, most, pictures)
     single = pairs_of(bench.identities, pictures, references=most)
     everyone = np.indices((bench.identities, bench.identities)).reshape(2, -1)

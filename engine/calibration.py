@@ -11,7 +11,8 @@ so the likelihood of all pictures of a person, β_p integrated out, is
     log p(x) = Σ_i [−½ log|C_i| − ½ x_iᵀ C_i⁻¹ x_i] + log m(Σ_i Λ'_i, Σ_i h'_i) + constant
     Λ' = Gᵀ C⁻¹ G = ((Λ/s²)⁻¹ + W)⁻¹,   h' = Gᵀ C⁻¹ x
 
-(Λ', h') is the calibrated evidence. ``calibrate`` maximises the sum over people over s and a diagonal W. How well the
+(Λ', h') is the calibrated evidence. ``calibrate`` maximises the sum over people over s and a diagonal W, whose
+variances have a half-normal prior: components that no picture sees well would otherwise get any value. How well the
 probabilities that follow keep their word is told by leaving each picture out of its person's and comparing it with
 everybody: of the pairs that got a probability near p, a share p should be pairs of one body. Both kinds of pairs are
 given the same total weight, as the prior probability of ½ assumes.
@@ -88,6 +89,8 @@ class CalibrationReport:
 _NEGLIGIBLE = 1e-5
 _ITERATIONS = 60
 _START_WITHIN = 0.05
+# Of the half-normal prior, in squared standard deviations of people.
+_TYPICAL_WITHIN = 0.5
 
 
 def calibrated(evidence: ShapeEvidence, calibration: Calibration) -> ShapeEvidence:
@@ -229,7 +232,9 @@ def _maximise(
     betas = observed.by_betas.shape[-1]
 
     def loss(parameters: Float[Array, " parameters"]) -> Float[Array, ""]:
-        return -log_likelihood(observed, person, people, parameters[0], jnp.exp(parameters[1:]))
+        variances = jnp.exp(parameters[1:])
+        penalty = 0.5 * jnp.sum((variances / _TYPICAL_WITHIN) ** 2) / len(person)
+        return penalty - log_likelihood(observed, person, people, parameters[0], variances)
 
     solver = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(loss)
