@@ -5,8 +5,8 @@ derivatives A (by z) and F (by c) a step minimises
 
     ½ |r + A δz + F δc|² + ½ |z + δz|² + ½ (c + δc)ᵀ Q (c + δc) + ½ λ (|δz|² + δcᵀ D δc).
 
-z has many entries and r few, so z is eliminated in the space of r. With the gradients g_z = z + Aᵀr, g_c = Fᵀr + Q c and
-M = I + A Aᵀ/(1 + λ),
+z has many entries and r few, so z is eliminated in the space of r. With the gradients g_z = z + Aᵀr, g_c = Fᵀr + Q c,
+and M = I + A Aᵀ/(1 + λ),
 
     X = M⁻¹ F,   w₀ = −M⁻¹ A g_z/(1 + λ)
     (FᵀX + Q + λD) δc = −(g_c + Fᵀw₀),   w = w₀ + X δc,   δz = −(g_z + Aᵀw)/(1 + λ).
