@@ -25,7 +25,7 @@ def cache_folder() -> Path | None:
 def enable_compile_cache() -> None:
     """Switch the cache on, unless the user or the host has configured one already."""
     folder = cache_folder()
-    if folder is None or jax.config.jax_compilation_cache_dir:
+    if folder is None or jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # By default JAX keeps only what took a second; ours takes less and is many.

@@ -12,7 +12,7 @@ from engine.posed_fit import POSED_NOISE, make_context, observe_pictures
 from engine.posed_shared import fit_shared_shapes
 from engine.problem import REST_NOISE
 from engine.rest_fit import SOLVERS as REST_SOLVERS
-from engine.rest_fit import Solver, fit_rest_shape, score_rest_pictures
+from engine.rest_fit import fit_rest_shape, score_rest_pictures
 from engine.shape_file import Mode, PersonShape, Reference
 from engine.status import LABELS, Status
 from engine.version import VERSION
@@ -21,16 +21,15 @@ Person = Literal["largest", "all"]
 PERSONS: Sequence[Person] = get_args(Person)
 
 
-def rest_solver(solver: str, mode: Mode) -> Solver:
-    """The rest-pose solver of that name; ``auto`` where poses are free, which has one solver.
+def check_solver(solver: str, mode: Mode) -> None:
+    """Whether a mode has a solver of that name.
 
     Raises:
-        ValueError: the mode does not have this solver.
+        ValueError: it does not; the message lists those that it has.
     """
     known = REST_SOLVERS if mode == "rest" else ("auto", "lm")
     if solver not in known:
         raise ValueError(f"--solver {solver} does not go with --pose {mode}, which has: {', '.join(known)}")
-    return next((name for name in REST_SOLVERS if name == solver), "auto")
 
 
 def body_columns(table: KeypointTable, body: KeypointBody) -> tuple[np.ndarray, np.ndarray]:
@@ -75,14 +74,14 @@ def fit_references(
     Raises:
         ValueError: nobody in the table can be used, or the solver does not go with the mode.
     """
-    loop = rest_solver(solver, mode)
+    check_solver(solver, mode)
     rows = choose_people(table, person)
     if not len(rows):
         raise ValueError("nobody was found in the reference pictures; there is nothing to fit")
     reduced = reduce_body(body, table.schema)
     keypoints, confidence = (values[rows] for values in body_columns(table, reduced))
     if mode == "rest":
-        fit = fit_rest_shape(reduced, keypoints, confidence, loop)
+        fit = fit_rest_shape(reduced, keypoints, confidence, solver)
         scores = score_rest_pictures(reduced, fit.betas, keypoints, confidence)
         betas, converged, evidence = fit.betas, fit.converged, None
         status, error, noise = scores.status, np.asarray(scores.reprojection_error), REST_NOISE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from adapters.fit_job import body_columns, rest_solver
+from adapters.fit_job import body_columns, check_solver
 from adapters.keypoint_table import KeypointTable
 from adapters.readers import KeypointSource
 from adapters.result_writers import check_result_path, open_result_writer
@@ -73,11 +73,11 @@ def make_scorer(
     Raises:
         ValueError: the solver does not go with the mode, or the shape has no evidence to compare with.
     """
-    loop = rest_solver(solver, mode)
+    check_solver(solver, mode)
     if mode == "rest":
         level = REST_THRESHOLD if threshold is None else threshold
         return lambda keypoints, confidence: score_rest_pictures(
-            body, shape.betas, keypoints, confidence, loop, threshold=level
+            body, shape.betas, keypoints, confidence, solver, threshold=level
         )
     if shape.evidence is None:
         raise ShapeFileError("the shape was fitted with --pose rest; fit again without it, or score with --pose rest")

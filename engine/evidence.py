@@ -63,17 +63,16 @@ def weaken(evidence: ShapeEvidence, within_person: Float[Array, "betas betas"]) 
 
 def posterior(evidence: ShapeEvidence) -> Normal:
     """The shape after the pictures, with the prior N(0, I)."""
-    factor = _factor(evidence)
     identity = jnp.eye(evidence.information.shape[-1], dtype=evidence.information.dtype)
-    covariance = jax.scipy.linalg.cho_solve((factor, True), identity)
+    covariance, _ = _solve_and_log_determinant(identity + evidence.precision, identity)
     return Normal(covariance @ evidence.information, covariance)
 
 
 def log_marginal(evidence: ShapeEvidence) -> Float[Array, ""]:
     """log m(Λ, h), in nats: how well some body of the population explains the pictures."""
-    factor = _factor(evidence)
-    whitened = jax.scipy.linalg.solve_triangular(factor, evidence.information, lower=True)
-    return 0.5 * jnp.sum(whitened**2) - jnp.sum(jnp.log(jnp.diagonal(factor)))
+    identity = jnp.eye(evidence.information.shape[-1], dtype=evidence.information.dtype)
+    mean, log_determinant = _solve_and_log_determinant(identity + evidence.precision, evidence.information[:, None])
+    return 0.5 * jnp.sum(evidence.information * mean[:, 0]) - 0.5 * log_determinant
 
 
 def log_bayes_factor(reference: ShapeEvidence, probe: ShapeEvidence) -> Float[Array, ""]:
@@ -84,7 +83,9 @@ def log_bayes_factor(reference: ShapeEvidence, probe: ShapeEvidence) -> Float[Ar
 
 def information_bits(evidence: ShapeEvidence) -> Float[Array, ""]:
     """½ log₂|I + Λ|: how many bits the pictures give about the shape, whatever it is."""
-    return jnp.sum(jnp.log2(jnp.diagonal(_factor(evidence))))
+    identity = jnp.eye(evidence.information.shape[-1], dtype=evidence.information.dtype)
+    _, log_determinant = _solve_and_log_determinant(identity + evidence.precision, identity[:, :0])
+    return 0.5 * log_determinant / jnp.log(2.0).astype(log_determinant.dtype)
 
 
 def same_body_probability(log_bayes: Float[AnyArray, "*n"], prior_probability: float = 0.5) -> Float[Array, "*n"]:
@@ -92,6 +93,17 @@ def same_body_probability(log_bayes: Float[AnyArray, "*n"], prior_probability: f
     return jax.nn.sigmoid(jnp.asarray(log_bayes) + jnp.log(prior_probability) - jnp.log1p(-prior_probability))
 
 
-def _factor(evidence: ShapeEvidence) -> Float[Array, "betas betas"]:
-    identity = jnp.eye(evidence.information.shape[-1], dtype=evidence.information.dtype)
-    return jnp.linalg.cholesky(identity + evidence.precision)
+def _solve_and_log_determinant(
+    matrix: Float[Array, "n n"], right: Float[Array, "n k"]
+) -> tuple[Float[Array, "n k"], Float[Array, ""]]:
+    """matrix⁻¹ right and log|matrix| of a positive definite matrix, by elimination.
+
+    No LAPACK, for the reason that ``engine.solvers.small_systems`` gives.
+    """
+    rows = jnp.concatenate([matrix, right], axis=1)
+    log_determinant = jnp.zeros((), matrix.dtype)
+    for pivot in range(len(matrix)):
+        pivot_row = rows[pivot] / rows[pivot, pivot]
+        log_determinant = log_determinant + jnp.log(rows[pivot, pivot])
+        rows = (rows - rows[:, pivot, None] * pivot_row).at[pivot].set(pivot_row)
+    return rows[:, len(matrix) :], log_determinant

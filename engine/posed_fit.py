@@ -208,7 +208,7 @@ def assemble(
     """Rows for all pictures, as given, from one lane for each of those that could be fitted."""
     count = len(pictures.betas)
 
-    def spread(values: AnyArray, missing: float) -> np.ndarray:
+    def spread(values: AnyArray, missing: float | int) -> np.ndarray:
         whole = np.full((count, *np.shape(values)[1:]), missing, np.asarray(values).dtype)
         whole[usable] = values
         return whole

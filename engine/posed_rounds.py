@@ -91,7 +91,7 @@ class Free(NamedTuple):
     betas: Float[AnyArray, "*images betas"]
 
 
-def picture_problem(model: PosedModel, noise: Noise, picture: Picture, free_betas: bool) -> Problem[Free]:
+def picture_problem(model: PosedModel, noise: Noise, picture: Picture, free_betas: bool) -> Problem:
     """The posed problem of one picture; with β fixed, the betas of ``Free`` never move."""
 
     def energy(unknowns: Free) -> Float[Array, ""]:
@@ -113,7 +113,7 @@ def picture_problem(model: PosedModel, noise: Noise, picture: Picture, free_beta
     )
 
 
-def _advance(context: _Rounds, lane: _Open, free_betas: bool) -> Lane[Free]:
+def _advance(context: _Rounds, lane: _Open, free_betas: bool) -> Lane:
     problem = picture_problem(context.model, context.noise, lane.picture, free_betas)
     opened = open_lane(problem, Free(lane.unknowns, lane.picture.betas))
     opened = opened._replace(damping=lane.damping, growth=lane.growth)
@@ -124,11 +124,11 @@ def _advance(context: _Rounds, lane: _Open, free_betas: bool) -> Lane[Free]:
     )
 
 
-def _advance_pose(context: _Rounds, lane: _Open) -> Lane[Free]:
+def _advance_pose(context: _Rounds, lane: _Open) -> Lane:
     return _advance(context, lane, free_betas=False)
 
 
-def _advance_shape(context: _Rounds, lane: _Open) -> Lane[Free]:
+def _advance_shape(context: _Rounds, lane: _Open) -> Lane:
     return _advance(context, lane, free_betas=True)
 
 
@@ -206,7 +206,7 @@ class Search:
         pictures = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf), starts, axis=0), self.pictures)
         unknowns = _flat(lanes.unknowns)
         pictures = eqx.tree_at(lambda picture: picture.betas, pictures, unknowns.betas)
-        done: Lane[Free] = map_samples(
+        done: Lane = map_samples(
             _advance_shape if free_betas else _advance_pose,
             _Rounds(self.context.model, noise, np.asarray(steps, np.int32)),
             _Open(pictures, unknowns.picture, lanes.damping.reshape(-1), lanes.growth.reshape(-1)),

@@ -137,7 +137,7 @@ def compare(
 
 def _refit(
     context: PosedContext, own: PosedFit, betas: Float[AnyArray, " betas"]
-) -> tuple[Float[np.ndarray, " images"], Described]:
+) -> tuple[Float[AnyArray, " images"], Described]:
     """Energy and fit of every picture at one shape, starting from the pose that goes with its own shape.
 
     Staying near that pose is what is wanted: the excess shall measure the change of shape, not of the pose's basin.

@@ -8,7 +8,7 @@ Gauss-Newton on β), and the loops Adam and L-BFGS over β and all cameras toget
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -27,8 +27,8 @@ from engine.score import MIN_KEYPOINTS, REST_THRESHOLD, PictureScore, score_proj
 from engine.solvers.first_order import AdamSettings, FirstOrderSettings, LBFGSSettings, minimise
 from engine.solvers.linear import best_cameras, solve_rest_shape
 
-Solver = Literal["auto", "adam", "lbfgs"]
-SOLVERS: tuple[Solver, ...] = get_args(Solver)
+SOLVERS = ("auto", "adam", "lbfgs")
+"""``auto`` is the closed form."""
 
 _REFERENCES_PER_TILE = 64
 _PICTURES_PER_TILE = 1024
@@ -123,7 +123,7 @@ def fit_rest_shapes(
     body: KeypointBody,
     keypoints_px: Sequence[Float[np.ndarray, "_ keypoints 2"]],
     confidence: Sequence[Float[np.ndarray, "_ keypoints"]],
-    solver: Solver = "auto",
+    solver: str = "auto",
     noise: NoiseModel = REST_NOISE,
 ) -> ShapeFit:
     """One β for each person from all references of that person, with the body in rest pose.
@@ -171,7 +171,7 @@ def fit_rest_shape(
     body: KeypointBody,
     keypoints_px: Float[np.ndarray, "references keypoints 2"],
     confidence: Float[np.ndarray, "references keypoints"],
-    solver: Solver = "auto",
+    solver: str = "auto",
     noise: NoiseModel = REST_NOISE,
 ) -> ShapeFit:
     """``fit_rest_shapes`` for one person; fields come without the people axis."""
@@ -184,7 +184,7 @@ def score_rest_pictures(
     betas: Float[AnyArray, " betas"],
     keypoints_px: Float[np.ndarray, "images keypoints 2"],
     confidence: Float[np.ndarray, "images keypoints"],
-    solver: Solver = "auto",
+    solver: str = "auto",
     noise: NoiseModel = REST_NOISE,
     threshold: float = REST_THRESHOLD,
 ) -> PictureScore:

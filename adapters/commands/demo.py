@@ -17,7 +17,7 @@ from engine.bodies import load_embedded_body
 from engine.shape_file import save_shape
 
 _DATA = "adapters.demo_data"
-_SHOWN = ("consistency", "same_body_probability", "log_bayes_factor")
+_SHOWN = ("consistency", "same_body_probability")
 
 
 @click.command(short_help="See it work on packaged keypoints.")
@@ -55,12 +55,11 @@ def demo(out: Path) -> None:
             str(int((names == name).sum())),
             f"{np.median(values['consistency'][names == name]):.2f}",
             f"{np.median(values['same_body_probability'][names == name]):.2f}",
-            f"{values['log_bayes_factor'][names == name].sum():+.1f}",
         )
         for name in dict.fromkeys(names)
     ]
     title = f"{summary.rows} pictures against the shape of {len(shape.references)} references"
-    print_table(title, ("person", "pictures", "consistency", "same body?", "all pictures, nats"), rows)
+    print_table(title, ("person", "pictures", "consistency (median)", "same body? (median)"), rows)
     click.echo(
         f"files are in {out}: {references.name}, {dataset.name}, {shape_path.name}, {scores_path.name}\n"
         "now your own keypoints:\n"

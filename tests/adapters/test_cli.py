@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from adapters.cli import main
+from adapters.readers import read_keypoints
 from engine.shape_file import load_shape
 
 DEMO = Path(__file__).parents[2] / "adapters" / "demo_data"
@@ -99,16 +100,15 @@ def _mmpose_picture(path: Path, people: list[np.ndarray]) -> None:
 def test_a_broken_file_in_a_folder_costs_one_row(shape_path, tmp_path) -> None:
     folder = tmp_path / "predictions"
     folder.mkdir()
-    generator = np.random.default_rng(0)
+    people = read_keypoints([DEMO / "dataset.parquet"]).keypoints
     for name in ("a", "c"):
-        _mmpose_picture(folder / f"{name}.json", [generator.uniform(0, 500, (17, 2)) for _ in range(2)])
+        _mmpose_picture(folder / f"{name}.json", list(people[:2]))
     (folder / "b.json").write_text('[{"keypoints": [[1, 2')
     out = tmp_path / "scores.parquet"
     assert main(["score", str(folder), "--shape", str(shape_path), "--out", str(out)]) == 0
     rows = pq.read_table(out).to_pylist()
-    assert [(row["instance"], row["status"]) for row in rows] == [
-        (0, "ok"), (1, "ok"), (-1, "bad_input"), (0, "ok"), (1, "ok"),
-    ]  # fmt: skip
+    assert [row["instance"] for row in rows] == [0, 1, -1, 0, 1]
+    assert [row["status"] for row in rows] == ["ok", "ok", "bad_input", "ok", "ok"]
     assert "b.json" in rows[2]["detail"]
     assert np.isnan(rows[2]["consistency"])
     assert main(["score", str(folder), "--shape", str(shape_path), "--out", str(out), "--strict"]) == 1
@@ -175,10 +175,35 @@ def test_help_does_not_wait_for_jax() -> None:
     assert result.stdout.strip() == "False"
 
 
+def test_a_rest_pose_shape_is_scored_in_rest_pose_and_not_otherwise(tmp_path, capsys) -> None:
+    shape, out = str(tmp_path / "rest.npz"), str(tmp_path / "scores.parquet")
+    assert main(["fit", str(DEMO / "references.parquet"), "--pose", "rest", "--out", shape]) == 0
+    assert main(["score", str(DEMO / "dataset.parquet"), "--shape", shape, "--out", out]) == 0
+    assert "same_body_probability" not in pq.read_schema(out).names
+    assert "--pose rest" in _refused(
+        capsys, "score", str(DEMO / "dataset.parquet"), "--shape", shape, "--out", out, "--pose", "free"
+    )
+
+
+def test_a_solver_of_the_other_mode_is_refused(capsys, tmp_path) -> None:
+    out = str(tmp_path / "shape.npz")
+    message = _refused(capsys, "fit", str(DEMO / "references.parquet"), "--out", out, "--solver", "adam")
+    assert "--pose free" in message
+
+
+def test_the_only_reference_scores_itself_perfectly(tmp_path) -> None:
+    table = read_keypoints([DEMO / "dataset.parquet"])
+    _mmpose_picture(tmp_path / "one.json", [table.keypoints[3]])
+    shape, out = str(tmp_path / "shape.npz"), tmp_path / "scores.parquet"
+    assert main(["fit", str(tmp_path / "one.json"), "--out", shape]) == 0
+    assert main(["score", str(tmp_path / "one.json"), "--shape", shape, "--out", str(out)]) == 0
+    assert pq.read_table(out)["consistency"][0].as_py() >= 0.99
+
+
 @pytest.mark.skipif(not REAL.exists(), reason="needs the real four-camera keypoints, which are not in the repository")
 def test_real_keypoints_give_a_row_for_every_instance(tmp_path) -> None:
     cameras = [str(REAL / f"T01_balancing_cam0{i}.json") for i in (1, 2, 3, 4)]
-    assert main(["fit", *cameras, "--out", str(tmp_path / "shape.npz")]) == 0
+    assert main(["fit", *cameras, "--out", str(tmp_path / "shape.npz"), "--pose", "rest"]) == 0
     out = tmp_path / "scores.parquet"
     assert main(["score", str(REAL), "--shape", str(tmp_path / "shape.npz"), "--out", str(out)]) == 0
     instances = 0
