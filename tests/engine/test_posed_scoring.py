@@ -1,0 +1,96 @@
+"""Posed fits and scores: they explain noiseless keypoints, know their own picture, and look at nothing else."""
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
+from engine.evidence import ShapeEvidence
+from engine.keypoint_body import KeypointBody
+from engine.pose_prior import load_pose_prior
+from engine.posed_fit import fit_shapes, make_context, observe_pictures
+from engine.posed_results import shape_evidence
+from engine.posed_scoring import PosedScore, ReferencePerson, score_posed_pictures
+from engine.status import Status
+
+RESIDUAL_TOLERANCE = 0.005
+"""Person heights: half of what the fit assumes as noise."""
+
+
+@pytest.fixture(scope="module")
+def context(coco_body: KeypointBody):
+    return make_context(coco_body)
+
+
+@pytest.fixture(scope="module")
+def pictures(coco_body: KeypointBody) -> tuple[np.ndarray, np.ndarray]:
+    settings = SyntheticSettings(people=4, pictures=3, noise_level=0.0, seed=2)
+    drawn = make_pictures(coco_body, sampled_poses(load_pose_prior(), 50), settings)
+    keypoints, confidence = drawn.keypoints_px.reshape(-1, 17, 2), drawn.confidence.reshape(-1, 17)
+    return keypoints.astype(np.float32), confidence.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def own(context, pictures):
+    return fit_shapes(context, observe_pictures(context, *pictures))
+
+
+@pytest.fixture(scope="module")
+def person(context, own) -> ReferencePerson:
+    evidence = shape_evidence(context, own)
+    return ReferencePerson(own.betas[0], ShapeEvidence(*(np.asarray(part[0]) for part in evidence)))
+
+
+@pytest.fixture(scope="module")
+def scores(context, person, pictures) -> PosedScore:
+    return score_posed_pictures(context, person, *pictures)
+
+
+def test_noiseless_keypoints_are_explained(own) -> None:
+    error = np.sqrt(np.mean(np.sum(np.square(own.residuals), axis=-1), axis=1))
+    assert np.median(error) < RESIDUAL_TOLERANCE
+    assert (own.status == Status.OK).mean() > 0.9
+
+
+def test_evidence_belongs_to_the_fitted_shape(context, own) -> None:
+    evidence = shape_evidence(context, own)
+    fused = np.einsum("nij,nj->ni", evidence.precision + np.eye(10), own.betas)
+    converged = own.status == Status.OK
+    np.testing.assert_allclose(evidence.information[converged], fused[converged], atol=0.1)
+
+
+def test_the_reference_picture_scores_itself_perfectly(scores) -> None:
+    assert scores.consistency[0] >= 0.99
+    assert scores.log_bayes_factor[0] > 0
+
+
+def test_a_picture_alone_gets_the_same_bits(context, person, pictures, scores) -> None:
+    for i in (0, 5, 11):
+        alone = score_posed_pictures(context, person, pictures[0][i : i + 1], pictures[1][i : i + 1])
+        expected = jax.tree.map(lambda value, i=i: value[i : i + 1], scores)
+        for name, value in vars(alone).items():
+            np.testing.assert_array_equal(value, getattr(expected, name), err_msg=name)
+
+
+def test_an_unseen_keypoint_has_no_effect(context, person, pictures) -> None:
+    keypoints, confidence = (values[:2].copy() for values in pictures)
+    confidence[:, 9] = 0
+    before = score_posed_pictures(context, person, keypoints, confidence)
+    keypoints[:, 9] = np.nan
+    after = score_posed_pictures(context, person, keypoints, confidence)
+    np.testing.assert_array_equal(before.consistency, after.consistency)
+
+
+def test_too_few_keypoints_are_a_status_and_nan(context, person, pictures) -> None:
+    keypoints, confidence = (values[:2].copy() for values in pictures)
+    confidence[1, 3:] = 0
+    scores = score_posed_pictures(context, person, keypoints, confidence)
+    assert scores.status[1] == Status.TOO_FEW_KEYPOINTS
+    assert np.isnan(scores.consistency[1])
+    assert np.isfinite(scores.consistency[0])
+
+
+@pytest.mark.parametrize(("threshold", "prior"), [(0.0, 0.5), (1.0, 0.0), (1.0, 1.0)])
+def test_parameters_out_of_range_are_an_error(context, person, pictures, threshold, prior) -> None:
+    with pytest.raises(ValueError, match=r"positive|between"):
+        score_posed_pictures(context, person, *pictures, threshold, prior)
