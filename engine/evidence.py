@@ -94,7 +94,7 @@ def same_body_probability(log_bayes: Float[AnyArray, "*n"], prior_probability: f
 
 
 def _solve_and_log_determinant(
-    matrix: Float[Array, "n n"], right: Float[Array, "n k"]
+    matrix: Float[AnyArray, "n n"], right: Float[AnyArray, "n k"]
 ) -> tuple[Float[Array, "n k"], Float[Array, ""]]:
     """matrix⁻¹ right and log|matrix| of a positive definite matrix, by elimination.
 
