@@ -15,14 +15,15 @@ human tracking", CVPR 2003.
 """
 
 import itertools
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from engine import quaternions
 from engine.arrays import AnyArray
-from engine.body import Skeleton
 from engine.posed_model import PosedModel
 from engine.posed_problem import PictureUnknowns, pose_model
 from engine.schema_tables import SMPL_24
@@ -58,36 +59,36 @@ def _frame(first: Float[Array, "3"], towards: Float[Array, "3"]) -> Float[Array,
     return jnp.stack([first, second, jnp.cross(first, second)], axis=1)
 
 
-def _mirror_limb(
-    model: PosedModel,
-    skeleton: Skeleton,
-    rest_joints: Float[Array, "joints 3"],
-    limb: tuple[int, ...],
-    mirrored: tuple[bool, bool],
-) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
-    """Rotation vectors of the upper joint and the hinge, for bones in the wanted directions."""
-    upper, hinge, end = limb
-    axis = model.hinge_axes[model.hinge_joints.index(hinge - 1)]
-    rest_bones = [_unit(rest_joints[b] - rest_joints[a]) for a, b in ((upper, hinge), (hinge, end))]
-    flip = jnp.array([1.0, 1.0, -1.0], rest_joints.dtype)
-    bones = [
-        _unit(skeleton.positions[b] - skeleton.positions[a]) * (flip if turned else 1.0)
-        for (a, b), turned in zip(((upper, hinge), (hinge, end)), mirrored, strict=True)
-    ]
-    seen_axis = skeleton.rotations[upper] @ axis
-    # A straight limb does not say where its hinge points: then it stays where it was, or where mirroring puts it.
-    guess = -flip * seen_axis if all(mirrored) else seen_axis
-    wanted_axis = jnp.cross(bones[0], bones[1]) + _STRAIGHT_LIMB * guess
-    turned = _frame(bones[0], wanted_axis) @ _frame(rest_bones[0], axis).T
-    lower = turned.T @ bones[1]
-    across, wanted = (v - axis * jnp.dot(axis, v) for v in (rest_bones[1], lower))
-    flexion = jnp.arctan2(jnp.dot(axis, jnp.cross(across, wanted)), jnp.dot(across, wanted))
-    local = skeleton.rotations[model.parents[upper]].T @ turned
-    return quaternions.to_rotation_vector(quaternions.from_matrix(local)), flexion * axis
+class _Limb(NamedTuple):
+    """A limb of two bones as it is, and the bones' directions that are wanted."""
+
+    parent_rotation: Float[Array, "3 3"]
+    """World rotation of the joint above the limb."""
+    hinge_axis: Float[Array, "3"]
+    seen_axis: Float[Array, "3"]
+    """The hinge's axis in the world."""
+    rest_bones: Float[Array, "2 3"]
+    """Unit vectors."""
+    bones: Float[Array, "2 3"]
+    """Unit vectors in the world."""
 
 
 # Sine of the bend under which a limb counts as straight.
 _STRAIGHT_LIMB = 0.05
+
+
+def _mirror(limb: _Limb, mirrored: Bool[Array, "2"]) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
+    """Rotation vectors of the upper joint and the hinge that put the bones, some mirrored, where they are wanted."""
+    flip = jnp.array([1.0, 1.0, -1.0], limb.bones.dtype)
+    first, second = jnp.where(mirrored[:, None], flip, 1.0) * limb.bones
+    # A straight limb does not say where its hinge points: then it stays where it was, or where mirroring puts it.
+    guess = jnp.where(jnp.all(mirrored), -flip, 1.0) * limb.seen_axis
+    wanted_axis = jnp.cross(first, second) + _STRAIGHT_LIMB * guess
+    turned = _frame(first, wanted_axis) @ _frame(limb.rest_bones[0], limb.hinge_axis).T
+    across, wanted = (v - limb.hinge_axis * (limb.hinge_axis @ v) for v in (limb.rest_bones[1], second @ turned))
+    flexion = jnp.arctan2(limb.hinge_axis @ jnp.cross(across, wanted), across @ wanted)
+    local = limb.parent_rotation.T @ turned
+    return quaternions.to_rotation_vector(quaternions.from_matrix(local)), flexion * limb.hinge_axis
 
 
 def mirrored_limbs(
@@ -98,16 +99,28 @@ def mirrored_limbs(
     """
     posed = pose_model(model, betas, unknowns)
     rest_joints = model.body.joints + model.body.joint_shapedirs @ betas
-    skeleton = Skeleton(posed.rotations, posed.positions)
-    changes = []
-    for limb, mirrored in itertools.product(_LIMBS, _MIRRORED_BONES):
-        upper, hinge, _ = limb
-        proposed = jnp.stack(_mirror_limb(model, skeleton, rest_joints, limb, mirrored))
-        joints = np.array([upper, hinge]) - 1
-        change = (proposed - posed.vectors[joints]).reshape(-1)
-        changes.append(model.pose_whitener[:, joints].reshape(len(model.pose_whitener), -1) @ change)
-    table = jnp.stack(changes)
+    upper, hinge, end = np.array(_LIMBS).T
+    axes = model.hinge_axes[np.array([model.hinge_joints.index(joint - 1) for joint in hinge])]
+
+    def directions(joints: Float[Array, "joints 3"]) -> Float[Array, "limbs 2 3"]:
+        bones = jnp.stack([joints[hinge] - joints[upper], joints[end] - joints[hinge]], axis=1)
+        return bones / jnp.linalg.norm(bones, axis=-1, keepdims=True)
+
+    limbs = _Limb(
+        parent_rotation=posed.rotations[np.array(model.parents)[upper]],
+        hinge_axis=axes,
+        seen_axis=jnp.einsum("lab,lb->la", posed.rotations[upper], axes),
+        rest_bones=directions(rest_joints),
+        bones=directions(posed.positions),
+    )
+    every_mirror = jax.vmap(jax.vmap(_mirror, in_axes=(None, 0)), in_axes=(0, None))
+    proposed = jnp.stack(every_mirror(limbs, jnp.array(_MIRRORED_BONES)), axis=2)
+    joints = np.stack([upper, hinge], axis=1) - 1
+    change = proposed - posed.vectors[joints][:, None]
+    whitener = model.pose_whitener[:, joints]
+    table = jnp.einsum("zljc,lmjc->lmz", whitener, change).reshape(-1, len(unknowns.latent))
+
     choices = jnp.asarray(_choices(), table.dtype)
     energy = choices @ (table @ unknowns.latent) + 0.5 * jnp.sum((choices @ (table @ table.T)) * choices, axis=1)
-    best = jnp.argsort(energy)[:count]
+    _, best = jax.lax.top_k(-energy, count)
     return jnp.asarray(unknowns.latent) + choices[best] @ table

@@ -17,14 +17,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from engine import quaternions
 from engine.observations import REFERENCE_STATURE_M, Observation
 from engine.posed_model import PosedModel
 from engine.posed_problem import Noise, PictureUnknowns, pose_model
 
-LIBRARY_SIZE = 8192
+LIBRARY_SIZE = 2048
 SECTORS = 16
 _MISFIT = 0.02
 """How far the best entry's keypoints are from the truth, person heights (half of it per coordinate at this size)."""
@@ -74,39 +74,57 @@ def make_start_library(model: PosedModel) -> StartLibrary:
     return StartLibrary(orientation, latent, _look(model, orientation, latent))
 
 
-class Starts(NamedTuple):
-    """The best entry of each of the best sectors, best first."""
+class _Overlap(NamedTuple):
+    """How entries lie on a picture: sums over keypoints of weighted products."""
 
-    unknowns: PictureUnknowns
-    """With a leading axis of starts."""
-    cost: Float[Array, " starts"]
-    """Weighted mean squared distance, person heights squared."""
+    real: Float[Array, " entries"]
+    imaginary: Float[Array, " entries"]
+    mean: Float[Array, "2 entries"]
+    spread: Float[Array, " entries"]
 
 
-def find_starts(library: StartLibrary, noise: Noise, observation: Observation, count: int) -> Starts:
-    """Starts for one picture; where nothing is seen, some entries of the library."""
+def _overlap(
+    plane: Float[Array, "entries keypoints 2"],
+    weights: Float[Array, " keypoints"],
+    seen: Float[Array, "keypoints 2"],
+) -> _Overlap:
+    x, y = plane[..., 0], plane[..., 1]
+    seen_x, seen_y = (weights[:, None] * seen).T
+    mean = jnp.stack([x @ weights, y @ weights])
+    spread = (x**2 + y**2) @ weights - jnp.sum(mean**2, axis=0)
+    return _Overlap(x @ seen_x + y @ seen_y, x @ seen_y - y @ seen_x, mean, jnp.maximum(spread, 1e-6))
+
+
+def find_starts(library: StartLibrary, noise: Noise, observation: Observation, count: int) -> PictureUnknowns:
+    """Starts for one picture, along a leading axis: the best entry of each of the best sectors, best first.
+
+    Where nothing is seen they are some entries of the library.
+    """
     weights = observation.confidence / (noise.sigmas**2 + _MISFIT**2)
     total = jnp.sum(weights)
     weights = weights / jnp.where(total > 0, total, 1.0)
     seen_mean = weights @ observation.points
-    seen_x, seen_y = (weights[:, None] * (observation.points - seen_mean)).T
-    entry_x, entry_y = library.plane[..., 0], library.plane[..., 1]
-    real = entry_x @ seen_x + entry_y @ seen_y
-    imaginary = entry_x @ seen_y - entry_y @ seen_x
-    mean_x, mean_y = entry_x @ weights, entry_y @ weights
-    spread = (entry_x**2 + entry_y**2) @ weights - mean_x**2 - mean_y**2
-    safe_spread = jnp.maximum(spread, 1e-6)
-    explained = (real**2 + imaginary**2) / safe_spread
-    by_sector = explained.reshape(SECTORS, -1)
-    best, sectors = jax.lax.top_k(jnp.max(by_sector, axis=1), count)
-    entries = (sectors * by_sector.shape[1] + jnp.argmax(by_sector, axis=1)[sectors]).astype(jnp.int32)
-    seen_spread = jnp.sum(weights[:, None] * (observation.points - seen_mean) ** 2)
+    centred = observation.points - seen_mean
 
-    turn = jnp.arctan2(imaginary[entries], jnp.where(explained[entries] > 0, real[entries], 1.0))
-    scale = jnp.sqrt(real[entries] ** 2 + imaginary[entries] ** 2) / safe_spread[entries]
-    scale = jnp.clip(scale, _SCALE_RANGE[0] / REFERENCE_STATURE_M, _SCALE_RANGE[1] / REFERENCE_STATURE_M)
+    def best_of_sector(plane: Float[Array, "entries keypoints 2"]) -> tuple[Float[Array, ""], Int[Array, ""]]:
+        overlap = _overlap(plane, weights, centred)
+        explained = (overlap.real**2 + overlap.imaginary**2) / overlap.spread
+        best = jnp.max(explained)
+        # The first entry that reaches the best, as a plain reduction: XLA's argmax is slow on CPU.
+        return best, jnp.min(jnp.where(explained == best, jnp.arange(len(explained)), len(explained) - 1))
+
+    # Sector by sector: what is computed for one stays in the cache.
+    best, first = jax.lax.map(best_of_sector, library.plane.reshape(SECTORS, -1, *library.plane.shape[1:]))
+    _, sectors = jax.lax.top_k(best, count)
+    entries = sectors * (len(library.plane) // SECTORS) + first[sectors]
+
+    # What the chosen few need is computed again: keeping it for all would cost more.
+    chosen = _overlap(library.plane[entries], weights, centred)
+    size = jnp.sqrt(chosen.real**2 + chosen.imaginary**2)
+    turn = jnp.arctan2(chosen.imaginary, jnp.where(size > 0, chosen.real, 1.0))
+    scale = jnp.clip(size / chosen.spread, *(bound / REFERENCE_STATURE_M for bound in _SCALE_RANGE))
     cosine, sine = jnp.cos(turn), jnp.sin(turn)
-    x, y = mean_x[entries], mean_y[entries]
+    x, y = chosen.mean
     translation = seen_mean - scale[:, None] * jnp.stack([cosine * x - sine * y, sine * x + cosine * y], axis=1)
 
     def turned(angle: Float[Array, ""], orientation: Float[Array, "4"]) -> Float[Array, "4"]:
@@ -114,10 +132,9 @@ def find_starts(library: StartLibrary, noise: Noise, observation: Observation, c
         about_axis = jnp.stack([jnp.cos(angle / 2), 0 * angle, 0 * angle, -jnp.sin(angle / 2)])
         return quaternions.multiply(about_axis, orientation)
 
-    unknowns = PictureUnknowns(
+    return PictureUnknowns(
         orientation=jax.vmap(turned)(turn, library.orientation[entries]),
         latent=library.latent[entries],
         log_scale=jnp.log(scale),
         translation=translation,
     )
-    return Starts(unknowns, seen_spread - best)

@@ -33,10 +33,10 @@ TILE = 128
 
 STARTS = 4
 _SCREENING_STEPS = 3
-_KEPT = 1
-_SETTLING_STEPS = 5
+_KEPT = 2
+_SETTLING_STEPS = 4
 _FLIPS = 4
-_FLIP_STEPS = 4
+_FLIP_STEPS = 3
 _FINISHING_STEPS = 6
 MAX_STEPS = 80
 """After which a lane that has not converged is given up; 99 % need fewer than 40."""
@@ -133,7 +133,7 @@ def _advance_shape(context: _Rounds, lane: _Open) -> Lane:
 
 
 def _starts_of(context: PosedContext, picture: Picture) -> PictureUnknowns:
-    return find_starts(context.library, context.noise, picture.observation, STARTS).unknowns
+    return find_starts(context.library, context.noise, picture.observation, STARTS)
 
 
 def _flips_of(model: PosedModel, free: Free) -> Float[Array, "flips latents"]:
