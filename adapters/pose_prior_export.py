@@ -42,7 +42,7 @@ _FLOOR_DEGREES = {
     "knee": (5.0, 5.0, 5.0),
     "ankle": (5.0, 5.0, 5.0),
     "foot": (10.0, 10.0, 10.0),
-    "collar": (8.0, 8.0, 8.0),
+    "collar": (6.0, 6.0, 6.0),
     "elbow": (5.0, 5.0, 5.0),
     "wrist": (20.0, 20.0, 20.0),
     "hand": (10.0, 10.0, 10.0),
@@ -162,11 +162,16 @@ def symmetric_axes(
     return axes[:, np.argsort(-np.sum(axes**2, axis=0), kind="stable")]
 
 
-def fit_gaussian(poses: Float[np.ndarray, "poses coordinates"], shrinkage: float = _SHRINKAGE) -> Mixture:
+def fit_gaussian(
+    poses: Float[np.ndarray, "poses coordinates"],
+    shrinkage: float = _SHRINKAGE,
+    floors: Float[np.ndarray, " coordinates"] | None = None,
+) -> Mixture:
     """One mirror-symmetric Gaussian over poses and their mirror images.
 
     Args:
         shrinkage: share of every correlation between different joints that is given up (0 keeps all, 1 none).
+        floors: radians; by default ``floor_deviations()``.
     """
     columns, signs = mirror_indices()
     both = with_mirror_images(poses)
@@ -176,7 +181,7 @@ def fit_gaussian(poses: Float[np.ndarray, "poses coordinates"], shrinkage: float
     covariance = (both - mean).T @ (both - mean) / len(both)
     same_joint = np.kron(np.eye(len(POSED_JOINTS)), np.ones((3, 3)))
     covariance *= same_joint + (1 - shrinkage) * (1 - same_joint)
-    covariance += np.diag(floor_deviations() ** 2)
+    covariance += np.diag((floor_deviations() if floors is None else floors) ** 2)
     covariance = 0.5 * (covariance + np.outer(signs, signs) * covariance[np.ix_(columns, columns)])
     return Mixture(mean[None], symmetric_axes(covariance)[None], np.zeros(1))
 

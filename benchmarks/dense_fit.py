@@ -24,7 +24,7 @@ from engine.problem import NoiseModel
 from engine.rotations import rotation_matrix
 
 _STEPS = 25
-_LIMBS = (1, 2, 4, 5, 7, 8, 12, 15, 16, 17, 18, 19, 20, 21)
+LIMBS = (1, 2, 4, 5, 7, 8, 12, 15, 16, 17, 18, 19, 20, 21)
 """Joints that COCO-17 tells something about: hips, knees, ankles, neck, head, shoulders, elbows, wrists."""
 
 
@@ -174,7 +174,7 @@ def fit_pictures(
         joints.append(np.asarray(found))
         energies.append(np.nan_to_num(np.asarray(energy), nan=np.inf))
     best = np.argmin(energies, axis=0)
-    chosen = np.array(joints)[best, np.arange(count)][:, _LIMBS]
-    truth = pictures.joints_m.reshape(count, 24, 3)[:, _LIMBS]
+    chosen = np.array(joints)[best, np.arange(count)][:, LIMBS]
+    truth = pictures.joints_m.reshape(count, 24, 3)[:, LIMBS]
     errors = [aligned_error_mm(a, b) for a, b in zip(chosen, truth, strict=True)]
     return FitErrors(np.array(errors), np.min(energies, axis=0))
