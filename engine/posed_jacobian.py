@@ -28,7 +28,7 @@ from engine.posed_problem import (
     compose,
     hinge_residuals,
     pose_model,
-    robust_weight,
+    robustness,
 )
 from engine.rotations import left_jacobian, rotation_matrix, skew
 from engine.solvers.levenberg_marquardt import LinearModel
@@ -53,7 +53,7 @@ def linearise(
     projected = lens.principal_point + from_axis * factor[:, None]
     whitening = jnp.sqrt(observation.confidence) / noise.sigmas
     residuals = whitening[:, None] * (observation.points - projected)
-    weights = jnp.sqrt(robust_weight(jnp.sum(residuals**2, axis=-1), noise.width))
+    weights = robustness(jnp.sum(residuals**2, axis=-1), noise.width)
     gains = -(weights * whitening)[:, None]
 
     # ∂residual/∂point has two rows: along the picture's axes, and the pull of depth through the lens.

@@ -135,14 +135,9 @@ def seen_at(unknowns: PictureUnknowns, lens: Lens, points: Float[Array, "keypoin
     return axis + (unknowns.translation + scale * plane - axis) * factor[:, None]
 
 
-def robust_loss(squared: Float[Array, "*n"], width: Float[Array, ""]) -> Float[Array, "*n"]:
-    """Geman-McClure: the squared residual where it is small, ``width``² where it is large."""
-    return squared * (width**2 / (width**2 + squared))
-
-
-def robust_weight(squared: Float[Array, "*n"], width: Float[Array, ""]) -> Float[Array, "*n"]:
-    """The derivative of ``robust_loss``."""
-    return (width**2 / (width**2 + squared)) ** 2
+def robustness(squared: Float[Array, "*n"], width: Float[Array, ""]) -> Float[Array, "*n"]:
+    """φ = w²/(w² + s) of Geman and McClure: the loss is ρ = s φ and its derivative ρ' = φ²."""
+    return width**2 / (width**2 + squared)
 
 
 def hinge_residuals(model: PosedModel, vectors: Float[Array, "posed_joints 3"]) -> Float[Array, " hinges"]:
@@ -165,6 +160,22 @@ def keypoint_residuals(
     return (jnp.sqrt(observation.confidence) / noise.sigmas)[:, None] * (observation.points - projected)
 
 
+def posed_residuals(
+    model: PosedModel,
+    noise: Noise,
+    betas: Float[AnyArray, " betas"],
+    unknowns: PictureUnknowns,
+    observation: Observation,
+    lens: Lens,
+) -> Float[Array, " residuals"]:
+    """Everything that the energy is half the sum of squares of: for solvers that take any residuals."""
+    residuals = keypoint_residuals(model, noise, betas, unknowns, observation, lens)
+    # Of each residual the length becomes √ρ.
+    softened = residuals * jnp.sqrt(robustness(jnp.sum(residuals**2, axis=-1, keepdims=True), noise.width))
+    limits = hinge_residuals(model, body_pose(model, unknowns.latent))
+    return jnp.concatenate([softened.reshape(-1), jnp.asarray(unknowns.latent), limits])
+
+
 def posed_energy(
     model: PosedModel,
     noise: Noise,
@@ -174,10 +185,7 @@ def posed_energy(
     lens: Lens,
 ) -> Float[Array, ""]:
     """Negative log posterior of one picture up to a constant, in nats; the shape prior is not in it."""
-    residuals = keypoint_residuals(model, noise, betas, unknowns, observation, lens)
-    data = jnp.sum(robust_loss(jnp.sum(residuals**2, axis=-1), noise.width))
-    limits = hinge_residuals(model, body_pose(model, unknowns.latent))
-    return 0.5 * (data + jnp.sum(unknowns.latent**2) + jnp.sum(limits**2))
+    return 0.5 * jnp.sum(posed_residuals(model, noise, betas, unknowns, observation, lens) ** 2)
 
 
 FRAME_SIZE = 6

@@ -22,7 +22,7 @@ from engine.batching import map_samples
 from engine.cameras import WeakPerspective
 from engine.evidence import ShapeEvidence
 from engine.posed_jacobian import linearise
-from engine.posed_problem import FRAME_SIZE, PictureUnknowns, body_pose, pose_model, robust_loss, seen_at
+from engine.posed_problem import FRAME_SIZE, PictureUnknowns, body_pose, pose_model, robustness, seen_at
 from engine.posed_rounds import TILE, Picture, PosedContext
 from engine.solvers.levenberg_marquardt import eliminate_whitened
 from engine.solvers.small_systems import positive_diagonal, solve_positive
@@ -85,7 +85,7 @@ def describe(context: PosedContext, picture: Picture, unknowns: PictureUnknowns)
             camera.translation * observation.person_height_px + observation.centre_px,
         ),
         residuals=residuals,
-        data_energy=0.5 * jnp.sum(robust_loss(squared, noise.width)),
+        data_energy=0.5 * jnp.sum(squared * robustness(squared, noise.width)),
     )
 
 
