@@ -56,15 +56,29 @@ def open_result_writer(
         if not _is_plain(column.type):
             raise ValueError(f"column {column.name} is {column.type}; results hold numbers, booleans and texts")
     suffix = Path(path).suffix.lower()
+    if suffix == ".parquet":
+        with parquet_writer(path, columns, metadata or {}) as writer:
+            yield writer
+        return
     with whole_file(path) as stream:
-        if suffix == ".parquet":
-            with _ParquetResults(stream, columns, metadata or {}) as writer:
-                yield writer
-        elif suffix == ".csv":
+        if suffix == ".csv":
             with _CsvResults(stream, columns) as writer:
                 yield writer
         else:
             yield _JsonLineResults(stream, columns)
+
+
+@contextmanager
+def parquet_writer(
+    path: str | os.PathLike[str], columns: pa.Schema, metadata: Mapping[str, str], compression: str = "snappy"
+) -> Iterator[ResultWriter]:
+    """A writer of Parquet with columns of any type; the file is there when the block ends well.
+
+    Raises:
+        ValueError: no such folder.
+    """
+    with whole_file(path) as stream, _ParquetResults(stream, columns, metadata, compression) as writer:
+        yield writer
 
 
 def check_result_path(path: str | os.PathLike[str]) -> None:
@@ -80,11 +94,20 @@ def check_result_path(path: str | os.PathLike[str]) -> None:
 class _ParquetResults:
     """Small pieces are gathered: every write makes a row group, and thousands of those make a file slow to read."""
 
-    def __init__(self, stream: IO[bytes], columns: pa.Schema, metadata: Mapping[str, str]) -> None:
+    def __init__(
+        self, stream: IO[bytes], columns: pa.Schema, metadata: Mapping[str, str], compression: str = "snappy"
+    ) -> None:
         self._columns = columns
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
-        self._writer = pq.ParquetWriter(stream, columns.with_metadata(dict(metadata)))
+        # Numbers hardly repeat: a dictionary of them takes longer to write and more room.
+        repeating = [column.name for column in columns if not _has_floats(column.type)]
+        self._writer = pq.ParquetWriter(
+            stream,
+            columns.with_metadata(dict(metadata)),
+            compression=compression,
+            use_dictionary=repeating,  # pyright: ignore[reportArgumentType] (its stubs know only bool)
+        )
 
     def __enter__(self) -> "_ParquetResults":
         return self
@@ -154,6 +177,10 @@ def _is_plain(kind: pa.DataType) -> bool:
     kind = _plain_type(kind)
     tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
     return any(test(kind) for test in tests)
+
+
+def _has_floats(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind.value_type if pa.types.is_fixed_size_list(kind) else kind)
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:

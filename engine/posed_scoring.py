@@ -48,6 +48,14 @@ class ReferencePerson(NamedTuple):
     evidence: ShapeEvidence
 
 
+class OwnFits(NamedTuple):
+    """Pictures fitted with their own shapes: what every person is compared with."""
+
+    fit: PosedFit
+    evidence: ShapeEvidence
+    """Raw: of the picture alone, zeros where it could not be fitted."""
+
+
 class PosedScore(eqx.Module):
     """One row of results per picture. NaN in rows that could not be fitted."""
 
@@ -91,21 +99,42 @@ def score_posed_pictures(
     Raises:
         ValueError: arrays do not fit the body, or a parameter is out of range.
     """
+    return compare(context, person, fit_own(context, keypoints_px, confidence), threshold, prior_probability)
+
+
+def fit_own(
+    context: PosedContext,
+    keypoints_px: Float[AnyArray, "images keypoints 2"],
+    confidence: Float[AnyArray, "images keypoints"],
+) -> OwnFits:
+    """Fit every picture with its own shape, and keep what it says about that shape.
+
+    Raises:
+        ValueError: arrays do not fit the body.
+    """
+    fit = fit_shapes(context, observe_pictures(context, keypoints_px, confidence))
+    return OwnFits(fit, shape_evidence(context, fit))
+
+
+def compare(
+    context: PosedContext,
+    person: ReferencePerson,
+    pictures: OwnFits,
+    threshold: float = EXCESS_THRESHOLD,
+    prior_probability: float = PRIOR_PROBABILITY,
+) -> PosedScore:
+    """Score pictures whose own shapes are fitted already; see ``score_posed_pictures``.
+
+    Raises:
+        ValueError: a parameter is out of range.
+    """
     if not threshold > 0:
         raise ValueError(f"the threshold must be positive, not {threshold}")
     if not 0 < prior_probability < 1:
         raise ValueError(f"a probability lies between 0 and 1, not {prior_probability}")
-    own = fit_shapes(context, observe_pictures(context, keypoints_px, confidence))
-    return compare(context, person, own, threshold, prior_probability)
-
-
-def compare(
-    context: PosedContext, person: ReferencePerson, own: PosedFit, threshold: float, prior_probability: float
-) -> PosedScore:
-    """Score pictures whose own shapes are fitted already."""
-    evidence = shape_evidence(context, own)
+    own = pictures.fit
     energy, at_reference = _refit(context, own, person.betas)
-    log_bayes, bits = map_samples(_weigh, person.evidence, evidence, _PICTURES_PER_TILE, concurrent=False)
+    log_bayes, bits = map_samples(_weigh, person.evidence, pictures.evidence, _PICTURES_PER_TILE, concurrent=False)
     own_energy = own.energy - 0.5 * np.sum(np.square(own.betas), axis=-1)
     # The own shape is drawn to the mean person by its prior, so the reference may even do a little better.
     excess = np.maximum(energy - own_energy, 0.0)

@@ -26,6 +26,12 @@ from engine.shape_file import Mode, load_shape
     "--out", required=True, type=click.Path(path_type=Path), help="Where the scores go: .parquet, .csv or .jsonl."
 )
 @click.option(
+    "--keep-evidence",
+    type=click.Path(path_type=Path),
+    metavar="FILE.parquet",
+    help="Also write what each picture says about the body, to compare it with other people later.",
+)
+@click.option(
     "--threshold",
     type=click.FloatRange(min=0, min_open=True),
     help="Where consistency has fallen to 1/e: nats of excess energy, or with --pose rest the reprojection error in "
@@ -44,6 +50,7 @@ def score(
     dataset: tuple[Path, ...],
     shape: Path,
     out: Path,
+    keep_evidence: Path | None,
     threshold: float | None,
     strict: bool,
     body: str,
@@ -65,6 +72,6 @@ def score(
     person = load_shape(shape)
     source = open_keypoints(dataset, find_schema(schema) if schema else None)
     with row_progress("scoring") as count:
-        summary = score_to_file(source, find_body(body), person, out, pose, solver, threshold, count)
+        summary = score_to_file(source, find_body(body), person, out, pose, solver, threshold, keep_evidence, count)
     say(*summary_lines(summary, str(out)))
     return 1 if strict and not summary.all_scored else 0

@@ -1,0 +1,126 @@
+"""From a table of keypoints to a batch of result rows: everything that decides what a row says, and nothing of files.
+
+The same scorer serves the streaming job and the workers of a cluster, so their rows are the same, bit for bit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from adapters.evidence_table import evidence_columns, evidence_fields
+from adapters.fit_job import body_columns, check_solver
+from adapters.keypoint_table import KeypointTable
+from engine.body import BodyModel
+from engine.evidence import ShapeEvidence
+from engine.keypoint_body import KeypointBody, reduce_body
+from engine.keypoints import KeypointSchema
+from engine.posed_fit import make_context
+from engine.posed_scoring import EXCESS_THRESHOLD, PosedScore, ReferencePerson, compare, fit_own
+from engine.rest_fit import score_rest_pictures
+from engine.score import REST_THRESHOLD, PictureScore
+from engine.shape_file import Mode, PersonShape, ShapeFileError
+from engine.status import LABELS, Status
+
+FIT_COLUMNS = ("reprojection_error", "reprojection_error_px", "oks", "scale", "translation_x", "translation_y")
+NUMBERS: dict[Mode, tuple[str, ...]] = {
+    "rest": ("consistency", *FIT_COLUMNS),
+    "free": ("consistency", "same_body_probability", "log_bayes_factor", "information_bits", *FIT_COLUMNS),
+}
+ROWS_PER_TABLE: dict[Mode, int] = {"rest": 65536, "free": 4096}
+"""Pictures that are computed together: full tiles, and a few seconds to a minute of work."""
+
+MIRRORED = "left and right are exchanged in the keypoints; scored the other way round"
+
+_Scores = PictureScore | PosedScore
+_Scorer = Callable[[np.ndarray, np.ndarray], tuple[_Scores, ShapeEvidence | None]]
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """What may change a number in a row, besides keypoints, shape and body."""
+
+    mode: Mode
+    solver: str = "auto"
+    threshold: float | None = None
+    """Where consistency is 1/e; by default the mode's own constant."""
+    keep_evidence: bool = False
+    """Rows get the columns of ``evidence_table`` as well."""
+
+
+def result_columns(mode: Mode) -> pa.Schema:
+    """The columns of a result file."""
+    return pa.schema(
+        [
+            ("image", pa.string()),
+            ("instance", pa.int32()),
+            ("status", pa.dictionary(pa.int8(), pa.string())),
+            *((name, pa.float32()) for name in NUMBERS[mode]),
+            ("detail", pa.string()),
+        ]
+    )
+
+
+class TableScorer:
+    """Scores tables of one schema against one shape. Making it may take seconds; make it once."""
+
+    def __init__(self, body: BodyModel, schema: KeypointSchema, shape: PersonShape, options: ScoringOptions) -> None:
+        """
+        Raises:
+            ValueError: the shape belongs to another body or has no evidence to compare with, the solver does not go
+                with the mode, or there is no evidence to keep in this mode.
+        """
+        self._body = reduce_body(body, schema)
+        self.options = options
+        shape.check_body(self._body, body.fingerprint)
+        self._score = _scorer(self._body, shape, options)
+        evidence = evidence_fields(self._body.beta_count) if options.keep_evidence else []
+        self.columns = pa.schema([*result_columns(options.mode), *evidence])
+        """Of the batches: those of the result file, then those of the evidence, if it is kept."""
+
+    def __call__(self, table: KeypointTable) -> pa.RecordBatch:
+        """One row per row of keypoints, in the same order."""
+        scores, evidence = self._score(*body_columns(table, self._body))
+        # A row that could not be read keeps its own status; the engine only saw a picture without keypoints.
+        status = np.where(table.status == Status.OK, scores.status, table.status).astype(np.int8)
+        return pa.RecordBatch.from_arrays(
+            [
+                table.image,
+                pa.array(table.instance),
+                pa.DictionaryArray.from_arrays(pa.array(status), pa.array(LABELS)),
+                *(pa.array(np.asarray(getattr(scores, name), np.float32)) for name in NUMBERS[self.options.mode]),
+                _details(table, scores),
+                *(evidence_columns(evidence) if self.options.keep_evidence and evidence is not None else []),
+            ],
+            schema=self.columns,
+        )
+
+
+def _scorer(body: KeypointBody, shape: PersonShape, options: ScoringOptions) -> _Scorer:
+    check_solver(options.solver, options.mode)
+    if options.mode == "rest":
+        if options.keep_evidence:
+            raise ValueError("--keep-evidence goes with --pose free; the rest pose says nothing about the body")
+        level = REST_THRESHOLD if options.threshold is None else options.threshold
+        return lambda keypoints, confidence: (
+            score_rest_pictures(body, shape.betas, keypoints, confidence, options.solver, threshold=level),
+            None,
+        )
+    if shape.evidence is None:
+        raise ShapeFileError("the shape was fitted with --pose rest; fit again without it, or score with --pose rest")
+    person = ReferencePerson(shape.betas, ShapeEvidence(*shape.evidence))
+    context, level = make_context(body), EXCESS_THRESHOLD if options.threshold is None else options.threshold
+
+    def score(keypoints: np.ndarray, confidence: np.ndarray) -> tuple[PosedScore, ShapeEvidence]:
+        pictures = fit_own(context, keypoints, confidence)
+        return compare(context, person, pictures, level), pictures.evidence
+
+    return score
+
+
+def _details(table: KeypointTable, scores: _Scores) -> pa.Array:
+    if not (isinstance(scores, PosedScore) and scores.mirrored.any()):
+        return table.detail
+    notes = [MIRRORED if flag else None for flag in scores.mirrored]
+    return pa.array([own or note for own, note in zip(table.detail.to_pylist(), notes, strict=True)], pa.string())
