@@ -1,0 +1,232 @@
+"""One picture, or a batch, as a host's ``vision_engine`` analyses it: is this body the reference's?
+
+    analyzer = BodyAnalyzer(manager.load_smpl_model())
+    result = analyzer.analyze("a.jpg", keypoints, optimized_beta)
+    result.consistency_3d           0..1, or None, and then result.reason says why
+
+Whatever happens with the 3D fit, ``result.ratios`` holds the proportions that can be read off the keypoints themselves.
+They depend on pose and view and hardly tell bodies apart (benchmarks/results.md, "Identity"); they are for display.
+"""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from adapters.host_inputs import as_betas, keypoint_table
+from adapters.keypoint_table import KeypointTable
+from adapters.shape_engine import ScoreColumns, shape_engine
+from engine.keypoints import KeypointSchema
+from engine.shape_file import Mode, PersonShape
+from engine.status import LABELS, Status
+
+NO_KEYPOINTS = "no keypoints were given, and the analyzer has no detector"
+NO_BETA = "no reference shape: set reference images first"
+_REASONS = {
+    Status.TOO_FEW_KEYPOINTS: "too few keypoints were seen to fit a body",
+    Status.NO_DETECTION: "nobody was found in the picture",
+    Status.BAD_INPUT: "the keypoints cannot be read",
+    Status.NOT_CONVERGED: "the fit did not converge",
+}
+
+_SHOULDERS, _HIPS = ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")
+
+Detector = Callable[[str], Any]
+"""From the path of a picture to its keypoints, in any form of ``host_inputs``."""
+
+
+@dataclass(frozen=True)
+class BodyAnalysis:
+    """What is known of one person in one picture. Numbers that cannot be given are None."""
+
+    image: str
+    instance: int
+    """Which person in the picture; -1 if nobody was found."""
+    status: str
+    """A ``Status`` label; "no_reference" where there is no shape to compare with."""
+    consistency_3d: float | None
+    """0..1; the picture that the shape was fitted to scores 1."""
+    reason: str | None
+    """Why ``consistency_3d`` is None."""
+    same_body_probability: float | None = None
+    """Needs the evidence of the references, as stored by ``adapters.database``; never from β alone."""
+    log_bayes_factor: float | None = None
+    """Nats."""
+    information_bits: float | None = None
+    """How much the picture can say about the body at all."""
+    reprojection_error: float | None = None
+    """At the reference shape, person heights."""
+    reprojection_error_px: float | None = None
+    oks: float | None = None
+    ratios: dict[str, float | None] = field(default_factory=dict)
+    """2D proportions; see ``body_ratios``."""
+
+
+class BodyAnalyzer:
+    """Compares pictures with a reference shape."""
+
+    def __init__(
+        self,
+        smpl_model: Any,
+        detector: Detector | None = None,
+        mode: Mode = "free",
+        schema: KeypointSchema | str | None = None,
+    ) -> None:
+        """
+        Args:
+            smpl_model: the body that β belongs to.
+            detector: finds keypoints where none are given.
+            mode: the one that β was fitted in; see ``smpl_optimizer``.
+            schema: by default the known one with that number of keypoints.
+        """
+        self._smpl_model = smpl_model
+        self._detector = detector
+        self._mode: Mode = mode
+        self._schema = schema
+
+    def analyze(
+        self, image_path: str | os.PathLike[str], keypoints: Any = None, optimized_beta: Any = None
+    ) -> BodyAnalysis:
+        """One picture; where it shows several people, the first that was detected. Never raises for a bad picture.
+
+        Args:
+            image_path: given to the detector and reported back; the file is not opened here.
+            keypoints: in any form of ``host_inputs``; by default the detector's.
+            optimized_beta: what ``optimize_shared_beta`` returned, or a ``PersonShape`` from ``adapters.database``,
+                which brings the evidence along that a probability needs.
+
+        Raises:
+            ValueError: ``optimized_beta`` is no shape of this body.
+        """
+        return self.analyze_batch([image_path], [keypoints], optimized_beta)[0]
+
+    def analyze_batch(
+        self,
+        image_paths: Sequence[str | os.PathLike[str]],
+        keypoints: Sequence[Any] | None = None,
+        optimized_beta: Any = None,
+    ) -> list[BodyAnalysis]:
+        """Everybody in all pictures, in order, by one engine call. The same numbers as one by one, bit for bit.
+
+        Raises:
+            ValueError: ``optimized_beta`` is no shape of this body, or the lists differ in length.
+        """
+        images = [os.fspath(path) for path in image_paths]
+        given = list(keypoints) if keypoints is not None else [None] * len(images)
+        if len(given) != len(images):
+            raise ValueError(f"{len(images)} pictures, keypoints for {len(given)}")
+        asked = [i for i, own in enumerate(given) if own is None]
+        if self._detector is not None:
+            for i in asked:
+                given[i] = detected(self._detector, images[i])
+        table = keypoint_table(images, given, self._schema)
+        ratios = body_ratios(table)
+        unasked = {images[i] for i in asked} if self._detector is None else set()
+        names = table.image.to_pylist()
+        if optimized_beta is None:
+            return [
+                BodyAnalysis(
+                    names[i],
+                    int(table.instance[i]),
+                    "no_reference",
+                    None,
+                    NO_KEYPOINTS if names[i] in unasked and table.instance[i] < 0 else NO_BETA,
+                    ratios={name: _known(column[i]) for name, column in ratios.items()},
+                )
+                for i in range(len(table))
+            ]
+        engine = shape_engine(self._smpl_model, table.schema)
+        if isinstance(optimized_beta, PersonShape):
+            optimized_beta.check_body(engine.reduced, engine.body.fingerprint)
+            betas, evidence = optimized_beta.betas, optimized_beta.evidence
+        else:
+            betas, evidence = as_betas(optimized_beta), None
+        scores = engine.score(table, betas, evidence, self._mode)
+        return [_analysis(table, names[i], i, scores, ratios, names[i] in unasked) for i in range(len(table))]
+
+
+def _analysis(
+    table: KeypointTable,
+    image: str,
+    row: int,
+    scores: ScoreColumns,
+    ratios: dict[str, Float[np.ndarray, " images"]],
+    no_keypoints: bool,
+) -> BodyAnalysis:
+    numbers = {name: _known(column[row]) for name, column in scores.numbers.items()}
+    status = Status(int(scores.status[row]))
+    reason = None
+    if numbers["consistency"] is None:
+        detail = table.detail[row].as_py()
+        reason = NO_KEYPOINTS if no_keypoints and table.instance[row] < 0 else _REASONS.get(status, LABELS[status])
+        reason = f"{reason}: {detail}" if detail else reason
+    return BodyAnalysis(
+        image=image,
+        instance=int(table.instance[row]),
+        status=LABELS[status],
+        consistency_3d=numbers["consistency"],
+        reason=reason,
+        same_body_probability=numbers["same_body_probability"],
+        log_bayes_factor=numbers["log_bayes_factor"],
+        information_bits=numbers["information_bits"],
+        reprojection_error=numbers["reprojection_error"],
+        reprojection_error_px=numbers["reprojection_error_px"],
+        oks=numbers["oks"],
+        ratios={name: _known(column[row]) for name, column in ratios.items()},
+    )
+
+
+def detected(detector: Detector, image: str) -> Any:
+    """What the detector finds in a picture, or the exception with which it failed: a row's fault, not the batch's."""
+    try:
+        return detector(image)
+    except Exception as error:  # the host's code, on a file that may be anything
+        return error
+
+
+def _known(value: Any) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def body_ratios(table: KeypointTable) -> dict[str, Float[np.ndarray, " images"]]:
+    """2D proportions of everybody in the table; NaN where a keypoint that they need was not seen.
+
+    ``shoulders_to_hips``: width of the shoulders over that of the hips. ``legs_to_torso``: thigh and shin over the way
+    from the middle of the shoulders to that of the hips; ``arms_to_torso`` likewise. ``thighs_to_shins``,
+    ``upper_to_lower_arms``. Limbs are means of left and right, or the side that was seen.
+    """
+    column = dict(zip(table.schema.keypoint_names, range(len(table.schema)), strict=True))
+    points = np.where((table.confidence > 0)[..., None], table.keypoints, np.nan).astype(np.float64)
+    unseen = np.full((len(table), 2), np.nan)
+
+    def at(name: str) -> np.ndarray:
+        return points[:, column[name]] if name in column else unseen
+
+    def between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.hypot(*(a - b).T)
+
+    def limb(upper: str, lower: str) -> np.ndarray:
+        sides = np.stack([between(at(f"{side}_{upper}"), at(f"{side}_{lower}")) for side in ("left", "right")])
+        seen = np.isfinite(sides)
+        total = np.where(seen, sides, 0).sum(axis=0)
+        return np.where(seen.any(axis=0), total / np.maximum(seen.sum(axis=0), 1), np.nan)
+
+    def over(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.where(b > 0, a / np.where(b > 0, b, 1), np.nan)
+
+    shoulders, hips = (between(at(pair[0]), at(pair[1])) for pair in (_SHOULDERS, _HIPS))
+    torso = between((at(_SHOULDERS[0]) + at(_SHOULDERS[1])) / 2, (at(_HIPS[0]) + at(_HIPS[1])) / 2)
+    thighs, shins = limb("hip", "knee"), limb("knee", "ankle")
+    upper_arms, lower_arms = limb("shoulder", "elbow"), limb("elbow", "wrist")
+    return {
+        "shoulders_to_hips": over(shoulders, hips),
+        "legs_to_torso": over(thighs + shins, torso),
+        "arms_to_torso": over(upper_arms + lower_arms, torso),
+        "thighs_to_shins": over(thighs, shins),
+        "upper_to_lower_arms": over(upper_arms, lower_arms),
+    }

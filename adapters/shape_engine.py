@@ -1,0 +1,192 @@
+"""The engine as host applications see it: fit one shape to references, score pictures against a shape.
+
+    engine = shape_engine(smpl_model, schema)         built once per body and schema, then found again
+    shape = engine.fit(references)                    a ``PersonShape``: β, evidence, history
+    scores = engine.score(pictures, shape.betas, shape.evidence)
+
+One call at a time is computed, whatever thread it comes from: the engine keeps all cores busy by itself, and JAX's CPU
+backend can lock up where two threads run batched linear algebra at once.
+"""
+
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int8
+
+from adapters.fit_job import body_columns
+from adapters.host_inputs import BETA_COUNT, as_body
+from adapters.keypoint_table import KeypointTable
+from engine.body import BodyModel
+from engine.evidence import ShapeEvidence
+from engine.keypoint_body import KeypointBody, reduce_body
+from engine.keypoints import COCO_17, KeypointSchema
+from engine.posed_fit import POSED_NOISE, make_context, observe_pictures
+from engine.posed_rounds import PosedContext
+from engine.posed_scoring import ReferencePerson, score_posed_pictures
+from engine.posed_shared import fit_shared_shapes
+from engine.problem import REST_NOISE
+from engine.rest_fit import fit_rest_shape, score_rest_pictures
+from engine.shape_file import Mode, PersonShape, Reference
+from engine.status import LABELS, Status
+from engine.version import VERSION
+
+SCORE_COLUMNS = (
+    "consistency", "same_body_probability", "log_bayes_factor", "information_bits", "reprojection_error",
+    "reprojection_error_px", "oks", "scale", "translation_x", "translation_y",
+)  # fmt: skip
+"""As in ``engine.posed_scoring.PosedScore``; rest-pose mode has no evidence and leaves those four NaN."""
+_NEEDS_REFERENCE_EVIDENCE = ("same_body_probability", "log_bayes_factor")
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ScoreColumns:
+    """Scores of many pictures, one row per row of the table that was scored."""
+
+    status: Int8[np.ndarray, " images"]
+    numbers: dict[str, Float32[np.ndarray, " images"]]
+    """One array for each of ``SCORE_COLUMNS``; NaN where a number cannot be given."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShapeEngine:
+    """One body, as one detector sees it."""
+
+    body: BodyModel
+    reduced: KeypointBody
+
+    @cached_property
+    def _context(self) -> PosedContext:
+        return make_context(self.reduced)
+
+    def _columns(self, table: KeypointTable) -> tuple[np.ndarray, np.ndarray]:
+        missing = set(self.reduced.schema.keypoint_names) - set(table.schema.keypoint_names)
+        if missing:
+            raise ValueError(
+                f"the keypoints are {table.schema.name}, this engine was made for {self.reduced.schema.name}: "
+                f"{', '.join(sorted(missing))} are not among them"
+            )
+        return body_columns(table, self.reduced)
+
+    def fit(self, references: KeypointTable, mode: Mode = "free") -> PersonShape:
+        """One shape for everybody in the table.
+
+        Raises:
+            ValueError: nobody has enough keypoints.
+        """
+        rows = np.flatnonzero(references.status == Status.OK)
+        if not len(rows):
+            raise ValueError("nobody was found in the reference pictures; there is nothing to fit")
+        keypoints, confidence = (values[rows] for values in self._columns(references))
+        with _ONE_AT_A_TIME:
+            if mode == "rest":
+                betas, evidence, converged, status, error = self._fit_rest(keypoints, confidence)
+            else:
+                betas, evidence, converged, status, error = self._fit_free(keypoints, confidence)
+        return PersonShape(
+            betas=np.asarray(betas, np.float32),
+            body_name=self.body.name,
+            body_fingerprint=self.body.fingerprint,
+            schema=references.schema.name,
+            mode=mode,
+            solver="auto",
+            noise_level=(REST_NOISE if mode == "rest" else POSED_NOISE).level,
+            converged=converged,
+            samebody_version=VERSION,
+            references=tuple(
+                Reference(
+                    image=references.image[int(row)].as_py(),
+                    instance=int(references.instance[row]),
+                    status=LABELS[status[i]],
+                    reprojection_error=float(error[i]) if np.isfinite(error[i]) else None,
+                )
+                for i, row in enumerate(rows)
+            ),
+            evidence=evidence,
+        )
+
+    def _fit_rest(self, keypoints: np.ndarray, confidence: np.ndarray) -> tuple[Any, ...]:
+        fit = fit_rest_shape(self.reduced, keypoints, confidence)
+        scores = score_rest_pictures(self.reduced, fit.betas, keypoints, confidence)
+        return fit.betas, None, bool(fit.converged), scores.status, np.asarray(scores.reprojection_error)
+
+    def _fit_free(self, keypoints: np.ndarray, confidence: np.ndarray) -> tuple[Any, ...]:
+        pictures = observe_pictures(self._context, keypoints, confidence)
+        shared = fit_shared_shapes(self._context, pictures, np.zeros(len(keypoints), int))
+        precision = np.asarray(shared.evidence.precision[0], np.float32)
+        # Symmetric to the last bit, so that half of it is all of it when it is stored.
+        evidence = ShapeEvidence(
+            (precision + precision.T) * np.float32(0.5), np.asarray(shared.evidence.information[0], np.float32)
+        )
+        weights = np.asarray(pictures.confidence)
+        squared = np.sum(np.square(shared.references.residuals), axis=-1)
+        error = np.sqrt(np.sum(weights * squared, axis=1) / np.maximum(weights.sum(axis=1), 1e-9))
+        return shared.betas[0], evidence, bool(shared.converged[0]), shared.references.status, error
+
+    def score(
+        self,
+        pictures: KeypointTable,
+        betas: Float32[np.ndarray, " betas"],
+        evidence: ShapeEvidence | None = None,
+        mode: Mode = "free",
+    ) -> ScoreColumns:
+        """Every row of the table against one shape, in one engine call.
+
+        Args:
+            evidence: of the references. Without it consistency is the same, for it needs nothing but β; probability and
+                Bayes factor, which need to know how sure β is, are NaN.
+
+        Raises:
+            ValueError: the table's keypoints are not this engine's.
+        """
+        keypoints, confidence = self._columns(pictures)
+        with _ONE_AT_A_TIME:
+            if mode == "rest":
+                scores: Any = score_rest_pictures(self.reduced, betas, keypoints, confidence)
+            else:
+                known = _no_evidence() if evidence is None else evidence
+                scores = score_posed_pictures(self._context, ReferencePerson(betas, known), keypoints, confidence)
+        unknown = np.full(len(pictures), np.nan, np.float32)
+        numbers = {name: np.asarray(getattr(scores, name, unknown), np.float32) for name in SCORE_COLUMNS}
+        if evidence is None:
+            numbers |= dict.fromkeys(_NEEDS_REFERENCE_EVIDENCE, unknown)
+        # A row that could not be read keeps its own status; the engine only saw a picture without keypoints.
+        status = np.where(pictures.status == Status.OK, scores.status, pictures.status).astype(np.int8)
+        return ScoreColumns(status, numbers)
+
+
+def _no_evidence() -> ShapeEvidence:
+    return ShapeEvidence(np.zeros((BETA_COUNT, BETA_COUNT), np.float32), np.zeros(BETA_COUNT, np.float32))
+
+
+@dataclass(frozen=True)
+class _Key:
+    """Two bodies with one key give β the same meaning and are seen alike."""
+
+    fingerprint: str
+    keypoint_names: tuple[str, ...]
+    schema: KeypointSchema
+    body: BodyModel = field(compare=False)
+
+
+_building = threading.Lock()
+
+
+@lru_cache(maxsize=8)
+def _built(key: _Key) -> ShapeEngine:
+    return ShapeEngine(key.body, reduce_body(key.body, key.schema))
+
+
+def shape_engine(smpl_model: Any, schema: KeypointSchema = COCO_17) -> ShapeEngine:
+    """The engine of a body (``host_inputs.as_body``) and a schema; built when it is first asked for.
+
+    Raises:
+        ValueError: it is no body, or has none of the schema's keypoints.
+    """
+    body = as_body(smpl_model)
+    with _building:
+        return _built(_Key(body.fingerprint, body.keypoint_names, schema, body))

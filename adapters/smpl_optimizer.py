@@ -1,0 +1,155 @@
+"""The names that a host's ``vision_engine`` calls: one β from reference keypoints, and a consistency for each picture.
+
+    beta = optimize_shared_beta([{"keypoints": (K, 2), "confidence": (K,)}, ...], smpl_model)          (10,) float32
+    consistency = compute_fitting_consistency({"keypoints": ..., "confidence": ...}, beta, smpl_model)     0..1
+
+``smpl_model`` is a live ``smplx.SMPL`` or a body of samebody's; β means something to that body alone. Which forms
+keypoints may have is said in ``host_inputs``: lists, NumPy arrays and torch tensors are alike. Pixels, x right, y down;
+confidence 0 is "not seen" and such a point has no effect.
+
+mode="free" (the default): every picture has its own pose and camera. mode="rest" is the original recipe: the body
+stands in a T-pose and only shape and camera are fitted; it measures the pose wherever people do not stand like that.
+
+The same keypoints give the same bits, in any order of calls and from any thread. What is compiled and precomputed for a
+body is kept, so only the first call is slow.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from adapters.host_inputs import as_betas, as_body, keypoint_table, readable
+from adapters.shape_engine import shape_engine
+from engine.body import BodyModel
+from engine.cameras import WeakPerspective
+from engine.keypoints import KeypointSchema
+from engine.shape_file import Mode
+from engine.status import LABELS
+
+
+def optimize_shared_beta(
+    keypoints_list: Sequence[Any],
+    smpl_model: Any,
+    *,
+    mode: Mode = "free",
+    schema: KeypointSchema | str | None = None,
+) -> Float32[np.ndarray, "10"]:
+    """The one shape that explains all reference pictures of a person best, under the prior β ~ N(0, I).
+
+    Args:
+        keypoints_list: one entry per reference picture, each with the one person that is meant. References in which
+            nobody was found, or of fewer than four keypoints, have no say.
+        schema: by default the known one with that number of keypoints (17: COCO).
+
+    Raises:
+        ValueError: a reference cannot be read, none can be used, or ``smpl_model`` is no body.
+    """
+    images = [f"reference {i}" for i in range(len(keypoints_list))]
+    table = readable(keypoint_table(images, list(keypoints_list), schema))
+    if (table.instance > 0).any():
+        several = table.image[int(np.flatnonzero(table.instance > 0)[0])].as_py()
+        raise ValueError(f"{several} shows several people; give the one that is meant")
+    return shape_engine(smpl_model, table.schema).fit(table, mode).betas
+
+
+def compute_fitting_consistency(
+    dataset_keypoints: Any,
+    reference_beta: Any,
+    smpl_model: Any,
+    *,
+    mode: Mode = "free",
+    schema: KeypointSchema | str | None = None,
+) -> float:
+    """How well the reference shape explains a picture, 0..1; the picture that β was fitted to scores 1.
+
+    mode="free": exp(−excess/threshold), where excess is how many nats worse the reference shape explains the keypoints
+    than the picture's own best shape (``engine.posed_scoring``). That needs β and nothing else: no evidence of the
+    references. mode="rest": exp(−reprojection error/threshold) (``engine.score``).
+
+    Args:
+        dataset_keypoints: one picture; or a list of pictures with one person each, or of several people in one
+            picture: then the mean over those that can be scored.
+        reference_beta: what ``optimize_shared_beta`` returned, for the same body and mode.
+
+    Raises:
+        ValueError: the picture cannot be read or says too little to be scored. (``BodyAnalyzer`` reports that as a
+            result instead.)
+    """
+    table = readable(keypoint_table(["the picture"], [dataset_keypoints], schema))
+    scores = shape_engine(smpl_model, table.schema).score(table, as_betas(reference_beta), mode=mode)
+    known = scores.numbers["consistency"]
+    known = known[np.isfinite(known)]
+    if not len(known):
+        raise ValueError(f"the picture cannot be scored: {LABELS[int(scores.status[0])]}")
+    return float(np.mean(known, dtype=np.float64))
+
+
+class SMPLOptimizer:
+    """Joints of a mesh, and where a camera sees them: what hosts use to draw a fitted body over a picture."""
+
+    def __init__(self, smpl_model: Any, joint_regressor: Any = None) -> None:
+        """
+        Args:
+            smpl_model: see the head of this module.
+            joint_regressor: (joints, vertices), dense or sparse; by default the model's own.
+
+        Raises:
+            ValueError: the regressor does not fit the mesh.
+        """
+        self.body: BodyModel = as_body(smpl_model)
+        given = self.body.J_regressor if joint_regressor is None else joint_regressor
+        dense = given.toarray() if hasattr(given, "toarray") else given
+        self.joint_regressor = _floats(dense)
+        vertices = self.body.v_template.shape[0]
+        if self.joint_regressor.ndim != 2 or self.joint_regressor.shape[1] != vertices:
+            raise ValueError(
+                f"joint_regressor has shape {self.joint_regressor.shape}, expected (joints, {vertices}) for "
+                f"{self.body.name}"
+            )
+
+    def vertices_to_joints(self, vertices: Any) -> Float[np.ndarray, "*images joints 3"]:
+        """Joints of a mesh, or of many along leading axes, in the unit of the vertices.
+
+        Raises:
+            ValueError: another number of vertices than the model has.
+        """
+        mesh = _floats(vertices)
+        expected = (self.joint_regressor.shape[1], 3)
+        if mesh.shape[-2:] != expected:
+            raise ValueError(f"vertices have shape {mesh.shape}, expected (..., {expected[0]}, 3)")
+        return self.joint_regressor @ mesh
+
+    def project_to_2d(self, joints_3d: Any, camera: Any) -> Float[np.ndarray, "*images joints 2"]:
+        """Where a weak-perspective camera sees points: s·(x, −y) + t, in pixels for s in pixels per metre.
+
+        Args:
+            joints_3d: (..., joints, 3) in metres; x to the subject's left, y up.
+            camera: (s, tx, ty), {"scale": s, "translation": (tx, ty)}, or an ``engine.cameras.WeakPerspective``; with
+                leading axes as ``joints_3d`` has them, or none.
+
+        Raises:
+            ValueError: points or camera have another form.
+        """
+        points = _floats(joints_3d)
+        if points.ndim < 2 or points.shape[-1] != 3:
+            raise ValueError(f"joints_3d have shape {points.shape}, expected (..., joints, 3)")
+        if isinstance(camera, Mapping):
+            scale, translation = _floats(camera["scale"]), _floats(camera["translation"])
+        elif isinstance(camera, WeakPerspective):
+            scale, translation = _floats(camera.scale), _floats(camera.translation)
+        else:
+            numbers = _floats(camera)
+            if numbers.shape[-1:] != (3,):
+                raise ValueError(f"camera has shape {numbers.shape}, expected (..., 3): scale and translation")
+            scale, translation = numbers[..., 0], numbers[..., 1:]
+        if translation.shape != (*scale.shape, 2):
+            raise ValueError(f"camera has scale {scale.shape} and translation {translation.shape}, expected (..., 2)")
+        plane = points[..., :2] * np.array([1, -1], points.dtype)
+        return scale[..., None, None] * plane + translation[..., None, :]
+
+
+def _floats(values: Any) -> np.ndarray:
+    plain = values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+    return plain if plain.dtype == np.float64 else plain.astype(np.float32)
