@@ -200,6 +200,21 @@ def readable(table: KeypointTable) -> KeypointTable:
     return table
 
 
+def reference_table(
+    images: Sequence[str], pictures: Sequence[Any], schema: KeypointSchema | str | None = None
+) -> KeypointTable:
+    """``keypoint_table`` of pictures that show one person each, or nobody.
+
+    Raises:
+        ValueError: a picture cannot be read, or shows several people; the message says which.
+    """
+    table = readable(keypoint_table(images, pictures, schema))
+    crowded = np.flatnonzero(table.instance > 0)
+    if len(crowded):
+        raise ValueError(f"{table.image[int(crowded[0])].as_py()} shows several people; give the one that is meant")
+    return table
+
+
 def _find_schema(schema: KeypointSchema | str | None, scores: Sequence[np.ndarray]) -> KeypointSchema:
     if isinstance(schema, KeypointSchema):
         return schema

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from adapters.host_inputs import as_betas, as_body, keypoint_table, readable
+from adapters.host_inputs import as_betas, as_body, keypoint_table, readable, reference_table
 from adapters.shape_engine import shape_engine
 from engine.body import BodyModel
 from engine.cameras import WeakPerspective
@@ -47,10 +47,7 @@ def optimize_shared_beta(
         ValueError: a reference cannot be read, none can be used, or ``smpl_model`` is no body.
     """
     images = [f"reference {i}" for i in range(len(keypoints_list))]
-    table = readable(keypoint_table(images, list(keypoints_list), schema))
-    if (table.instance > 0).any():
-        several = table.image[int(np.flatnonzero(table.instance > 0)[0])].as_py()
-        raise ValueError(f"{several} shows several people; give the one that is meant")
+    table = reference_table(images, list(keypoints_list), schema)
     return shape_engine(smpl_model, table.schema).fit(table, mode).betas
 
 
