@@ -18,6 +18,7 @@ from adapters.database.shape_store import (
     StoredShape,
     fit_shared_shape,
     load_shared_shape,
+    put_reference,
     replace_references,
 )
 from adapters.database.tables import Base, BodyScore, BodyScoreMixin, ReferenceImage, SharedShapeMixin
@@ -42,6 +43,7 @@ __all__ = [
     "fit_shared_shape",
     "load_shared_shape",
     "open_database",
+    "put_reference",
     "read_scores",
     "replace_references",
     "store_scores",

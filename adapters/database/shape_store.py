@@ -68,6 +68,25 @@ def replace_references(database: HostDatabase, reference_set: Any, references: S
         session.add_all(table(reference_set=reference_set, **asdict(reference)) for reference in references)
 
 
+def put_reference(database: HostDatabase, reference_set: Any, reference: NewReference, at_most: int) -> None:
+    """Add a reference, or replace the one of that name; the set's β is gone.
+
+    Raises:
+        ValueError: the set has ``at_most`` references already.
+    """
+    table = database.references
+    with database.sessions.begin() as session:
+        wipe_shape(session.connection(), table, reference_set)
+        rows = list(session.scalars(select(table).where(table.reference_set == reference_set)))
+        for row in rows:
+            if row.image == reference.image:
+                row.view, row.keypoints = reference.view, reference.keypoints
+                return
+        if len(rows) >= at_most:
+            raise ValueError(f"{reference_set} has {len(rows)} references already; no more than {at_most} are taken")
+        session.add(table(reference_set=reference_set, **asdict(reference)))
+
+
 def fit_shared_shape(
     database: HostDatabase,
     reference_set: Any,

@@ -1,0 +1,127 @@
+"""Errors as problem details (RFC 9457), and bodies that are not read beyond a limit.
+
+Both live in the route class, so that a host that includes the router keeps its own error handlers.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import IntegrityError, OperationalError, TimeoutError
+from starlette.exceptions import HTTPException
+
+MEDIA_TYPE = "application/problem+json"
+_MOST_ERRORS = 10
+
+
+class FieldError(BaseModel):
+    """One thing that is wrong with a request."""
+
+    location: str = Field(examples=["body.pictures.a.jpg.0.keypoints"])
+    message: str = Field(examples=["List should have at least 17 items after validation, not 16"])
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    title: str = Field(examples=["Unprocessable Content"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["the request does not have the form that the API describes"])
+    errors: list[FieldError] | None = None
+    """The first of what does not fit, where the form of a request is at fault."""
+
+
+def problem(
+    status: int, detail: str, errors: list[FieldError] | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A response that says what went wrong."""
+    content = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
+    return JSONResponse(content.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
+
+
+def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Problems that an operation may answer with, for its OpenAPI description."""
+    schema = Problem.model_json_schema()
+    schema["properties"]["errors"]["anyOf"][0]["items"] = FieldError.model_json_schema()
+    del schema["$defs"]
+    content = {MEDIA_TYPE: {"schema": schema}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def answer(error: Exception) -> Response | None:
+    """The response to an error that is not a bug; None for others."""
+    match error:
+        case RequestValidationError():
+            found = [
+                FieldError(location=_text(".".join(str(part) for part in item["loc"])), message=_text(item["msg"]))
+                for item in error.errors()[:_MOST_ERRORS]
+            ]
+            return problem(422, "the request does not have the form that the API describes", found)
+        case HTTPException():
+            return problem(error.status_code, str(error.detail), headers=error.headers)
+        case IntegrityError():
+            return problem(409, "somebody else wrote the same at the same time; try again")
+        case OperationalError() | TimeoutError():
+            return problem(503, "the database does not answer; try again later", headers={"Retry-After": "5"})
+    return None
+
+
+def _text(words: str) -> str:
+    """Short, and without halves of surrogate pairs, which JSON can smuggle in and UTF-8 cannot express."""
+    return words[:300].encode("utf-8", "replace").decode()
+
+
+def limited_route(max_body_bytes: int) -> type[APIRoute]:
+    """A route class that reads at most so many bytes and answers errors with problem details."""
+
+    class LimitedRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+            handle = super().get_route_handler()
+
+            async def handle_limited(request: Request) -> Response:
+                try:
+                    return await handle(_limited(request, max_body_bytes))
+                except Exception as error:
+                    response = answer(error)
+                    if response is None:
+                        raise
+                    return response
+
+            return handle_limited
+
+    return LimitedRoute
+
+
+def _limited(request: Request, max_body_bytes: int) -> Request:
+    too_large = HTTPException(413, f"the body is larger than {max_body_bytes} bytes")
+    announced = request.headers.get("content-length", "0")
+    if not announced.isascii() or not announced.isdigit() or len(announced) > 18 or int(announced) > max_body_bytes:
+        raise too_large
+    receive, total = request.receive, 0
+
+    async def receive_limited() -> Any:
+        nonlocal total
+        message = await receive()
+        total += len(message.get("body", b""))
+        if total > max_body_bytes:
+            raise too_large
+        return message
+
+    return Request(request.scope, receive_limited)
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Problem details for the whole application: unknown paths and methods too."""
+
+    async def handle(_request: Request, error: Exception) -> Response:
+        response = answer(error)
+        assert response is not None
+        return response
+
+    app.add_exception_handler(HTTPException, handle)
+    app.add_exception_handler(RequestValidationError, handle)

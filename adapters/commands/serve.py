@@ -1,0 +1,57 @@
+"""``samebody serve``: the HTTP interface on this machine, for trying it out."""
+
+import importlib.util
+import os
+import secrets
+from pathlib import Path
+
+import click
+
+from adapters.bodies import find_body
+from adapters.commands import options
+from adapters.compile_cache import enable_compile_cache
+from engine.shape_file import Mode
+
+_HOST = "127.0.0.1"
+_MOST_CONNECTIONS = 1000
+TOKEN_VARIABLE = "SAMEBODY_TOKEN"
+
+
+@click.command(short_help="The HTTP interface on this machine, for trying it out.")
+@click.option(
+    "--database",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("samebody.db"),
+    show_default=True,
+    help="SQLite file; made where there is none.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=8765, show_default=True)
+@click.option("--pose", type=click.Choice(["free", "rest"]), default="free", show_default=True, help=options.FREE_HELP)
+@options.body
+def serve(database: Path, port: int, pose: Mode, body: str) -> None:
+    """Serve on 127.0.0.1 and nowhere else. The interface is described at /docs.
+
+    Clients send `Authorization: Bearer TOKEN`. The token is that of the environment variable SAMEBODY_TOKEN, or a new
+    one that is shown at the start. To serve others, include the router in an application of yours: docs/host-guide.md.
+    """
+    missing = [name for name in ("fastapi", "uvicorn", "sqlalchemy", "alembic") if not importlib.util.find_spec(name)]
+    if missing:
+        raise click.ClickException(f"{', '.join(missing)} not installed; run: pip install 'samebody[api]'")
+    import uvicorn
+    from sqlalchemy.orm import sessionmaker
+
+    from adapters.api.standalone import make_app
+    from adapters.database import HostDatabase, create_tables, open_database
+
+    if not database.resolve().parent.is_dir():
+        raise click.ClickException(f"there is no folder {database.parent} for the database; make it first")
+    enable_compile_cache()
+    sql = open_database(f"sqlite:///{database}")
+    create_tables(sql)
+    given = os.environ.get(TOKEN_VARIABLE)
+    token = given or secrets.token_urlsafe(16)
+    app = make_app(HostDatabase(sessionmaker(sql)), find_body(body), token, pose)
+    if not given:
+        click.echo(f"token: {token}", err=True)
+    click.echo(f"http://{_HOST}:{port}/docs", err=True)
+    uvicorn.run(app, host=_HOST, port=port, log_level="warning", limit_concurrency=_MOST_CONNECTIONS)
