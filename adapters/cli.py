@@ -1,4 +1,4 @@
-"""The command line: ``samebody demo | fit | score | export-body | doctor``.
+"""The command line: ``samebody demo | fit | score | export-body | serve | doctor``.
 
 Exit status: 0 done; 1 some rows could not be scored (with --strict); 2 the input or the usage is wrong, with one line
 on stderr; 130 interrupted. A traceback means a bug in samebody, never a mistake of the user.
@@ -18,6 +18,7 @@ _COMMANDS = {
     "fit": ("adapters.commands.fit", "fit"),
     "score": ("adapters.commands.score", "score"),
     "export-body": ("adapters.commands.export_body", "export_body"),
+    "serve": ("adapters.commands.serve", "serve"),
     "doctor": ("adapters.commands.doctor", "doctor"),
 }
 
@@ -59,11 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         context = getattr(error, "ctx", None)
         hint = f" (try: {context.command_path} --help)" if context else ""
         return _fail(f"{error.format_message()}{hint}")
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("samebody: interrupted", err=True)
+    except (KeyboardInterrupt, click.Abort) as interrupt:
+        click.echo(f"samebody: interrupted{_notes(interrupt)}", err=True)
         return 130
     except (ValueError, OSError) as error:
-        return _fail(str(error))
+        return _fail(f"{error}{_notes(error)}")
+
+
+def _notes(error: BaseException) -> str:
+    """What was said about an error on its way up: what is saved, and how to go on."""
+    return "".join(f"; {note}" for note in getattr(error, "__notes__", []))
 
 
 def _fail(message: str) -> int:

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -82,7 +83,11 @@ def full_matrices(triangle: Float32[np.ndarray, "images entries"], betas: int) -
 
 @contextmanager
 def open_evidence_writer(
-    path: str | os.PathLike[str], betas: int, body_fingerprint: str, metadata: Mapping[str, str]
+    path: str | os.PathLike[str],
+    betas: int,
+    body_fingerprint: str,
+    metadata: Mapping[str, str],
+    temporary_folder: Path | None = None,
 ) -> Iterator[ResultWriter]:
     """A writer of image, instance and the evidence columns; the file is there when the block ends well.
 
@@ -91,7 +96,7 @@ def open_evidence_writer(
     """
     columns = pa.schema([("image", pa.string()), ("instance", pa.int32()), *evidence_fields(betas)])
     own = {_FORMAT_KEY: _FORMAT, BODY_KEY: body_fingerprint}
-    with parquet_writer(path, columns, {**metadata, **own}, compression="none") as writer:
+    with parquet_writer(path, columns, {**metadata, **own}, "none", temporary_folder) as writer:
         yield writer
 
 

@@ -12,7 +12,7 @@ Confidence from detector scores, in this one place
   an annotator's guess; 2 visible → 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +79,38 @@ def concat_tables(schema: KeypointSchema, tables: Sequence[KeypointTable]) -> Ke
         status=np.concatenate([np.zeros(0, np.int8), *(table.status for table in tables)]),
         detail=pa.concat_arrays([pa.array([], pa.string()), *(table.detail for table in tables)]),
     )
+
+
+def slice_table(table: KeypointTable, start: int, stop: int) -> KeypointTable:
+    """Some rows, without a copy."""
+    return KeypointTable(
+        schema=table.schema,
+        image=table.image[start:stop],
+        instance=table.instance[start:stop],
+        keypoints=table.keypoints[start:stop],
+        confidence=table.confidence[start:stop],
+        status=table.status[start:stop],
+        detail=table.detail[start:stop],
+    )
+
+
+def even_tables(tables: Iterable[KeypointTable], rows: int, skip: int = 0) -> Iterator[KeypointTable]:
+    """The same rows in tables of exactly so many, the last one excepted; the first ``skip`` rows are left out."""
+    waiting: list[KeypointTable] = []
+    count = 0
+    for table in tables:
+        start = min(skip, len(table))
+        skip -= start
+        while start < len(table):
+            stop = min(start + rows - count, len(table))
+            waiting.append(slice_table(table, start, stop))
+            count += stop - start
+            start = stop
+            if count == rows:
+                yield concat_tables(table.schema, waiting)
+                waiting, count = [], 0
+    if waiting:
+        yield concat_tables(waiting[0].schema, waiting)
 
 
 def clean_keypoints(

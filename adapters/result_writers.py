@@ -40,13 +40,17 @@ class ResultWriter(Protocol):
 
 @contextmanager
 def open_result_writer(
-    path: str | os.PathLike[str], columns: pa.Schema, metadata: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    columns: pa.Schema,
+    metadata: Mapping[str, str] | None = None,
+    temporary_folder: Path | None = None,
 ) -> Iterator[ResultWriter]:
     """A writer for the format that the suffix of ``path`` names; the file is there when the block ends well.
 
     Args:
         columns: numbers, booleans and texts; texts may be dictionary-encoded.
         metadata: key-value metadata of a Parquet file.
+        temporary_folder: where the file grows, see ``engine.files.whole_file``.
 
     Raises:
         ValueError: another suffix, a column of another type, or no such folder.
@@ -57,10 +61,10 @@ def open_result_writer(
             raise ValueError(f"column {column.name} is {column.type}; results hold numbers, booleans and texts")
     suffix = Path(path).suffix.lower()
     if suffix == ".parquet":
-        with parquet_writer(path, columns, metadata or {}) as writer:
+        with parquet_writer(path, columns, metadata or {}, temporary_folder=temporary_folder) as writer:
             yield writer
         return
-    with whole_file(path) as stream:
+    with whole_file(path, temporary_folder) as stream:
         if suffix == ".csv":
             with _CsvResults(stream, columns) as writer:
                 yield writer
@@ -70,14 +74,21 @@ def open_result_writer(
 
 @contextmanager
 def parquet_writer(
-    path: str | os.PathLike[str], columns: pa.Schema, metadata: Mapping[str, str], compression: str = "snappy"
+    path: str | os.PathLike[str],
+    columns: pa.Schema,
+    metadata: Mapping[str, str],
+    compression: str = "snappy",
+    temporary_folder: Path | None = None,
 ) -> Iterator[ResultWriter]:
     """A writer of Parquet with columns of any type; the file is there when the block ends well.
 
     Raises:
         ValueError: no such folder.
     """
-    with whole_file(path) as stream, _ParquetResults(stream, columns, metadata, compression) as writer:
+    with (
+        whole_file(path, temporary_folder) as stream,
+        _ParquetResults(stream, columns, metadata, compression) as writer,
+    ):
         yield writer
 
 

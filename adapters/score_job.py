@@ -1,17 +1,21 @@
 """From keypoint files to a file of scores: reading, computing and writing at once, in memory that does not grow."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from adapters.evidence_table import COLUMNS as EVIDENCE_COLUMNS
 from adapters.evidence_table import check_evidence_path, open_evidence_writer
+from adapters.keypoint_table import KeypointTable, even_tables
 from adapters.readers import KeypointSource
+from adapters.readers.source_files import SourceFile
 from adapters.result_writers import ResultWriter, check_result_path, open_result_writer
+from adapters.run_parts import PICTURES_PER_PART, fingerprint, open_run
 from adapters.streaming import StageSeconds, stream
 from adapters.table_scoring import ROWS_PER_TABLE, ScoringOptions, TableScorer, result_columns
 from engine.body import BodyModel
@@ -46,6 +50,10 @@ class _Tally:
         self._statuses = np.zeros(len(LABELS), np.int64)
         self._histogram = np.zeros(_BINS + 1, np.int64)
 
+    @property
+    def rows(self) -> int:
+        return int(self._statuses.sum())
+
     def add(self, rows: pa.RecordBatch) -> None:
         self._statuses += np.bincount(rows.column("status").indices.to_numpy(), minlength=len(LABELS))
         consistency = rows.column("consistency").to_numpy()
@@ -57,11 +65,34 @@ class _Tally:
         cumulative = np.cumsum(self._histogram)
         middle = [np.searchsorted(cumulative, rank, side="right") / _BINS for rank in ((known - 1) // 2, known // 2)]
         return ScoreSummary(
-            rows=int(self._statuses.sum()),
+            rows=self.rows,
             by_status={LABELS[code]: int(n) for code, n in enumerate(self._statuses) if n},
             median_consistency=float(np.mean(middle)) if known else float("nan"),
             seconds=seconds,
         )
+
+
+class _Expectation:
+    """How many rows there will be: known, or reckoned from the share of the files that has been read."""
+
+    def __init__(self, source: KeypointSource) -> None:
+        self._known = source.row_count()
+        self._bytes = 0 if self._known is not None else sum(os.path.getsize(file.path) for file in source.files)
+        self._bytes_read = self._rows_read = 0
+
+    def tables(self, source: KeypointSource) -> Iterator[KeypointTable]:
+        for table in source.tables(self._count_file):
+            self._rows_read += len(table)
+            yield table
+
+    def rows(self) -> int | None:
+        if self._known is not None:
+            return self._known
+        return round(self._rows_read * self._bytes / self._bytes_read) if self._bytes_read else None
+
+    def _count_file(self, file: SourceFile) -> None:
+        if self._known is None:
+            self._bytes_read += os.path.getsize(file.path)
 
 
 def score_to_file(
@@ -73,47 +104,66 @@ def score_to_file(
     solver: str = "auto",
     threshold: float | None = None,
     keep_evidence: str | os.PathLike[str] | None = None,
-    on_rows: Callable[[int], None] = lambda rows: None,
+    resume: bool = False,
+    on_progress: Callable[[int, int | None], None] = lambda done, expected: None,
+    pictures_per_part: int | None = None,
 ) -> ScoreSummary:
     """Score every row of the source and write the results where ``out`` says (.parquet, .csv or .jsonl).
 
     Args:
         mode: by default that of the shape.
         keep_evidence: a .parquet file for each row's own shape evidence (``evidence_table``).
-        on_rows: called after each table with the number of rows in it, for a progress display.
+        resume: go on with an earlier run that was killed, if there was one (``run_parts``).
+        on_progress: called at the start and after each table with the number of rows that are done, and of all rows
+            if it is known.
+        pictures_per_part: how much is kept at once against a kill; by default what suits the mode.
 
     Raises:
-        ValueError: the shape belongs to another body, or the files cannot be read or written.
+        ValueError: the shape belongs to another body, the files cannot be read or written, or there is an unfinished
+            run that this one may not go on with.
     """
     check_result_path(out)
     if keep_evidence is not None:
         check_evidence_path(keep_evidence)
     options = ScoringOptions(shape.mode if mode is None else mode, solver, threshold, keep_evidence is not None)
     scorer = TableScorer(body, source.schema, shape, options)
+    made_of = fingerprint(source, body, [shape], options)
+    columns = result_columns(options.mode)
     metadata = {
         "samebody.version": shape.samebody_version,
         "samebody.mode": options.mode,
         "samebody.body": shape.body_name,
         "samebody.threshold": "default" if threshold is None else str(threshold),
     }
-    tally = _Tally()
-    with ExitStack() as files:
-        columns = result_columns(options.mode)
-        writer = files.enter_context(open_result_writer(out, columns, metadata))
+    per_part = PICTURES_PER_PART[options.mode] if pictures_per_part is None else pictures_per_part
+    rows_per_table = min(source.rows_per_table, ROWS_PER_TABLE[options.mode])
+    tally, expectation = _Tally(), _Expectation(source)
+    with open_run(out, made_of, scorer.columns, per_part, resume) as run, ExitStack() as files:
+        writer = files.enter_context(open_result_writer(out, columns, metadata, run.folder))
         evidence_writer: ResultWriter | None = None
         if keep_evidence is not None:
+            beside = Path(keep_evidence).parent.resolve() == Path(out).parent.resolve()
             evidence_writer = files.enter_context(
-                open_evidence_writer(keep_evidence, len(shape.betas), body.fingerprint, metadata)
+                open_evidence_writer(
+                    keep_evidence, len(shape.betas), body.fingerprint, metadata, run.folder if beside else None
+                )
             )
 
-        def write(batch: pa.RecordBatch) -> None:
+        def write_rows(batch: pa.RecordBatch) -> None:
             rows = batch.select(columns.names)
             writer.write(rows)
             if evidence_writer is not None:
                 evidence_writer.write(batch.select(["image", "instance", *EVIDENCE_COLUMNS]))
             tally.add(rows)
-            on_rows(len(batch))
 
-        tables = replace(source, rows_per_table=min(source.rows_per_table, ROWS_PER_TABLE[options.mode]))
+        def write(batch: pa.RecordBatch) -> None:
+            run.add(batch, len(batch))
+            write_rows(batch)
+            on_progress(tally.rows, expectation.rows())
+
+        for batch, _ in run.stored():
+            write_rows(batch)
+        on_progress(tally.rows, expectation.rows())
+        tables = even_tables(expectation.tables(source), rows_per_table, skip=run.pictures_done)
         seconds = stream(tables, scorer, write)
     return tally.summary(seconds)

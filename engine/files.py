@@ -9,11 +9,14 @@ from typing import IO
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+def whole_file(path: str | os.PathLike[str], temporary_folder: Path | None = None) -> Iterator[IO[bytes]]:
     """A stream into a temporary file beside ``path``, renamed into place when the block ends well.
 
     A reader sees the old file or the new one. An exception in the block, Ctrl-C included, leaves the old one and
-    nothing else.
+    nothing else; a kill may leave the temporary file.
+
+    Args:
+        temporary_folder: another place on the same disk for the temporary file, ``.<name>.<random>.part``.
 
     Raises:
         ValueError: ``path`` is a folder, or its folder does not exist.
@@ -23,7 +26,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         raise ValueError(f"cannot write {target}: there is no folder {target.parent}; make it first")
     if target.is_dir():
         raise ValueError(f"cannot write {target}: it is a folder; give the name of a file")
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part")
+    descriptor, temporary = tempfile.mkstemp(
+        dir=temporary_folder or target.parent, prefix=f".{target.name[:100]}.", suffix=".part"
+    )
     try:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
@@ -34,9 +39,20 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, target)
+        _sync_folder(target.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force a rename to the disk, where the system lets one open a folder."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def replace_file(path: str | os.PathLike[str], write: Callable[[IO[bytes]], None]) -> None:

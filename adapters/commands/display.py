@@ -1,20 +1,22 @@
 """What commands show: tables and progress on a terminal, nothing in a pipe."""
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
-from rich.text import Text
 
 from adapters.score_job import ScoreSummary
 
+LOG_SECONDS = 60.0
+
 
 class RowCounter(Protocol):
-    def __call__(self, rows: int) -> None: ...
+    def __call__(self, done: int, expected: int | None) -> None: ...
 
 
 def say(*lines: str) -> None:
@@ -25,23 +27,59 @@ def say(*lines: str) -> None:
             console.print(line, highlight=False, markup=False)
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f} rows/s" if task.speed else "")
+class _Line:
+    """A plain line every minute, for logs: a run of less than a minute says nothing."""
+
+    def __init__(self, description: str, seconds: float = LOG_SECONDS) -> None:
+        self._description = description
+        self._seconds = seconds
+        self._begin = self._last = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int, expected: int | None) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first, self._begin = done, now
+        if now - self._last < self._seconds:
+            return
+        self._last = now
+        rate = (done - self._first) / max(now - self._begin, 1e-9)
+        print(f"samebody: {progress_text(self._description, done, expected, rate)}", file=sys.stderr, flush=True)
+
+
+def progress_text(description: str, done: int, expected: int | None, rows_per_s: float) -> str:
+    """``scoring 40,960 of 100,000 rows, 210 rows/s, 4:41 left``; what is not known is left out."""
+    parts = [f"{description} {done:,}" + (f" of {expected:,}" if expected is not None else "") + " rows"]
+    if rows_per_s > 0:
+        parts.append(f"{rows_per_s:,.0f} rows/s")
+        if expected is not None:
+            minutes, seconds = divmod(round(max(expected - done, 0) / rows_per_s), 60)
+            hours, minutes = divmod(minutes, 60)
+            parts.append((f"{hours}:{minutes:02d}" if hours else f"{minutes}") + f":{seconds:02d} left")
+    return ", ".join(parts)
 
 
 @contextmanager
 def row_progress(description: str) -> Iterator[RowCounter]:
-    """A counter of rows with their rate, on stderr when that is a terminal."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description} {task.completed:,.0f} rows"),
-        _Rate(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+    """Rows done, their rate and the time that remains, on stderr: a bar on a terminal, else a line every minute."""
+    if not sys.stderr.isatty():
+        yield _Line(description)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(description, total=None)
-        yield lambda rows: progress.advance(task, rows)
+        begin, first = time.monotonic(), -1
+
+        def show(done: int, expected: int | None) -> None:
+            nonlocal begin, first
+            now = time.monotonic()
+            if first < 0:
+                begin, first = now, done
+            rate = (done - first) / max(now - begin, 1e-9)
+            text = progress_text(description, done, expected, rate)
+            progress.update(task, description=text, completed=done, total=expected)
+
+        yield show
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -39,6 +39,7 @@ _REQUIRED = (
     "numpy",
     "pyarrow",
     "platformdirs",
+    "filelock",
     "msgspec",
     "click",
     "rich",

@@ -11,6 +11,7 @@ from adapters.compile_cache import enable_compile_cache
 from adapters.readers import open_keypoints
 from adapters.result_writers import check_result_path
 from adapters.score_job import score_to_file
+from engine.batching import worker_count
 from engine.keypoints import find_schema
 from engine.posed_scoring import EXCESS_THRESHOLD
 from engine.score import REST_THRESHOLD
@@ -31,6 +32,7 @@ from engine.shape_file import Mode, load_shape
     metavar="FILE.parquet",
     help="Also write what each picture says about the body, to compare it with other people later.",
 )
+@click.option("--resume", is_flag=True, help="Go on with a run that was interrupted, instead of scoring all again.")
 @click.option(
     "--threshold",
     type=click.FloatRange(min=0, min_open=True),
@@ -51,6 +53,7 @@ def score(
     shape: Path,
     out: Path,
     keep_evidence: Path | None,
+    resume: bool,
     threshold: float | None,
     strict: bool,
     body: str,
@@ -66,12 +69,17 @@ def score(
     \b
     samebody score dataset/ --shape shape.npz --out scores.parquet
     samebody score keypoints.parquet --shape shape.npz --out scores.csv --strict
+
+    A long run that is interrupted keeps what it has done in a folder beside the output; the same command with --resume
+    goes on from there.
     """
     enable_compile_cache()
     check_result_path(out)
     person = load_shape(shape)
-    source = open_keypoints(dataset, find_schema(schema) if schema else None)
-    with row_progress("scoring") as count:
-        summary = score_to_file(source, find_body(body), person, out, pose, solver, threshold, keep_evidence, count)
+    source = open_keypoints(dataset, find_schema(schema) if schema else None, processes=worker_count())
+    with row_progress("scoring") as progress:
+        summary = score_to_file(
+            source, find_body(body), person, out, pose, solver, threshold, keep_evidence, resume, progress
+        )
     say(*summary_lines(summary, str(out)))
     return 1 if strict and not summary.all_scored else 0

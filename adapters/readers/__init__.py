@@ -27,8 +27,10 @@ keypoints that samebody does not know ``sigmas``, ``swap`` and ``edges``. Files 
 ``confidence``, and may use lists of any kind, [[x, y], ...] included.
 """
 
+import errno
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,6 +40,7 @@ from adapters.readers.arrays import NpzKeypoints, open_npz
 from adapters.readers.file_schema import columns_between, schema_of_counts
 from adapters.readers.json_forms import JsonFile, open_json
 from adapters.readers.json_rows import Row, bad_input, mapped, table_of_rows
+from adapters.readers.parallel import ordered_map
 from adapters.readers.parquet_files import ParquetKeypoints, open_parquet
 from adapters.readers.source_files import BrokenFile, SourceFile, find_files
 from engine.keypoints import COCO_17, KeypointSchema
@@ -45,6 +48,11 @@ from engine.keypoints import COCO_17, KeypointSchema
 __all__ = ["KeypointSource", "open_keypoints", "read_keypoints"]
 
 ROWS_PER_TABLE = 65536
+
+# A second of work for one process; less is not worth starting others.
+_PARALLEL_BYTES = 32 << 20
+_GROUP_BYTES = 4 << 20
+_LOST_DEVICE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}
 
 
 @dataclass(frozen=True)
@@ -57,15 +65,64 @@ class KeypointSource:
     """The largest number of rows in a table."""
     schema_from: SourceFile | None
     """The file that gave the schema; None if the caller did."""
+    processes: int = 1
+    """How many read JSON at once, where there is much of it. The rows are the same, and so is their order."""
+    among_others: bool = False
+    """These are some of more files: one that is broken is a row even if it is the only one here."""
 
     def __iter__(self) -> Iterator[KeypointTable]:
+        """Tables of all rows in order; see ``tables``."""
+        return self.tables()
+
+    def row_count(self) -> int | None:
+        """How many rows there are, if that can be known without reading them; a broken file counts as nothing."""
+        if any(_is_json(source) for source in self.files):
+            return None
+        rows = 0
+        for source in self.files:
+            try:
+                opened = _open(source)
+            except BrokenFile:
+                continue
+            assert isinstance(opened, (NpzKeypoints, ParquetKeypoints))
+            rows += opened.row_count
+        return rows
+
+    def tables(self, on_file: Callable[[SourceFile], None] = lambda source: None) -> Iterator[KeypointTable]:
         """Tables of all rows in order.
 
+        Args:
+            on_file: called when a file has been read.
+
         Raises:
-            ValueError: a file has another schema, or is broken and the only one; the message names it.
+            ValueError: a file has another schema, is broken and the only one, or has gone; the message names it.
         """
+        groups = self._groups()
+        if groups is None:
+            yield from self._tables(on_file)
+            return
+        for group, tables in zip(groups, ordered_map(list, groups, self.processes), strict=True):
+            yield from tables
+            for source in group.files:
+                on_file(source)
+
+    def _groups(self) -> list["KeypointSource"] | None:
+        """Parts for several processes; None where one process is as good."""
+        if self.processes < 2 or len(self.files) < 2 or not all(_is_json(source) for source in self.files):
+            return None
+        sizes = [_size(source) for source in self.files]
+        if sum(sizes) < _PARALLEL_BYTES:
+            return None
+        number = np.cumsum([0, *sizes[:-1]]) // _GROUP_BYTES
+        starts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(self.files)]
+        return [
+            replace(self, files=self.files[start:stop], processes=1, among_others=True)
+            for start, stop in itertools.pairwise(starts)
+        ]
+
+    def _tables(self, on_file: Callable[[SourceFile], None]) -> Iterator[KeypointTable]:
         rows: list[Row] = []
-        for piece in self._pieces():
+        for piece in self._pieces(on_file):
             whole = isinstance(piece, KeypointTable)
             if not whole:
                 rows.append(piece)
@@ -77,7 +134,7 @@ class KeypointSource:
         if rows:
             yield table_of_rows(rows, self.schema)
 
-    def _pieces(self) -> Iterator[Row | KeypointTable]:
+    def _pieces(self, on_file: Callable[[SourceFile], None]) -> Iterator[Row | KeypointTable]:
         """Rows of JSON files and tables of the others, in the schema of this source."""
         for source in self.files:
             try:
@@ -93,9 +150,12 @@ class KeypointSource:
                     order = columns.tolist()
                     yield from (mapped(row, order) for row in opened.rows(len(own)))
             except BrokenFile as error:
-                if len(self.files) == 1:
+                if len(self.files) == 1 and not self.among_others:
                     raise
+                if _has_gone(source, error):
+                    raise ValueError(f"{source.path} has gone or its disk has: {error}") from error
                 yield bad_input(source.name, -1, str(error))
+            on_file(source)
 
     def _columns(self, own: KeypointSchema, source: SourceFile) -> np.ndarray | None:
         try:
@@ -106,7 +166,10 @@ class KeypointSource:
 
 
 def open_keypoints(
-    paths: Sequence[str | os.PathLike[str]], schema: KeypointSchema | None = None, rows_per_table: int = ROWS_PER_TABLE
+    paths: Sequence[str | os.PathLike[str]],
+    schema: KeypointSchema | None = None,
+    rows_per_table: int = ROWS_PER_TABLE,
+    processes: int = 1,
 ) -> KeypointSource:
     """Find the files and their schema; iterate over the result to read them in tables of bounded size.
 
@@ -114,6 +177,8 @@ def open_keypoints(
         paths: files, and folders of JSON files.
         schema: the schema that the tables shall have; None takes that of the first file that has one. Files that do
             not name their keypoints are taken to have it if the number fits.
+        processes: how many may read large amounts of JSON. They import the caller's main module, so a script needs
+            ``if __name__ == "__main__"`` to use more than one.
 
     Raises:
         ValueError: a path is no keypoint file, or none of the files can be read; the message says where and why.
@@ -129,13 +194,13 @@ def open_keypoints(
             errors.append(error)
             continue
         if schema is not None:
-            return KeypointSource(files, schema, rows_per_table, None)
+            return KeypointSource(files, schema, rows_per_table, None, processes)
         if found is not None:
-            return KeypointSource(files, found, rows_per_table, source)
+            return KeypointSource(files, found, rows_per_table, source, processes)
     if len(errors) == len(files):
         raise errors[0] if len(files) == 1 else ValueError(f"none of {len(files)} files can be read; {errors[0]}")
     # Nobody was found in any picture, so no row has keypoints and any schema is as good.
-    return KeypointSource(files, COCO_17, rows_per_table, None)
+    return KeypointSource(files, COCO_17, rows_per_table, None, processes)
 
 
 def read_keypoints(paths: Sequence[str | os.PathLike[str]], schema: KeypointSchema | None = None) -> KeypointTable:
@@ -149,6 +214,23 @@ def _open(source: SourceFile) -> JsonFile | NpzKeypoints | ParquetKeypoints:
     if path.endswith(".npz"):
         return open_npz(source)
     return open_parquet(source) if path.endswith(".parquet") else open_json(source)
+
+
+def _is_json(source: SourceFile) -> bool:
+    return source.path.lower().endswith(".json")
+
+
+def _size(source: SourceFile) -> int:
+    try:
+        return os.path.getsize(source.path)
+    except OSError:
+        return 0
+
+
+def _has_gone(source: SourceFile, error: BrokenFile) -> bool:
+    """A file that has vanished since it was found is no bad row: all that come after it would be as well."""
+    cause = error.__cause__
+    return not os.path.lexists(source.path) or (isinstance(cause, OSError) and cause.errno in _LOST_DEVICE)
 
 
 def _schema_of(

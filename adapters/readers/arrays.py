@@ -55,6 +55,10 @@ class NpzKeypoints:
     headers: tuple[_Header, ...]
     """Of the arrays that are read: keypoints, scores, then those that are there."""
 
+    @property
+    def row_count(self) -> int:
+        return self.headers[1].shape[0]
+
     def keypoint_counts(self) -> Iterator[int]:
         """The number of keypoints, if there is a row."""
         rows, width = self.headers[1].shape

@@ -34,6 +34,7 @@ class ParquetKeypoints:
     schema: KeypointSchema | None
     columns: tuple[str, ...]
     """Those that are read."""
+    row_count: int
 
     def keypoint_counts(self) -> Iterator[int]:
         """Numbers of keypoints of the first rows that have any."""
@@ -96,7 +97,7 @@ def open_parquet(source: SourceFile) -> ParquetKeypoints:
     """
     try:
         with pq.ParquetFile(source.path) as file:
-            arrow = file.schema_arrow
+            arrow, row_count = file.schema_arrow, file.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BrokenFile(f"{source.path}: not a readable Parquet file: {error}") from error
     scores = next((name for name in _SCORE_COLUMNS if name in arrow.names), None)
@@ -118,7 +119,7 @@ def open_parquet(source: SourceFile) -> ParquetKeypoints:
     metadata = arrow.metadata or {}
     stored = metadata.get(METADATA_KEY.encode())
     schema = None if stored is None else schema_from_text(stored, source.path)
-    return ParquetKeypoints(source, schema, columns)
+    return ParquetKeypoints(source, schema, columns, row_count)
 
 
 def _is_list(kind: pa.DataType) -> bool:
