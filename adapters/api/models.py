@@ -15,8 +15,16 @@ View = Literal["body_front", "body_back", "body_left", "body_right", "body", "fa
 """Views that begin with "body" take part in the fit; β is kept with the front."""
 
 SetName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_-]+$", examples=["anna"])]
-ImageName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["front.jpg"])]
+_LONGEST_NAME, _PRINTABLE = 200, r"^[^\x00-\x1f\x7f]+$"
+ImageName = Annotated[str, Field(min_length=1, max_length=_LONGEST_NAME, pattern=_PRINTABLE, examples=["front.jpg"])]
 """A label: it names a picture of the host's and is never opened."""
+
+
+def _by_image(schema: dict[str, Any]) -> None:
+    """pydantic says what keys that fit may hold (``patternProperties``), but not that others are refused."""
+    (schema["additionalProperties"],) = schema.pop("patternProperties").values()
+    schema["propertyNames"] = {"type": "string", "minLength": 1, "maxLength": _LONGEST_NAME, "pattern": _PRINTABLE}
+
 
 StatusLabel = Literal[tuple(status.label for status in Status)]  # pyright: ignore[reportInvalidTypeForm]
 
@@ -131,7 +139,7 @@ class RequestModels:
             __base__=Strict,
             __doc__="All references of a set, by picture.",
             references=(
-                Annotated[references, Field(min_length=1, max_length=max_references)],
+                Annotated[references, Field(min_length=1, max_length=max_references, json_schema_extra=_by_image)],
                 Field(examples=[{"front.jpg": {"view": "body_front", **example}}]),
             ),
         )
@@ -141,7 +149,10 @@ class RequestModels:
             __base__=Strict,
             __doc__="People found in pictures, by picture; an empty list where nobody was found.",
             pictures=(
-                Annotated[dict[ImageName, people], Field(min_length=1, max_length=max_pictures)],
+                Annotated[
+                    dict[ImageName, people],
+                    Field(min_length=1, max_length=max_pictures, json_schema_extra=_by_image),
+                ],
                 Field(examples=[{"a.jpg": [example], "empty.jpg": []}]),
             ),
         )

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import IntegrityError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 10
@@ -118,10 +119,23 @@ def _limited(request: Request, max_body_bytes: int) -> Request:
 def install_problem_handlers(app: FastAPI) -> None:
     """Problem details for the whole application: unknown paths and methods too."""
 
-    async def handle(_request: Request, error: Exception) -> Response:
+    async def handle(request: Request, error: Exception) -> Response:
         response = answer(error)
         assert response is not None
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # Starlette names the methods of one route; a path may have several.
+            response.headers["Allow"] = ", ".join(_methods(app, request.url.path))
         return response
 
     app.add_exception_handler(HTTPException, handle)
     app.add_exception_handler(RequestValidationError, handle)
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    described_paths: dict[str, dict[str, Any]] = app.openapi().get("paths", {})
+    return sorted(
+        method.upper()
+        for template, operations in described_paths.items()
+        if compile_path(template)[0].match(path)
+        for method in operations
+    )
