@@ -4,7 +4,7 @@ Fitting takes seconds, in which references may come and go, another process may 
 
 1. Read the references; remember their digest.
 2. Fit. No transaction is open, nothing is locked.
-3. In one short transaction: wipe the set's β in all its rows, which makes everybody who writes to the set wait; read
+3. In one short transaction: wipe the set's β, which makes everybody who writes to the set wait (``tables``); read
    the references again; if they have the same digest, write β, evidence and record to one row, ``body_front`` where
    there is one, and commit. Else roll back and begin anew.
 

@@ -17,6 +17,7 @@
 its set is wiped in the same transaction. (Writes that go around the ORM are noticed when β is read; ``shape_store``.)
 """
 
+import hashlib
 from typing import Any
 
 from sqlalchemy import (
@@ -29,6 +30,8 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    func,
+    select,
     update,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, mapped_column, validates
@@ -113,13 +116,13 @@ class BodyScore(BodyScoreMixin, Base):
     __tablename__ = "body_scores"
 
 
-@event.listens_for(SharedShapeMixin, "after_insert", propagate=True)
+@event.listens_for(SharedShapeMixin, "before_insert", propagate=True)
 @event.listens_for(SharedShapeMixin, "before_delete", propagate=True)
 def _wipe_shape(_mapper: Mapper[Any], connection: Connection, reference: Any) -> None:
     wipe_shape(connection, type(reference), reference.reference_set)
 
 
-@event.listens_for(SharedShapeMixin, "after_update", propagate=True)
+@event.listens_for(SharedShapeMixin, "before_update", propagate=True)
 def _wipe_shape_of_changed(mapper: Mapper[Any], connection: Connection, reference: Any) -> None:
     before = {name: get_history(reference, _own_name(mapper, name)) for name in ("reference_set", "view", "keypoints")}
     if any(history.has_changes() for history in before.values()):
@@ -129,7 +132,15 @@ def _wipe_shape_of_changed(mapper: Mapper[Any], connection: Connection, referenc
 
 
 def wipe_shape(connection: Connection, references: Any, reference_set: Any) -> None:
-    """Take β from a set. Every row of it is written to, so that others who do the same wait for this transaction."""
+    """Take β from a set; others who write to the set wait from here to the end of the transaction.
+
+    SQLite lets one transaction write at a time. PostgreSQL locks rows, but not those that are still to come: a set that
+    two replace at once would get the rows of both. So there it is the set that is locked, by its name.
+    """
+    if connection.dialect.name == "postgresql":
+        name = f"samebody {references.__tablename__} {reference_set}"
+        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
     connection.execute(update(references).where(references.reference_set == reference_set).values(NO_SHAPE))
 
 
