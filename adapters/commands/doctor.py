@@ -2,19 +2,21 @@
 
 import importlib
 import platform
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 
 import click
-import jax
 
 from adapters.commands.display import print_table
 from adapters.compile_cache import FOLDER_VARIABLE, cache_folder
-from engine.batching import worker_count
+from engine.batching import accelerator_bytes, tile_rows, used_devices, worker_count
 from engine.bodies import load_embedded_body
 from engine.keypoint_body import reduce_body
 from engine.keypoints import SCHEMAS
+from engine.posed_rounds import TILE
+from engine.rest_scoring import TILE_SIZE
 from engine.version import VERSION
 
 
@@ -44,7 +46,8 @@ _REQUIRED = (
     "click",
     "rich",
 )
-_EXTRAS = {"smplx": ("smplx", "torch")}
+_BYTES_PER_PICTURE = 17 * 3 * 4
+_EXTRAS = {"smplx": ("smplx", "torch"), "ray": ("ray",)}
 
 
 def _package(name: str, remedy: str, required: bool) -> Finding:
@@ -70,8 +73,17 @@ def _embedded_body() -> str:
 
 
 def _devices() -> str:
-    kinds = [f"{device.platform} {device.device_kind}" for device in jax.devices()]
-    return f"{', '.join(kinds)}; {worker_count()} tiles at once"
+    kinds = Counter(f"{device.platform} {device.device_kind}" for device in used_devices())
+    return ", ".join(f"{count} × {kind}" for kind, count in kinds.items())
+
+
+def _tiles() -> str:
+    """What ``engine.batching`` will do with a file of COCO-17 keypoints."""
+    device = used_devices()[0]
+    memory = accelerator_bytes(device)
+    rows = {mode: tile_rows(size, _BYTES_PER_PICTURE, memory) for mode, size in (("free", TILE), ("rest", TILE_SIZE))}
+    together = f"{worker_count()} at once" if memory is None and len(used_devices()) == 1 else "one on each device"
+    return f"{', '.join(f'{count:,} pictures with --pose {mode}' for mode, count in rows.items())}; {together}"
 
 
 def _compile_cache() -> str:
@@ -90,6 +102,7 @@ def examine() -> list[Finding]:
         Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *(_package(name, f"pip install {name}", required=True) for name in _REQUIRED),
         _attempt("devices", _devices, "pip install --upgrade jax jaxlib"),
+        _attempt("tiles", _tiles, "pip install --upgrade jax jaxlib"),
         _attempt("compile cache", _compile_cache, f"set {FOLDER_VARIABLE} to a folder that you can write"),
         _attempt("embedded body", _embedded_body, reinstall),
         *(
