@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 
 from adapters.host_inputs import BETA_COUNT
-from adapters.smpl_files import SmplFileError, find_smpl_file, load_smpl_file
+from adapters.smpl_files import GENDERS, SmplFileError, find_smpl_file, load_smpl_file
 from engine.bodies import load_embedded_body
 from engine.body import BodyModel
 
@@ -53,6 +53,8 @@ class ModelManager:
         try:
             file = find_smpl_file(self._model_path, gender)
         except SmplFileError as error:
+            if gender not in GENDERS:
+                raise
             if not self._embedded_fallback:
                 raise SmplFileError(
                     f"{str(error).split('. SMPL', 1)[0]} (or let samebody's own body stand in: "
