@@ -63,7 +63,7 @@ class BatchProcessor:
 
     def process(
         self,
-        reference_set: str,
+        reference_set: Any,
         images: Sequence[str],
         keypoints: Sequence[Any] | KeypointSource | tuple[Any, Any],
         on_progress: Progress = lambda done, total: None,
@@ -72,6 +72,7 @@ class BatchProcessor:
         """Score every person in every picture, in the mode that the shape was fitted in, and store the rows.
 
         Args:
+            reference_set: as in the references; its text is what the rows say.
             images: how the pictures are called; each once.
             keypoints: of each picture, in any form of ``host_inputs``; a function that is asked for them chunk by
                 chunk; or, fastest, a tuple of two arrays (N, K, 2) and (N, K) with one person in every picture.
@@ -97,7 +98,7 @@ class BatchProcessor:
             named = images[start : start + chunk]
             table = self._table(named, keypoints, start, len(images))
             scores = self._engine.score(table, shape.betas, shape.evidence, shape.mode)
-            made = score_rows(reference_set, stored.digest, table, scores)
+            made = score_rows(str(reference_set), stored.digest, table, scores)
             with self._database.sessions.begin() as session:
                 store_scores(session, self._database.scores, made)
             rows += made

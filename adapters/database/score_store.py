@@ -51,10 +51,10 @@ def store_scores(session: Session, table: Any, rows: Sequence[Mapping[str, Any]]
 
 
 def read_scores(
-    session: Session, table: Any, reference_set: str, after: tuple[str, int] | None = None, limit: int = 1000
+    session: Session, table: Any, reference_set: Any, after: tuple[str, int] | None = None, limit: int = 1000
 ) -> list[Any]:
     """Rows of a set in the order of picture and person, from behind ``after`` on."""
-    query = select(table).where(table.reference_set == reference_set)
+    query = select(table).where(table.reference_set == str(reference_set))
     if after is not None:
         image, instance = after
         query = query.where(or_(table.image > image, and_(table.image == image, table.instance > instance)))

@@ -1,0 +1,239 @@
+"""``samebody serve`` under load on this machine: ``python -m benchmarks.http_load [--clients 200] [--seconds 30]``.
+
+Every client sets references of its own, then scores pictures until the time is up; every fifth request is sent twice,
+as a client does that lost the answer. Meanwhile one client sends what nobody should: bodies too large, announced or
+not, malformed, nested a hundred thousand deep, numbers without end, foreign content. At the end every row that was
+promised is counted, page by page. The server's memory is read from the kernel. All traffic stays on 127.0.0.1.
+"""
+
+import asyncio
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx2
+
+from benchmarks.metrics import hardware
+from benchmarks.rest_pose import random_pictures
+from engine.bodies import load_embedded_body
+from engine.keypoint_body import reduce_body
+from engine.keypoints import COCO_17
+
+TOKEN = "load"
+_START_S = 120.0
+_TIMEOUT_S = 120.0
+_HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+_JSON = {"content-type": "application/json"}
+
+
+@dataclass
+class LoadResult:
+    """What happened."""
+
+    seconds: float
+    statuses: Counter[int] = field(default_factory=Counter)
+    """Of well-meant requests."""
+    hostile: Counter[str] = field(default_factory=Counter)
+    """Kind of body and status."""
+    failures: list[str] = field(default_factory=list)
+    """Requests without an answer."""
+    latencies_s: list[float] = field(default_factory=list)
+    rows_promised: int = 0
+    rows_found: int = 0
+    rows_doubled: int = 0
+    rows_missing: int = 0
+    memory_mib: list[float] = field(default_factory=list)
+    """Of the server: after the first request, then every second."""
+
+
+def run_load(clients: int, seconds: float, pose: str = "rest") -> LoadResult:
+    """Start a server, load it, stop it.
+
+    Raises:
+        RuntimeError: the server did not start.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        port = _free_port()
+        command = [sys.executable, "-m", "adapters.cli", "serve", "--port", str(port), "--pose", pose]
+        environment = os.environ | {"SAMEBODY_TOKEN": TOKEN, "PYTHONPATH": str(Path(__file__).parents[1])}
+        with (
+            open(f"{folder}/log", "w") as log,
+            subprocess.Popen([*command, "--database", f"{folder}/load.db"], env=environment, stderr=log) as server,
+        ):
+            try:
+                return asyncio.run(_load(f"http://127.0.0.1:{port}", server, clients, seconds))
+            finally:
+                server.terminate()
+                server.wait(30)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+async def _load(url: str, server: "subprocess.Popen[bytes]", clients: int, seconds: float) -> LoadResult:
+    body = reduce_body(load_embedded_body(), COCO_17)
+    keypoints, confidence = (array.tolist() for array in random_pictures(body, clients + 2))
+    people = [{"keypoints": k, "confidence": c} for k, c in zip(keypoints, confidence, strict=True)]
+    limits = httpx2.Limits(max_connections=clients + 8, max_keepalive_connections=clients + 8)
+    async with httpx2.AsyncClient(base_url=url, headers=_HEADERS, limits=limits, timeout=_TIMEOUT_S) as http:
+        await _wait_until_up(http, server)
+        result = LoadResult(seconds)
+        # What is compiled is compiled before the clock starts.
+        await _set_and_score(http, result, "warm", people[0])
+        result.latencies_s.clear()
+        result.statuses.clear()
+        end = time.monotonic() + seconds
+        promised: list[set[tuple[str, int]]] = [set() for _ in range(clients)]
+        workers = [_client(http, result, i, people[i], end, promised[i]) for i in range(clients)]
+        await asyncio.gather(*workers, _hostile(http, result, end), _watch(server.pid, result, end))
+        for i, rows in enumerate(promised):
+            await _count(http, result, f"set-{i}", rows)
+    return result
+
+
+async def _wait_until_up(http: httpx2.AsyncClient, server: "subprocess.Popen[bytes]") -> None:
+    end = time.monotonic() + _START_S
+    while server.poll() is None and time.monotonic() < end:
+        try:
+            if (await http.get("/health")).status_code == 200:
+                return
+        except httpx2.TransportError:
+            await asyncio.sleep(0.2)
+    raise RuntimeError("the server did not start")
+
+
+async def _set_and_score(http: httpx2.AsyncClient, result: LoadResult, name: str, person: dict[str, Any]) -> None:
+    references = {"references": {"front.jpg": {"view": "body_front", **person}}}
+    await _send(http, result, "PUT", f"/reference-sets/{name}", references)
+    await _send(http, result, "POST", f"/reference-sets/{name}/scores", {"pictures": {"warm.jpg": [person]}})
+
+
+async def _client(
+    http: httpx2.AsyncClient,
+    result: LoadResult,
+    number: int,
+    person: dict[str, Any],
+    end: float,
+    promised: set[tuple[str, int]],
+) -> None:
+    name, sent = f"set-{number}", 0
+    references = {"references": {"front.jpg": {"view": "body_front", **person}}}
+    await _send(http, result, "PUT", f"/reference-sets/{name}", references)
+    while time.monotonic() < end:
+        pictures = {f"{sent}-{k}.jpg": [person] * k for k in range(3)}
+        for _ in range(2 if sent % 5 == 0 else 1):
+            if await _send(http, result, "POST", f"/reference-sets/{name}/scores", {"pictures": pictures}) == 200:
+                promised |= {(f"{sent}-0.jpg", -1), (f"{sent}-1.jpg", 0), (f"{sent}-2.jpg", 0), (f"{sent}-2.jpg", 1)}
+        if sent % 10 == 0:
+            await _send(http, result, "GET", f"/reference-sets/{name}/scores?limit=10", None)
+        sent += 1
+
+
+async def _send(http: httpx2.AsyncClient, result: LoadResult, method: str, path: str, body: Any) -> int | None:
+    start = time.monotonic()
+    try:
+        answer = await http.request(method, path, json=body)
+    except httpx2.HTTPError as error:
+        result.failures.append(f"{method} {path}: {type(error).__name__}")
+        return None
+    result.latencies_s.append(time.monotonic() - start)
+    result.statuses[answer.status_code] += 1
+    return answer.status_code
+
+
+async def _endless(mebibytes: int) -> AsyncIterator[bytes]:
+    """A body that does not say how long it is."""
+    for _ in range(16 * mebibytes):
+        yield b"[" * 65536
+
+
+def _bodies() -> dict[str, Any]:
+    return {
+        "too large, announced": b" " * (8 << 20),
+        "too large, not announced": _endless(64),
+        "cut short": b'{"pictures": {"a": [',
+        "nested": b"[" * 100_000,
+        "a number without end": b'{"pictures": ' + b"9" * 1_000_000 + b"}",
+        "no text": b"\xff\xfe\x00",
+        "NaN": b'{"pictures": {"a": [{"keypoints": NaN, "confidence": [1e999]}]}}',
+        "half a surrogate": b'{"pictures": {"\\ud800": []}}',
+        "too many": ('{"pictures": {' + ",".join(f'"{i}": []' for i in range(1001)) + "}}").encode(),
+        "a path": b'{"pictures": {"a": "/etc/passwd"}}',
+    }
+
+
+async def _hostile(http: httpx2.AsyncClient, result: LoadResult, end: float) -> None:
+    while time.monotonic() < end:
+        for kind, content in _bodies().items():
+            try:
+                answer = await http.post("/reference-sets/set-0/scores", content=content, headers=_JSON)
+            except httpx2.TransportError:
+                # The server hangs up on a body that it will not read to its end.
+                result.hostile[f"{kind}: hung up"] += 1
+            else:
+                result.hostile[f"{kind}: {answer.status_code}"] += 1
+
+
+async def _watch(process: int, result: LoadResult, end: float) -> None:
+    while time.monotonic() < end:
+        status = Path(f"/proc/{process}/status").read_text()
+        if found := re.search(r"VmRSS:\s+(\d+) kB", status):
+            result.memory_mib.append(int(found[1]) / 1024)
+        await asyncio.sleep(1)
+
+
+async def _count(http: httpx2.AsyncClient, result: LoadResult, name: str, promised: set[tuple[str, int]]) -> None:
+    found: list[tuple[str, int]] = []
+    query: dict[str, Any] = {}
+    while True:
+        page = (await http.get(f"/reference-sets/{name}/scores", params=query)).json()
+        found += [(row["image"], row["instance"]) for row in page["rows"]]
+        if page["next"] is None:
+            break
+        query = page["next"]
+    result.rows_promised += len(promised)
+    result.rows_found += len(found)
+    result.rows_doubled += len(found) - len(set(found))
+    result.rows_missing += len(promised - set(found))
+
+
+@click.command()
+@click.option("--clients", type=click.IntRange(1, 200), default=200, show_default=True)
+@click.option("--seconds", type=click.FloatRange(1, 60), default=30.0, show_default=True)
+@click.option("--pose", type=click.Choice(["free", "rest"]), default="rest", show_default=True)
+def main(clients: int, seconds: float, pose: str) -> None:
+    """Load a server of its own and say what happened."""
+    click.echo(", ".join(f"{key}: {value}" for key, value in hardware().items()))
+    result = run_load(clients, seconds, pose)
+    requests = sum(result.statuses.values())
+    percentiles = statistics.quantiles(result.latencies_s, n=100)
+    click.echo(f"{clients} clients, {seconds:g} s, pose {pose}: {requests} requests, {requests / seconds:.0f} a second")
+    click.echo(f"statuses {dict(result.statuses)}; without an answer: {len(result.failures)}")
+    click.echo(f"latency: median {percentiles[49]:.2f} s, 99 % within {percentiles[98]:.2f} s")
+    click.echo(
+        f"rows: {result.rows_promised} promised, {result.rows_found} found, {result.rows_missing} missing, "
+        f"{result.rows_doubled} doubled"
+    )
+    memory = result.memory_mib
+    quarters = ", ".join(f"{memory[i * (len(memory) - 1) // 4]:.0f}" for i in range(5))
+    click.echo(f"memory of the server, MiB, at the start and after each quarter: {quarters}")
+    for kind, count in sorted(result.hostile.items()):
+        click.echo(f"hostile, {kind}: {count} times")
+
+
+if __name__ == "__main__":
+    main()
