@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
-from benchmarks import rest_pose
+from benchmarks import identity, rest_pose
 from benchmarks.metrics import hardware, print_metrics, read_baseline, regressions, write_metrics
 
-WORKLOADS = {**rest_pose.WORKLOADS}
+QUICK_TO_RUN = rest_pose.WORKLOADS
+WORKLOADS = {**QUICK_TO_RUN, **identity.WORKLOADS}
+"""All that have a name; those that take minutes run only when they are asked for."""
 BASELINE = Path(__file__).parent / "baseline.json"
 
 
@@ -17,11 +19,11 @@ BASELINE = Path(__file__).parent / "baseline.json"
 @click.option("--out", type=click.Path(path_type=Path), help="Write the figures as JSON.")
 @click.option("--gate", is_flag=True, help="Exit with 1 if a figure is worse than the baseline by its tolerance.")
 def main(workloads: tuple[str, ...], quick: bool, out: Path | None, gate: bool) -> None:
-    """Measure samebody beside what a user would otherwise use; all WORKLOADS by default."""
+    """Measure samebody beside what a user would otherwise use; the WORKLOADS that are quick by default."""
     if quick and gate:
         raise click.UsageError("--quick figures are too noisy for --gate")
     click.echo(", ".join(f"{key}: {value}" for key, value in hardware().items()))
-    metrics = [metric for name in workloads or WORKLOADS for metric in WORKLOADS[name](quick)]
+    metrics = [metric for name in workloads or QUICK_TO_RUN for metric in WORKLOADS[name](quick)]
     baseline = read_baseline(BASELINE)
     print_metrics(metrics, baseline)
     if out is not None:

@@ -31,6 +31,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from engine.arrays import AnyArray
+from engine.batching import map_samples
+from engine.comparison import GROUP_CORRELATION
 from engine.evidence import ShapeEvidence, log_bayes_factor, log_marginal, same_body_probability, weaken
 
 
@@ -44,10 +47,28 @@ class Calibration:
     """Covariance of one person's apparent shape from picture to picture, in squared standard deviations."""
     provenance: str
     """The data behind the numbers."""
+    group_correlation: float = GROUP_CORRELATION
+    """Of errors within one clip or camera (``engine.comparison.fuse_groups``)."""
+    body_fingerprint: str = ""
+    """Whose components ``within_person`` is about; empty where it is zero and fits any body."""
 
     def __post_init__(self) -> None:
         if not self.noise_scale > 0:
             raise ValueError(f"noise_scale is {self.noise_scale}: it must be above 0; 1 trusts the assumed noise")
+        if not 0 <= self.group_correlation <= 1:
+            raise ValueError(f"group_correlation is {self.group_correlation}: it must lie between 0 and 1")
+
+    def check_body(self, fingerprint: str) -> None:
+        """Whether the within-person covariance is about this body.
+
+        Raises:
+            ValueError: it is about another.
+        """
+        if self.body_fingerprint not in ("", fingerprint):
+            raise ValueError(
+                f"the calibration was made with body {self.body_fingerprint}, not with {fingerprint}; make one "
+                "for this body: samebody calibrate --body"
+            )
 
 
 class Observed(NamedTuple):
@@ -88,15 +109,21 @@ class CalibrationReport:
 # Directions of β with less than this share of the largest eigenvalue are rounding.
 _NEGLIGIBLE = 1e-5
 _ITERATIONS = 60
+_TILE = 1024
 _START_WITHIN = 0.05
 # Of the half-normal prior, in squared standard deviations of people.
 _TYPICAL_WITHIN = 0.5
 
 
-def calibrated(evidence: ShapeEvidence, calibration: Calibration) -> ShapeEvidence:
-    """What a picture says about the person, at the actual noise and with the within-person covariance."""
+def calibrated(evidence: ShapeEvidence, calibration: Calibration, pictures: int = 1) -> ShapeEvidence:
+    """What a picture says about the person, at the actual noise and with the within-person covariance.
+
+    Args:
+        pictures: how many the evidence is the sum of; their own variations average out (exact where all of them are
+            equally informative).
+    """
     scale = 1 / calibration.noise_scale**2
-    within = jnp.asarray(calibration.within_person, evidence.precision.dtype)
+    within = jnp.asarray(calibration.within_person / max(pictures, 1), evidence.precision.dtype)
     return weaken(ShapeEvidence(scale * evidence.precision, scale * evidence.information), within)
 
 
@@ -198,7 +225,7 @@ def calibrate(evidence: ShapeEvidence, person: Int[np.ndarray, " images"], prove
     observed = jax.jit(jax.vmap(as_observation))(jax.tree.map(jnp.asarray, evidence))
     noise_scale, variances = _maximise(observed, labels, people)
     calibration = Calibration(float(noise_scale), np.diag(np.asarray(variances, float)), provenance)
-    after = calibrated_pictures(evidence, calibration)
+    after = jax.tree.map(jnp.asarray, calibrated_pictures(evidence, calibration))
     return CalibrationReport(
         calibration=calibration,
         log_likelihood_before=float(
@@ -212,7 +239,19 @@ def calibrate(evidence: ShapeEvidence, person: Int[np.ndarray, " images"], prove
 
 def calibrated_pictures(evidence: ShapeEvidence, calibration: Calibration) -> ShapeEvidence:
     """``calibrated`` for many pictures."""
-    return jax.vmap(lambda one: calibrated(one, calibration))(jax.tree.map(jnp.asarray, evidence))
+    precision, information = (np.asarray(part) for part in evidence)
+    if not calibration.within_person.any():
+        scale = precision.dtype.type(1 / calibration.noise_scale**2)
+        return ShapeEvidence(scale * precision, scale * information)
+    parameters = (calibration.noise_scale, np.asarray(calibration.within_person))
+    return map_samples(_calibrated, parameters, ShapeEvidence(precision, information), _TILE, concurrent=False)
+
+
+def _calibrated(parameters: tuple[AnyArray | float, AnyArray], evidence: ShapeEvidence) -> ShapeEvidence:
+    noise_scale, within = parameters
+    scale = jnp.asarray(1 / noise_scale**2, evidence.precision.dtype)
+    scaled = ShapeEvidence(scale * evidence.precision, scale * evidence.information)
+    return weaken(scaled, jnp.asarray(within, evidence.precision.dtype))
 
 
 def _leave_one_out_error(evidence: ShapeEvidence, person: Int[Array, " images"], people: int) -> float:

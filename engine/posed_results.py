@@ -8,6 +8,9 @@ it. In the small space of the residuals, with M = I + A Aᵀ, B and F the deriva
 
 g is the gradient by β that is left when pose and frame have followed, so h belongs to the minimum of the quadratic even
 where the fit stopped a little short of it; at the minimum g = −β and h = (Λ + I) β.
+
+All this takes the assumed noise for granted. ``shape_evidence`` divides Λ and h by s², the noise that the picture
+itself shows (``engine.noise_scale``).
 """
 
 import equinox as eqx
@@ -21,10 +24,11 @@ from engine.arrays import AnyArray
 from engine.batching import map_samples
 from engine.cameras import WeakPerspective
 from engine.evidence import ShapeEvidence
+from engine.noise_scale import noise_scale
 from engine.posed_jacobian import linearise
 from engine.posed_problem import FRAME_SIZE, PictureUnknowns, body_pose, pose_model, robustness, seen_at
 from engine.posed_rounds import TILE, Picture, PosedContext
-from engine.solvers.levenberg_marquardt import eliminate_whitened
+from engine.solvers.levenberg_marquardt import LinearModel, eliminate_whitened
 from engine.solvers.small_systems import positive_diagonal, solve_positive
 
 
@@ -90,10 +94,17 @@ def describe(context: PosedContext, picture: Picture, unknowns: PictureUnknowns)
 
 
 def picture_evidence(context: PosedContext, picture: Picture, unknowns: PictureUnknowns) -> ShapeEvidence:
-    """Λ and h of one picture, at its own β."""
-    linear = linearise(
+    """Λ and h of one picture, at its own β and at the noise that was assumed."""
+    return _laplace(_linear(context, picture, unknowns), picture)
+
+
+def _linear(context: PosedContext, picture: Picture, unknowns: PictureUnknowns) -> LinearModel:
+    return linearise(
         context.model, context.noise, picture.betas, unknowns, picture.observation, picture.lens, free_betas=True
     )
+
+
+def _laplace(linear: LinearModel, picture: Picture) -> ShapeEvidence:
     reduced = eliminate_whitened(linear, 0.0)
     by_frame, by_betas = linear.by_dense[:, :FRAME_SIZE], linear.by_dense[:, FRAME_SIZE:]
     weighted_frame, weighted_betas = reduced.weighted_rows[:, :FRAME_SIZE], reduced.weighted_rows[:, FRAME_SIZE:]
@@ -108,11 +119,15 @@ def picture_evidence(context: PosedContext, picture: Picture, unknowns: PictureU
 
 
 def _evidence_of(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> ShapeEvidence:
-    return picture_evidence(context, *fitted)
+    picture, unknowns = fitted
+    linear = _linear(context, picture, unknowns)
+    evidence = _laplace(linear, picture)
+    scale = noise_scale(linear, jnp.asarray(picture.betas), jnp.asarray(picture.observation.confidence) > 0)
+    return ShapeEvidence(evidence.precision / scale**2, evidence.information / scale**2)
 
 
 def shape_evidence(context: PosedContext, fit: PosedFit) -> ShapeEvidence:
-    """What each picture says about the shape, pose and camera eliminated, the shape prior left out.
+    """What each picture says about the shape, pose and camera eliminated, the shape prior left out, at its own noise.
 
     Meant for fits with free shape: the quadratic is taken at the fit's β. Pictures that could not be fitted say
     nothing: zeros.

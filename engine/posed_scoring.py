@@ -7,9 +7,13 @@ Every picture is fitted twice: with its own free shape, and, starting from that 
 
 The bare error at the reference shape would be a poor measure: pose bends to make up for a wrong shape, and some poses
 and views are hard for any shape. What the picture says about the shape (``engine.evidence``) is compared with what the
-references said: the Bayes factor of "one body" against "two bodies", and its probability.
+references said: the Bayes factor of "one body" against "two bodies", and its probability. Evidence is kept raw and
+calibrated here, on use (``engine.calibration``).
+
+With several people a picture is compared with all of them, and its row is about the one that matches best.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -20,7 +24,10 @@ from jaxtyping import Array, Float, Int
 
 from engine.arrays import AnyArray
 from engine.batching import map_samples
-from engine.evidence import ShapeEvidence, information_bits, log_bayes_factor, same_body_probability
+from engine.calibration import Calibration, calibrated, calibrated_pictures
+from engine.calibration_file import default_calibration
+from engine.comparison import Matches, best_matches, log_bayes_factors
+from engine.evidence import ShapeEvidence, information_bits
 from engine.observations import Observation
 from engine.posed_fit import fit_shapes, observe_pictures
 from engine.posed_problem import PictureUnknowns
@@ -46,6 +53,9 @@ class ReferencePerson(NamedTuple):
 
     betas: Float[AnyArray, " betas"]
     evidence: ShapeEvidence
+    """Raw, of all references together."""
+    pictures: int = 1
+    """How many references the evidence is from."""
 
 
 class OwnFits(NamedTuple):
@@ -89,17 +99,20 @@ def score_posed_pictures(
     confidence: Float[AnyArray, "images keypoints"],
     threshold: float = EXCESS_THRESHOLD,
     prior_probability: float = PRIOR_PROBABILITY,
+    calibration: Calibration | None = None,
 ) -> PosedScore:
     """Score every picture against one person.
 
     Args:
         threshold: nats of excess at which consistency is 1/e.
         prior_probability: of "same body", before looking.
+        calibration: of the detector; by default the one that is shipped.
 
     Raises:
         ValueError: arrays do not fit the body, or a parameter is out of range.
     """
-    return compare(context, person, fit_own(context, keypoints_px, confidence), threshold, prior_probability)
+    pictures = fit_own(context, keypoints_px, confidence)
+    return compare(context, person, pictures, threshold, prior_probability, calibration)
 
 
 def fit_own(
@@ -122,19 +135,49 @@ def compare(
     pictures: OwnFits,
     threshold: float = EXCESS_THRESHOLD,
     prior_probability: float = PRIOR_PROBABILITY,
+    calibration: Calibration | None = None,
 ) -> PosedScore:
     """Score pictures whose own shapes are fitted already; see ``score_posed_pictures``.
 
     Raises:
         ValueError: a parameter is out of range.
     """
+    return compare_people(context, [person], pictures, threshold, prior_probability, calibration)[0]
+
+
+def compare_people(
+    context: PosedContext,
+    people: Sequence[ReferencePerson],
+    pictures: OwnFits,
+    threshold: float = EXCESS_THRESHOLD,
+    prior_probability: float = PRIOR_PROBABILITY,
+    calibration: Calibration | None = None,
+) -> tuple[PosedScore, Matches]:
+    """Score every picture against the person that matches it best.
+
+    Args:
+        prior_probability: that a picture shows any of the people, each as likely as the others.
+
+    Returns:
+        The scores, whose probability is that of the best match, and who that is.
+
+    Raises:
+        ValueError: nobody to compare with, or a parameter is out of range.
+    """
+    if not people:
+        raise ValueError("there is nobody to compare with; give at least one person")
     if not threshold > 0:
         raise ValueError(f"the threshold must be positive, not {threshold}")
     if not 0 < prior_probability < 1:
         raise ValueError(f"a probability lies between 0 and 1, not {prior_probability}")
     own = pictures.fit
-    energy, at_reference = _refit(context, own, person.betas)
-    log_bayes, bits = map_samples(_weigh, person.evidence, pictures.evidence, _PICTURES_PER_TILE, concurrent=False)
+    trusted = default_calibration() if calibration is None else calibration
+    evidence = calibrated_pictures(pictures.evidence, trusted)
+    table = log_bayes_factors(evidence, calibrated_people(people, trusted))
+    matches = best_matches(table, 1 - prior_probability)
+    betas = np.stack([np.asarray(person.betas, own.betas.dtype) for person in people])[matches.best]
+    energy, at_reference = _refit(context, own, betas)
+    bits = map_samples(_bits, None, evidence, _PICTURES_PER_TILE, concurrent=False)
     own_energy = own.energy - 0.5 * np.sum(np.square(own.betas), axis=-1)
     # The own shape is drawn to the mean person by its prior, so the reference may even do a little better.
     excess = np.maximum(energy - own_energy, 0.0)
@@ -148,10 +191,10 @@ def compare(
     def known(values: AnyArray) -> np.ndarray:
         return np.where(fitted, values, np.nan).astype(np.float32)
 
-    return PosedScore(
+    scores = PosedScore(
         consistency=known(np.exp(-excess / threshold)),
-        same_body_probability=known(same_body_probability(log_bayes, prior_probability)),
-        log_bayes_factor=known(log_bayes),
+        same_body_probability=known(matches.probability),
+        log_bayes_factor=known(matches.log_bayes_factor),
         information_bits=known(bits),
         reprojection_error=known(error),
         reprojection_error_px=known(error * observation.person_height_px),
@@ -162,17 +205,23 @@ def compare(
         status=status,
         mirrored=own.mirrored,
     )
+    return scores, matches
+
+
+def calibrated_people(people: Sequence[ReferencePerson], calibration: Calibration) -> ShapeEvidence:
+    """What is known of each person, one row per person."""
+    each = [calibrated(ShapeEvidence(*map(jnp.asarray, p.evidence)), calibration, p.pictures) for p in people]
+    return ShapeEvidence(*(np.stack([np.asarray(part) for part in parts]) for parts in zip(*each, strict=True)))
 
 
 def _refit(
-    context: PosedContext, own: PosedFit, betas: Float[AnyArray, " betas"]
+    context: PosedContext, own: PosedFit, betas: Float[AnyArray, "images betas"]
 ) -> tuple[Float[AnyArray, " images"], Described]:
-    """Energy and fit of every picture at one shape, starting from the pose that goes with its own shape.
+    """Energy and fit of every picture at a given shape, starting from the pose that goes with its own shape.
 
     Staying near that pose is what is wanted: the excess shall measure the change of shape, not of the pose's basin.
     """
-    every = np.broadcast_to(np.asarray(betas, own.betas.dtype), own.betas.shape)
-    pictures = Picture(own.pictures.observation, own.pictures.lens, every)
+    pictures = Picture(own.pictures.observation, own.pictures.lens, betas)
     # Pictures that could not be fitted come along as some pose of nobody; their rows are masked by the caller.
     unknowns = jax.tree.map(lambda leaf: np.nan_to_num(leaf)[:, None], own.unknowns)
     search = Search(context, pictures)
@@ -185,8 +234,8 @@ def _describe(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) ->
     return describe(context, *fitted)
 
 
-def _weigh(reference: ShapeEvidence, picture: ShapeEvidence) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    return log_bayes_factor(reference, picture), information_bits(picture)
+def _bits(_: None, evidence: ShapeEvidence) -> Float[Array, ""]:
+    return information_bits(evidence)
 
 
 def _misfit(

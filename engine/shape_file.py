@@ -1,9 +1,10 @@
 """A person's shape on disk: one small .npz that says what it is, how it was made and from what.
 
 Besides ``betas`` (float32) it holds ``header``, a JSON text, and for posed fits the fused shape evidence of the
-references (``precision``, ``information``), so that nothing is fitted again to compare pictures with it. The same fit
-writes the same bytes: there is no time stamp in it, and no path; references are named as the reader of keypoints names
-them.
+references (``precision``, ``information``), so that nothing is fitted again to compare pictures with it. The evidence
+is raw: a calibration is applied when it is used, the one in the header or, without one, the one that is shipped. The
+same fit writes the same bytes: there is no time stamp in it, and no path; references are named as the reader of
+keypoints names them.
 """
 
 import json
@@ -11,7 +12,7 @@ import os
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -19,6 +20,7 @@ from jaxtyping import Float32
 from engine.evidence import ShapeEvidence
 from engine.files import replace_file
 from engine.keypoint_body import KeypointBody
+from engine.status import Status
 
 FORMAT = "samebody-shape"
 VERSION = 1
@@ -60,7 +62,14 @@ class PersonShape:
     samebody_version: str
     references: tuple[Reference, ...] = field(default=())
     evidence: ShapeEvidence | None = None
-    """What the references say about the body; None in rest-pose mode, which cannot tell."""
+    """What the references say about the body, raw; None in rest-pose mode, which cannot tell."""
+    calibration: dict[str, Any] | None = None
+    """How far this detector's evidence can be trusted (``engine.calibration_file.as_record``); None: as is shipped."""
+
+    @property
+    def used_references(self) -> int:
+        """How many pictures had a say."""
+        return sum(reference.status == Status.OK.label for reference in self.references)
 
     def check_body(self, body: KeypointBody, fingerprint: str) -> None:
         """Whether β belongs to this body.

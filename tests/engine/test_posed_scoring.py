@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
+from engine.calibration import Calibration
 from engine.evidence import ShapeEvidence
 from engine.keypoint_body import KeypointBody
 from engine.pose_prior import load_pose_prior
 from engine.posed_fit import fit_shapes, make_context, observe_pictures
-from engine.posed_results import shape_evidence
-from engine.posed_scoring import PosedScore, ReferencePerson, score_posed_pictures
+from engine.posed_results import picture_evidence, shape_evidence
+from engine.posed_scoring import PosedScore, ReferencePerson, compare, compare_people, fit_own, score_posed_pictures
 from engine.status import Status
 
 RESIDUAL_TOLERANCE = 0.005
@@ -53,10 +54,18 @@ def test_noiseless_keypoints_are_explained(own) -> None:
 
 
 def test_evidence_belongs_to_the_fitted_shape(context, own) -> None:
-    evidence = shape_evidence(context, own)
-    fused = np.einsum("nij,nj->ni", evidence.precision + np.eye(10), own.betas)
+    """At the minimum h = (Λ + I) β̂, at the assumed noise; the picture's own noise divides both."""
+    fitted = jax.tree.map(np.asarray, (own.pictures, own.unknowns))
+    assumed = jax.jit(jax.vmap(lambda picture, unknowns: picture_evidence(context, picture, unknowns)))(*fitted)
     converged = own.status == Status.OK
-    np.testing.assert_allclose(evidence.information[converged], fused[converged], atol=0.1)
+    expected = np.einsum("nij,nj->ni", assumed.precision + np.eye(10), own.betas)
+    np.testing.assert_allclose(assumed.information[converged], expected[converged], atol=0.1)
+    evidence = shape_evidence(context, own)
+    ratio = np.trace(evidence.precision, axis1=1, axis2=2) / np.trace(assumed.precision, axis1=1, axis2=2)
+    assert (ratio[converged] > 1).all(), "noiseless pictures are better than was assumed"
+    np.testing.assert_allclose(
+        evidence.information[converged], (ratio[:, None] * assumed.information)[converged], rtol=1e-3, atol=1e-3
+    )
 
 
 def test_the_reference_picture_scores_itself_perfectly(scores) -> None:
@@ -94,3 +103,28 @@ def test_too_few_keypoints_are_a_status_and_nan(context, person, pictures) -> No
 def test_parameters_out_of_range_are_an_error(context, person, pictures, threshold, prior) -> None:
     with pytest.raises(ValueError, match=r"positive|between"):
         score_posed_pictures(context, person, *pictures, threshold, prior)
+
+
+def test_among_several_people_each_picture_is_scored_against_its_best_match(context, own, pictures) -> None:
+    evidence = shape_evidence(context, own)
+    people = [
+        ReferencePerson(own.betas[i], ShapeEvidence(*(np.asarray(part[i]) for part in evidence))) for i in (0, 4, 8)
+    ]
+    fits = fit_own(context, *pictures)
+    scores, matches = compare_people(context, people, fits)
+    assert matches.best[[0, 4, 8]].tolist() == [0, 1, 2], "a picture matches itself best"
+    alone = [compare(context, person, fits) for person in people]
+    for i, best in enumerate(matches.best):
+        assert scores.consistency[i] == alone[best].consistency[i]
+        assert scores.log_bayes_factor[i] == max(one.log_bayes_factor[i] for one in alone)
+
+
+def test_a_calibration_that_trusts_less_says_less(context, person, pictures) -> None:
+    fits = fit_own(context, *pictures)
+    bold, shy = (
+        compare(context, person, fits, calibration=Calibration(scale, np.zeros((10, 10)), "by hand"))
+        for scale in (0.5, 2.0)
+    )
+    assert (shy.information_bits < bold.information_bits).all()
+    assert np.abs(shy.log_bayes_factor).max() < np.abs(bold.log_bayes_factor).max()
+    np.testing.assert_array_equal(shy.consistency, bold.consistency)

@@ -1,0 +1,1 @@
+"""The calibration that comes with samebody, made by ``benchmarks.default_calibration``."""
