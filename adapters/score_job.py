@@ -95,6 +95,19 @@ class _Expectation:
             self._bytes_read += os.path.getsize(file.path)
 
 
+@dataclass(frozen=True)
+class ScoringJob:
+    """What is to be computed, for those who compute it elsewhere."""
+
+    source: KeypointSource
+    body: BodyModel
+    shape: PersonShape
+    options: ScoringOptions
+    rows_per_table: int
+    skip: int
+    """Rows at the beginning that are done."""
+
+
 def score_to_file(
     source: KeypointSource,
     body: BodyModel,
@@ -107,6 +120,7 @@ def score_to_file(
     resume: bool = False,
     on_progress: Callable[[int, int | None], None] = lambda done, expected: None,
     pictures_per_part: int | None = None,
+    compute: Callable[[ScoringJob], Iterator[pa.RecordBatch]] | None = None,
 ) -> ScoreSummary:
     """Score every row of the source and write the results where ``out`` says (.parquet, .csv or .jsonl).
 
@@ -117,6 +131,7 @@ def score_to_file(
         on_progress: called at the start and after each table with the number of rows that are done, and of all rows
             if it is known.
         pictures_per_part: how much is kept at once against a kill; by default what suits the mode.
+        compute: who reads and computes, giving batches of ``TableScorer`` in order; by default this process.
 
     Raises:
         ValueError: the shape belongs to another body, the files cannot be read or written, or there is an unfinished
@@ -164,6 +179,10 @@ def score_to_file(
         for batch, _ in run.stored():
             write_rows(batch)
         on_progress(tally.rows, expectation.rows())
-        tables = even_tables(expectation.tables(source), rows_per_table, skip=run.pictures_done)
-        seconds = stream(tables, scorer, write)
+        if compute is None:
+            tables = even_tables(expectation.tables(source), rows_per_table, skip=run.pictures_done)
+            seconds = stream(tables, scorer, write)
+        else:
+            job = ScoringJob(source, body, shape, options, rows_per_table, run.pictures_done)
+            seconds = stream(compute(job), lambda batch: batch, write)
     return tally.summary(seconds)

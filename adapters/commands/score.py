@@ -8,6 +8,7 @@ from adapters.bodies import find_body
 from adapters.commands import options
 from adapters.commands.display import row_progress, say, summary_lines
 from adapters.compile_cache import enable_compile_cache
+from adapters.ray_runner import RayCluster
 from adapters.readers import open_keypoints
 from adapters.result_writers import check_result_path
 from adapters.score_job import score_to_file
@@ -34,6 +35,12 @@ from engine.shape_file import Mode, load_shape
 )
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted, instead of scoring all again.")
 @click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Compute on a Ray cluster: its address, `auto` for the one that this machine belongs to, `local` for none but "
+    "this machine. The data set must be Parquet that every machine sees under the same path.",
+)
+@click.option(
     "--threshold",
     type=click.FloatRange(min=0, min_open=True),
     help="Where consistency has fallen to 1/e: nats of excess energy, or with --pose rest the reprojection error in "
@@ -54,6 +61,7 @@ def score(
     out: Path,
     keep_evidence: Path | None,
     resume: bool,
+    ray: str | None,
     threshold: float | None,
     strict: bool,
     body: str,
@@ -73,13 +81,25 @@ def score(
     A long run that is interrupted keeps what it has done in a folder beside the output; the same command with --resume
     goes on from there.
     """
-    enable_compile_cache()
     check_result_path(out)
+    # Before JAX has threads: Ray may start processes.
+    cluster = None if ray is None else RayCluster(ray)
+    enable_compile_cache()
     person = load_shape(shape)
     source = open_keypoints(dataset, find_schema(schema) if schema else None, processes=worker_count())
     with row_progress("scoring") as progress:
         summary = score_to_file(
-            source, find_body(body), person, out, pose, solver, threshold, keep_evidence, resume, progress
+            source,
+            find_body(body),
+            person,
+            out,
+            pose,
+            solver,
+            threshold,
+            keep_evidence,
+            resume,
+            progress,
+            compute=None if cluster is None else cluster.batches,
         )
     say(*summary_lines(summary, str(out)))
     return 1 if strict and not summary.all_scored else 0

@@ -32,6 +32,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,7 +46,7 @@ from adapters.readers.parquet_files import ParquetKeypoints, open_parquet
 from adapters.readers.source_files import BrokenFile, SourceFile, find_files
 from engine.keypoints import COCO_17, KeypointSchema
 
-__all__ = ["KeypointSource", "open_keypoints", "read_keypoints"]
+__all__ = ["KeypointSource", "Piece", "open_keypoints", "read_keypoints"]
 
 ROWS_PER_TABLE = 65536
 
@@ -53,6 +54,17 @@ ROWS_PER_TABLE = 65536
 _PARALLEL_BYTES = 32 << 20
 _GROUP_BYTES = 4 << 20
 _LOST_DEVICE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}
+
+
+class Segment(NamedTuple):
+    """Rows of one file."""
+
+    file: int
+    start: int
+    stop: int
+
+
+Piece = tuple[Segment, ...]
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,48 @@ class KeypointSource:
             assert isinstance(opened, (NpzKeypoints, ParquetKeypoints))
             rows += opened.row_count
         return rows
+
+    def pieces(self, rows: int, skip: int = 0) -> list["Piece"]:
+        """Where tables of exactly so many rows lie, the last one excepted, without reading them; see ``read_piece``.
+
+        Args:
+            skip: rows at the beginning that are left out.
+
+        Raises:
+            ValueError: a file is not Parquet, or is broken.
+        """
+        pieces: list[Piece] = []
+        room = 0
+        for number, source in enumerate(self.files):
+            opened = None if _is_json(source) else _open(source)
+            if not isinstance(opened, ParquetKeypoints):
+                raise ValueError(f"{source.path}: only Parquet can be read piece by piece; convert it first")
+            start, skip = min(skip, opened.row_count), max(skip - opened.row_count, 0)
+            while start < opened.row_count:
+                if not room:
+                    pieces.append(())
+                    room = rows
+                stop = min(start + room, opened.row_count)
+                pieces[-1] += (Segment(number, start, stop),)
+                room -= stop - start
+                start = stop
+        return pieces
+
+    def read_piece(self, piece: "Piece") -> KeypointTable:
+        """One of ``pieces``, its rows the same as in ``tables``.
+
+        Raises:
+            ValueError: a file is broken, or has gone.
+        """
+        tables = []
+        for number, start, stop in piece:
+            source = self.files[number]
+            opened = _open(source)
+            assert isinstance(opened, ParquetKeypoints)
+            own = _schema_of(opened, self.schema) or self.schema
+            table = opened.part(own, start, stop)
+            tables.append(_mapped_table(table, self.schema, self._columns(own, source)))
+        return concat_tables(self.schema, tables)
 
     def tables(self, on_file: Callable[[SourceFile], None] = lambda source: None) -> Iterator[KeypointTable]:
         """Tables of all rows in order.

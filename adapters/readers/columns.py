@@ -34,10 +34,10 @@ def status_codes(labels: pa.Array, source: SourceFile) -> Int8[np.ndarray, " ima
 class TableAssembler:
     """Tables from the pieces of one file, in the order of the file."""
 
-    def __init__(self, source: SourceFile, schema: KeypointSchema) -> None:
+    def __init__(self, source: SourceFile, schema: KeypointSchema, first_row: int = 0) -> None:
         self._source = source
         self._schema = schema
-        self._rows = 0
+        self._rows = first_row
         self._previous: tuple[str | None, int] = (None, -1)
 
     def table(

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int
 
-from adapters.keypoint_table import KeypointTable
+from adapters.keypoint_table import KeypointTable, concat_tables
 from adapters.readers.columns import TableAssembler, status_codes
 from adapters.readers.file_schema import METADATA_KEY, schema_from_text
 from adapters.readers.source_files import BrokenFile, SourceFile
@@ -34,7 +34,11 @@ class ParquetKeypoints:
     schema: KeypointSchema | None
     columns: tuple[str, ...]
     """Those that are read."""
-    row_count: int
+    rows_per_group: tuple[int, ...]
+
+    @property
+    def row_count(self) -> int:
+        return sum(self.rows_per_group)
 
     def keypoint_counts(self) -> Iterator[int]:
         """Numbers of keypoints of the first rows that have any."""
@@ -53,20 +57,45 @@ class ParquetKeypoints:
         """
         assembler = TableAssembler(self.source, schema)
         for batch in self._batches(rows_per_table, self.columns):
-            try:
-                yield self._table(batch, assembler, len(schema))
-            except BrokenFile:
-                raise
-            except (pa.ArrowException, ValueError) as error:
-                raise BrokenFile(f"{self.source.path}: {error}") from error
+            yield self._checked_table(batch, assembler, len(schema))
 
-    def _batches(self, rows: int, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    def part(self, schema: KeypointSchema, start: int, stop: int) -> KeypointTable:
+        """Some rows, the same as they are among all. The row groups that they lie in are read, no others.
+
+        Raises:
+            BrokenFile: as ``tables``; or people have no numbers, which then follow from the rows before.
+        """
+        if "instance" not in self.columns:
+            raise BrokenFile(f"{self.source.path}: no column instance; its parts cannot be read one by one without it")
+        tables = []
+        ends = np.cumsum(self.rows_per_group)
+        groups = np.flatnonzero((ends > start) & (ends - self.rows_per_group < stop))
+        first = int(ends[groups[0]] - self.rows_per_group[groups[0]])
+        assembler = TableAssembler(self.source, schema, start)
+        for batch in self._batches(stop - start, self.columns, groups.tolist()):
+            lower, upper = max(start - first, 0), min(stop - first, len(batch))
+            first += len(batch)
+            if upper > lower:
+                tables.append(self._checked_table(batch.slice(lower, upper - lower), assembler, len(schema)))
+        return concat_tables(schema, tables)
+
+    def _batches(
+        self, rows: int, columns: tuple[str, ...], groups: list[int] | None = None
+    ) -> Iterator[pa.RecordBatch]:
         try:
             # Without these the whole file is kept in memory, 0.8 GB for 3 million rows of 17 keypoints, instead of 0.2.
             with pq.ParquetFile(self.source.path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
-                yield from file.iter_batches(batch_size=rows, columns=list(columns))
+                yield from file.iter_batches(batch_size=rows, row_groups=groups, columns=list(columns))
         except (pa.ArrowException, OSError) as error:
             raise BrokenFile(f"{self.source.path}: damaged Parquet: {error}") from error
+
+    def _checked_table(self, batch: pa.RecordBatch, assembler: TableAssembler, width: int) -> KeypointTable:
+        try:
+            return self._table(batch, assembler, width)
+        except BrokenFile:
+            raise
+        except (pa.ArrowException, ValueError) as error:
+            raise BrokenFile(f"{self.source.path}: {error}") from error
 
     def _table(self, batch: pa.RecordBatch, assembler: TableAssembler, width: int) -> KeypointTable:
         column = {name: batch.column(name) for name in self.columns}
@@ -97,7 +126,8 @@ def open_parquet(source: SourceFile) -> ParquetKeypoints:
     """
     try:
         with pq.ParquetFile(source.path) as file:
-            arrow, row_count = file.schema_arrow, file.metadata.num_rows
+            arrow, metadata = file.schema_arrow, file.metadata
+            rows_per_group = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BrokenFile(f"{source.path}: not a readable Parquet file: {error}") from error
     scores = next((name for name in _SCORE_COLUMNS if name in arrow.names), None)
@@ -116,10 +146,9 @@ def open_parquet(source: SourceFile) -> ParquetKeypoints:
             wanted = "lists of numbers"
         if wanted:
             raise BrokenFile(f"{source.path}: column {name} is {kind}, expected {wanted}")
-    metadata = arrow.metadata or {}
-    stored = metadata.get(METADATA_KEY.encode())
+    stored = (arrow.metadata or {}).get(METADATA_KEY.encode())
     schema = None if stored is None else schema_from_text(stored, source.path)
-    return ParquetKeypoints(source, schema, columns, row_count)
+    return ParquetKeypoints(source, schema, columns, rows_per_group)
 
 
 def _is_list(kind: pa.DataType) -> bool:
