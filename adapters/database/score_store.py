@@ -20,16 +20,18 @@ def score_rows(
     reference_set: str, shape_digest: str, pictures: KeypointTable, scores: ScoreColumns
 ) -> list[dict[str, Any]]:
     """Rows for ``store_scores``."""
-    names = ("image", "instance", "status", *SCORE_COLUMNS, "detail")
-    columns = [
-        pictures.image.to_pylist(),
-        pictures.instance.tolist(),
-        [LABELS[status] for status in scores.status.tolist()],
-        *(_nullable(scores.numbers[name]) for name in SCORE_COLUMNS),
-        pictures.detail.to_pylist(),
-    ]
-    same = {"reference_set": reference_set, "shape_digest": shape_digest}
-    return [same | dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    count = len(pictures)
+    columns = {
+        "reference_set": [reference_set] * count,
+        "image": pictures.image.to_pylist(),
+        "instance": pictures.instance.tolist(),
+        "status": [LABELS[status] for status in scores.status.tolist()],
+        **{name: _nullable(scores.numbers[name]) for name in SCORE_COLUMNS},
+        "detail": pictures.detail.to_pylist(),
+        "shape_digest": [shape_digest] * count,
+    }
+    names = tuple(columns)
+    return [dict(zip(names, row, strict=False)) for row in zip(*columns.values(), strict=True)]
 
 
 def store_scores(session: Session, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
