@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from benchmarks import identity, rest_pose
+from benchmarks import identity, rest_pose, volume
 from benchmarks.metrics import hardware, print_metrics, read_baseline, regressions, write_metrics
 
 QUICK_TO_RUN = rest_pose.WORKLOADS
-WORKLOADS = {**QUICK_TO_RUN, **identity.WORKLOADS}
+WORKLOADS = {**QUICK_TO_RUN, **identity.WORKLOADS, **volume.WORKLOADS}
 """All that have a name; those that take minutes run only when they are asked for."""
 BASELINE = Path(__file__).parent / "baseline.json"
 

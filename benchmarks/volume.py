@@ -1,0 +1,296 @@
+"""Volume: pictures a second from file to file, memory, and where the time goes.
+
+Every figure of a run is taken in a process of its own, as a user starts it; ``wall`` counts its start. "Warm" means
+that compiled code is on disk already, as in every run but the first.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adapters.evidence_table import evidence_columns, evidence_fields, open_evidence_writer, read_evidence
+from adapters.fit_job import fit_references
+from adapters.keypoint_table import KeypointTable
+from adapters.keypoint_writers import arrow_table, write_keypoints
+from adapters.readers import open_keypoints, read_keypoints
+from adapters.score_job import score_to_file
+from adapters.table_scoring import ScoringOptions, TableScorer
+from benchmarks.metrics import Metric, median_ratio, side_by_side, timed
+from benchmarks.rest_pose import random_pictures
+from engine.batching import worker_count
+from engine.bodies import load_embedded_body
+from engine.comparison import match_people
+from engine.evidence import ShapeEvidence
+from engine.keypoint_body import reduce_body
+from engine.keypoints import COCO_17
+from engine.shape_file import load_shape, save_shape
+from engine.status import Status
+
+_ROWS_PER_GROUP = 65536
+_PEOPLE_PER_PICTURE = 100
+_BETAS = 10
+_DEMO = Path(__file__).parents[1] / "adapters" / "demo_data"
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """What one process that scored a file measured."""
+
+    wall_s: float
+    """Start of the process to its end."""
+    reading_s: float
+    computing_s: float
+    writing_s: float
+    streaming_s: float
+    """The three together, overlapping: start-up, loading and compiling are before it, or within computing if cold."""
+    peak_mb: float
+
+
+def tables(count: int, real: bool) -> Iterator[KeypointTable]:
+    """Pictures with names of their own; the keypoints repeat after 65,536, or after the demo's 90 if they are real."""
+    if real:
+        demo = read_keypoints([_DEMO / "dataset.parquet"])
+        keypoints, confidence = demo.keypoints, demo.confidence
+    else:
+        keypoints, confidence = random_pictures(reduce_body(load_embedded_body(), COCO_17), min(count, _ROWS_PER_GROUP))
+    for start in range(0, count, _ROWS_PER_GROUP):
+        rows = np.arange(start, min(start + _ROWS_PER_GROUP, count))
+        yield KeypointTable(
+            schema=COCO_17,
+            image=pa.array([f"picture_{row:08d}.jpg" for row in rows.tolist()]),
+            instance=np.zeros(len(rows), np.int32),
+            keypoints=keypoints[rows % len(keypoints)],
+            confidence=confidence[rows % len(keypoints)],
+            status=np.full(len(rows), Status.OK, np.int8),
+            detail=pa.nulls(len(rows), pa.string()),
+        )
+
+
+def write_data(path: Path, count: int, real: bool = False) -> Path:
+    """A file of so many pictures; Parquet is written in pieces."""
+    if path.suffix != ".parquet":
+        (table,) = tables(count, real)
+        write_keypoints(path, table)
+        return path
+    pieces = (arrow_table(table) for table in tables(count, real))
+    first = next(pieces)
+    with pq.ParquetWriter(path, first.schema, use_dictionary=["row_status", "detail"]) as writer:  # pyright: ignore
+        writer.write_table(first)
+        for piece in pieces:
+            writer.write_table(piece)
+    return path
+
+
+def run(data: Path, shape: Path, out: Path, cache: Path, environment: dict[str, str] | None = None) -> RunFigures:
+    """Score a file in a process of its own."""
+    out.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "benchmarks.volume", "score", str(data), str(shape), str(out)]
+    own = os.environ | {"SAMEBODY_CACHE": str(cache)} | (environment or {})
+    start = time.perf_counter()
+    process = subprocess.run(command, env=own, check=True, capture_output=True, text=True)
+    wall = time.perf_counter() - start
+    return RunFigures(wall_s=wall, **json.loads(process.stdout))
+
+
+def _score(data: str, shape: str, out: str) -> None:
+    from adapters.compile_cache import enable_compile_cache
+
+    enable_compile_cache()
+    source = open_keypoints([data], processes=worker_count())
+    summary = score_to_file(source, load_embedded_body(), load_shape(shape), out)
+    seconds = asdict(summary.seconds)
+    figures = {f"{name}_s": value for name, value in seconds.items() if name != "wall"}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({**figures, "streaming_s": seconds["wall"], "peak_mb": peak}))
+
+
+def _rest_shape(folder: Path) -> Path:
+    path = folder / "rest.npz"
+    save_shape(path, fit_references(read_keypoints([_DEMO / "references.parquet"]), load_embedded_body(), mode="rest"))
+    return path
+
+
+def _json_folder(folder: Path, count: int) -> Path:
+    """As MMPose's inferencer writes it: a hundred people in each picture."""
+    folder.mkdir()
+    (table,) = tables(count, real=False)
+    for start in range(0, count, _PEOPLE_PER_PICTURE):
+        people = [
+            {"keypoints": points.tolist(), "keypoint_scores": scores.tolist()}
+            for points, scores in zip(
+                table.keypoints[start : start + _PEOPLE_PER_PICTURE],
+                table.confidence[start : start + _PEOPLE_PER_PICTURE],
+                strict=True,
+            )
+        ]
+        (folder / f"{start:08d}.json").write_text(json.dumps(people))
+    return folder
+
+
+def by_format(quick: bool) -> list[Metric]:
+    """Rest pose, file to Parquet, start of the process included, by format and size."""
+    small, large = (1_000, 5_000) if quick else (10_000, 65_536)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shape, cache = _rest_shape(folder), folder / "cache"
+        data = {
+            f"{suffix}/{count}": write_data(folder / f"{count}.{suffix}", count)
+            for suffix in ("parquet", "npz", "json")
+            for count in (small, large)
+        }
+        data[f"json_folder/{large}"] = _json_folder(folder / "json", large)
+        if not quick:
+            data["parquet/1000000"] = write_data(folder / "1000000.parquet", 1_000_000)
+        cold = run(data[f"parquet/{small}"], shape, folder / "s.parquet", cache)
+        metrics = [Metric(f"volume/parquet/{small}/cold_s", cold.wall_s, "s", "lower", note="compiles")]
+        for key, path in data.items():
+            count = int(key.split("/")[1])
+            runs = [run(path, shape, folder / "s.parquet", cache) for _ in range(1 if quick else 3)]
+            metrics += _figures(f"volume/{key}", count, runs)
+        return metrics
+
+
+def memory(quick: bool) -> list[Metric]:
+    """Rest pose, Parquet to Parquet: the peak of memory by size."""
+    sizes = (10_000, 20_000) if quick else (100_000, 1_000_000, 10_000_000)
+    metrics = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shape, cache = _rest_shape(folder), folder / "cache"
+        run(write_data(folder / "first.parquet", 1000), shape, folder / "s.parquet", cache)
+        for count in sizes:
+            data = write_data(folder / f"{count}.parquet", count)
+            metrics += _figures(f"volume_memory/{count}", count, [run(data, shape, folder / "s.parquet", cache)])
+            data.unlink()
+    return metrics
+
+
+def _figures(key: str, count: int, runs: list[RunFigures]) -> list[Metric]:
+    def median(name: str) -> float:
+        return statistics.median(getattr(figures, name) for figures in runs)
+
+    shares = [
+        Metric(f"{key}/{stage}_share", median(f"{stage}_s") / median("streaming_s"), "of streaming time")
+        for stage in ("reading", "computing", "writing")
+    ]
+    return [
+        Metric(f"{key}/wall_s", median("wall_s"), "s", "lower", note="warm, start of the process included"),
+        Metric(f"{key}/pictures_per_s", count / median("streaming_s"), "1/s", "higher", note="warm, without the start"),
+        Metric(f"{key}/peak_mb", median("peak_mb"), "MB", "lower", 0.1),
+        *shares,
+    ]
+
+
+def free_pose(quick: bool) -> list[Metric]:
+    """Free pose: the whole job beside the computing alone, in one process, in turn."""
+    count = 128 if quick else 2048
+    body = load_embedded_body()
+    shape = fit_references(read_keypoints([_DEMO / "references.parquet"]), body)
+    with tempfile.TemporaryDirectory() as name:
+        data, out = write_data(Path(name) / "data.parquet", count, real=True), Path(name) / "scores.parquet"
+        source = open_keypoints([data], rows_per_table=min(count, 1024))
+        scorer = TableScorer(body, source.schema, shape, ScoringOptions("free"))
+        prepared = list(source)
+        scorer(prepared[0])
+        seconds = side_by_side(
+            {
+                "compute": lambda: [scorer(table) for table in prepared],
+                "job": lambda: score_to_file(source, body, shape, out, resume=True),
+            },
+            rounds=1 if quick else 3,
+        )
+    return [
+        Metric("volume_free/pictures_per_s", count / statistics.median(seconds["compute"]), "1/s", "higher"),
+        Metric(
+            "volume_free/share_of_compute_rate",
+            median_ratio(seconds["compute"], seconds["job"]),
+            "",
+            "higher",
+            0.1,
+            note=f"{count} pictures; the job also makes its context",
+        ),
+    ]
+
+
+def devices(quick: bool) -> list[Metric]:
+    """Rest pose on devices that XLA makes of the same cores: what sharding costs, not what devices gain."""
+    count = 20_000 if quick else 1_000_000
+    metrics = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shape, cache = _rest_shape(folder), folder / "cache"
+        data = write_data(folder / "data.parquet", count)
+        for number in (1, 2, 4):
+            flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={number}"}
+            run(data, shape, folder / "s.parquet", cache, flags)
+            figures = run(data, shape, folder / "s.parquet", cache, flags)
+            metrics.append(
+                Metric(f"volume_devices/{number}/computing_s", figures.computing_s, "s", note=f"{count} pictures")
+            )
+    return metrics
+
+
+def stored_evidence(quick: bool) -> list[Metric]:
+    """Reading stored evidence and comparing every picture with every person."""
+    count, people = (2_000, 10) if quick else (1_000_000, 1_000)
+    generator = np.random.default_rng(3)
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "evidence.parquet"
+        with open_evidence_writer(path, _BETAS, "a body", {}) as writer:
+            for start in range(0, count, _ROWS_PER_GROUP):
+                rows = min(_ROWS_PER_GROUP, count - start)
+                names = pa.array([f"picture_{row:08d}" for row in range(start, start + rows)])
+                writer.write(
+                    pa.RecordBatch.from_arrays(
+                        [names, pa.array(np.zeros(rows, np.int32)), *evidence_columns(_evidence(generator, rows))],
+                        schema=pa.schema([("image", pa.string()), ("instance", pa.int32()), *evidence_fields(_BETAS)]),
+                    )
+                )
+        persons = _evidence(generator, people)
+        match_people(_evidence(generator, 10), persons)
+        read_s, stored = timed(lambda: read_evidence(path))
+
+        def match() -> int:
+            found = 0
+            for start in range(0, count, _ROWS_PER_GROUP):
+                found += len(match_people(stored.evidence(slice(start, start + _ROWS_PER_GROUP)), persons).best)
+            return found
+
+        match_s, _ = timed(match)
+    pairs = f"{count:,} pictures, {people:,} people"
+    return [
+        Metric("volume_evidence/read_s", read_s, "s", "lower", note=f"{count:,} pictures from Parquet"),
+        Metric("volume_evidence/match_s", match_s, "s", "lower", note=pairs),
+        Metric("volume_evidence/pairs_per_s", count * people / match_s, "1/s", "higher"),
+    ]
+
+
+def _evidence(generator: np.random.Generator, count: int) -> ShapeEvidence:
+    factor = generator.normal(0, 0.3, (count, _BETAS, _BETAS)).astype(np.float32)
+    precision = factor @ factor.transpose(0, 2, 1)
+    return ShapeEvidence(precision, generator.normal(size=(count, _BETAS)).astype(np.float32))
+
+
+WORKLOADS = {
+    "volume_formats": by_format,
+    "volume_memory": memory,
+    "volume_free": free_pose,
+    "volume_devices": devices,
+    "volume_evidence": stored_evidence,
+}
+
+
+if __name__ == "__main__":
+    _score(*sys.argv[2:])
