@@ -128,7 +128,8 @@ def keypoint_table(
             np.asarray(points if whole else [points[i] for i in keep]),
             np.asarray(scores if whole else [scores[i] for i in keep]),
         )
-    status, detail = np.full(count, Status.OK, np.int8), [None] * count
+    status = np.full(count, Status.OK, np.int8)
+    detail: list[str | None] = [None] * count
     for row, (own_status, reason) in trouble.items():
         status[row] = own_status
         detail[row] = reason

@@ -96,7 +96,7 @@ class SMPLOptimizer:
             ValueError: the regressor does not fit the mesh.
         """
         self.body: BodyModel = as_body(smpl_model)
-        given = self.body.J_regressor if joint_regressor is None else joint_regressor
+        given: Any = self.body.J_regressor if joint_regressor is None else joint_regressor
         dense = given.toarray() if hasattr(given, "toarray") else given
         self.joint_regressor = _floats(dense)
         vertices = self.body.v_template.shape[0]

@@ -9,7 +9,6 @@ from adapters.keypoint_table import FARTHEST_PX
 from engine.keypoint_body import KeypointBody
 from engine.keypoints import KeypointSchema
 from engine.shape_file import Mode
-from engine.status import Status
 
 View = Literal["body_front", "body_back", "body_left", "body_right", "body", "face"]
 """Views that begin with "body" take part in the fit; β is kept with the front."""
@@ -26,7 +25,8 @@ def _by_image(schema: dict[str, Any]) -> None:
     schema["propertyNames"] = {"type": "string", "minLength": 1, "maxLength": _LONGEST_NAME, "pattern": _PRINTABLE}
 
 
-StatusLabel = Literal[tuple(status.label for status in Status)]  # pyright: ignore[reportInvalidTypeForm]
+StatusLabel = Literal["ok", "low_information", "too_few_keypoints", "not_converged", "no_detection", "bad_input"]
+"""``engine.status.Status`` as text."""
 
 
 class Strict(BaseModel):
@@ -125,16 +125,18 @@ class RequestModels:
             Field(min_length=count, max_length=count, description="0 (not seen) to 1."),
         ]
         example = _example(body, schema)
-        self.person: Any = create_model(
+        # Types that are made at run time are beyond what a type checker follows.
+        make_model: Any = create_model
+        self.person: Any = make_model(
             "Person",
             __base__=Strict,
             __doc__="The keypoints of one person.",
             keypoints=(keypoints, Field(examples=[example["keypoints"]])),
             confidence=(confidence, Field(examples=[example["confidence"]])),
         )
-        reference: Any = create_model("Reference", __base__=self.person, view=(View, Field(examples=["body_front"])))
+        reference: Any = make_model("Reference", __base__=self.person, view=(View, Field(examples=["body_front"])))
         references = dict[ImageName, reference]
-        self.references: Any = create_model(
+        self.references: Any = make_model(
             "References",
             __base__=Strict,
             __doc__="All references of a set, by picture.",
@@ -144,7 +146,7 @@ class RequestModels:
             ),
         )
         people = Annotated[list[self.person], Field(max_length=50)]
-        self.pictures: Any = create_model(
+        self.pictures: Any = make_model(
             "Pictures",
             __base__=Strict,
             __doc__="People found in pictures, by picture; an empty list where nobody was found.",

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from adapters.database.codec import BlobError, decode_beta, decode_evidence, encode_beta, encode_evidence
@@ -144,7 +144,7 @@ def load_shared_shape(database: HostDatabase, reference_set: Any) -> StoredShape
     return StoredShape(shape, _shape_digest(shape))
 
 
-def _body_references(session: Session, table: Any, reference_set: Any) -> Sequence[Row[Any]]:
+def _body_references(session: Session, table: Any, reference_set: Any) -> Sequence[Any]:
     """One statement: references and β as they were at one moment."""
     return session.execute(
         select(
@@ -182,7 +182,7 @@ def _store(database: HostDatabase, reference_set: Any, references_digest: str, s
     return True
 
 
-def _references_digest(rows: Sequence[Row[Any]]) -> str:
+def _references_digest(rows: Sequence[Any]) -> str:
     content = [[str(row.id), row.view, row.keypoints] for row in rows]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,12 +17,14 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import sessionmaker
 
 from adapters.api import Limits, make_router
+from adapters.api.models import StatusLabel
 from adapters.api.standalone import make_app
 from adapters.cli import main
 from adapters.database import Base, HostDatabase, open_database
 from adapters.smpl_optimizer import compute_fitting_consistency, optimize_shared_beta
 from benchmarks.http_load import run_load
 from engine.body import BodyModel
+from engine.status import LABELS
 from tests.database_servers import database_url, postgresql  # noqa: F401
 
 TOKEN = "a token"
@@ -250,6 +252,10 @@ def test_pictures_as_references(database: HostDatabase, anny: BodyModel, people)
 
 def test_without_a_detector_there_are_no_pictures(client: TestClient) -> None:
     assert_problem(client.put("/reference-sets/anna/references/a.jpg?view=body", content=b"picture"), 404)
+
+
+def test_statuses_are_those_of_the_engine() -> None:
+    assert get_args(StatusLabel) == LABELS
 
 
 def test_serve_needs_the_extra(monkeypatch, capsys) -> None:
