@@ -208,7 +208,7 @@ score_to_file(source, load_embedded_body(), load_shape(shape), out, resume=True,
 @pytest.mark.slow
 def test_random_kills_lose_and_double_nothing(rest_shape, tmp_path) -> None:
     """SAMEBODY_KILLS=50 kills as often as the release check does."""
-    kills = int(os.environ.get("SAMEBODY_KILLS", "6"))
+    kills = int(os.environ.get("SAMEBODY_KILLS", "4"))
     table = read_keypoints([DEMO / "dataset.parquet"])
     many = concat_tables(table.schema, [table] * 3000)
     many = KeypointTable(**{**vars(many), "image": pa.array([f"p{row:06d}" for row in range(len(many))])})
