@@ -38,6 +38,7 @@ def serve(database: Path, port: int, pose: Mode, body: str) -> None:
     if missing:
         raise click.ClickException(f"{', '.join(missing)} not installed; run: pip install 'samebody[api]'")
     import uvicorn
+    from sqlalchemy import URL
     from sqlalchemy.orm import sessionmaker
 
     from adapters.api.standalone import make_app
@@ -46,7 +47,7 @@ def serve(database: Path, port: int, pose: Mode, body: str) -> None:
     if not database.resolve().parent.is_dir():
         raise click.ClickException(f"there is no folder {database.parent} for the database; make it first")
     enable_compile_cache()
-    sql = open_database(f"sqlite:///{database}")
+    sql = open_database(URL.create("sqlite", database=str(database)))
     create_tables(sql)
     given = os.environ.get(TOKEN_VARIABLE)
     token = given or secrets.token_urlsafe(16)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 from adapters.database.migrate import stamp
@@ -24,7 +24,7 @@ class HostDatabase:
     """A mapped class with ``BodyScoreMixin``."""
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str | URL) -> Engine:
     """An engine for ``sqlite:///FILE`` or ``postgresql://...``; the latter through psycopg 3.
 
     Hosts that have an engine of their own use that; on SQLite they should switch on write-ahead logging and wait for
