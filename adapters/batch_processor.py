@@ -97,7 +97,7 @@ class BatchProcessor:
                 return BatchResult(rows, dict(statuses), cancelled=True)
             named = images[start : start + chunk]
             table = self._table(named, keypoints, start, len(images))
-            scores = self._engine.score(table, shape.betas, shape.evidence, shape.mode)
+            scores = self._engine.score(table, shape, shape.mode)
             made = score_rows(str(reference_set), stored.digest, table, scores)
             with self._database.sessions.begin() as session:
                 store_scores(session, self._database.scores, made)

@@ -142,10 +142,9 @@ class BodyAnalyzer:
         engine = shape_engine(self._smpl_model, table.schema)
         if isinstance(optimized_beta, PersonShape):
             optimized_beta.check_body(engine.reduced, engine.body.fingerprint)
-            betas, evidence = optimized_beta.betas, optimized_beta.evidence
+            scores = engine.score(table, optimized_beta, self._mode)
         else:
-            betas, evidence = as_betas(optimized_beta), None
-        scores = engine.score(table, betas, evidence, self._mode)
+            scores = engine.score(table, as_betas(optimized_beta), self._mode)
         return [_analysis(table, names[i], i, scores, ratios, names[i] in unasked) for i in range(len(table))]
 
 

@@ -2,7 +2,7 @@
 
     engine = shape_engine(smpl_model, schema)         built once per body and schema, then found again
     shape = engine.fit(references)                    a ``PersonShape``: β, evidence, history
-    scores = engine.score(pictures, shape.betas, shape.evidence)
+    scores = engine.score(pictures, shape)
 
 One call at a time is computed, whatever thread it comes from: the engine keeps all cores busy by itself, and JAX's CPU
 backend can lock up where two threads run batched linear algebra at once.
@@ -128,28 +128,25 @@ class ShapeEngine:
         return shared.betas[0], evidence, bool(shared.converged[0]), shared.references.status, error
 
     def score(
-        self,
-        pictures: KeypointTable,
-        betas: Float32[np.ndarray, " betas"],
-        evidence: ShapeEvidence | None = None,
-        mode: Mode = "free",
+        self, pictures: KeypointTable, reference: PersonShape | Float32[np.ndarray, " betas"], mode: Mode = "free"
     ) -> ScoreColumns:
         """Every row of the table against one shape, in one engine call.
 
         Args:
-            evidence: of the references. Without it consistency is the same, for it needs nothing but β; probability and
-                Bayes factor, which need to know how sure β is, are NaN.
+            reference: a shape with what its references said; or β alone. Then consistency is the same, for it needs
+                nothing but β; probability and Bayes factor, which need to know how sure β is, are NaN.
 
         Raises:
             ValueError: the table's keypoints are not this engine's.
         """
         keypoints, confidence = self._columns(pictures)
+        betas, evidence, count = (reference, None, 1) if isinstance(reference, np.ndarray) else _known(reference)
         with _ONE_AT_A_TIME:
             if mode == "rest":
                 scores: Any = score_rest_pictures(self.reduced, betas, keypoints, confidence)
             else:
-                known = _no_evidence() if evidence is None else evidence
-                scores = score_posed_pictures(self._context, ReferencePerson(betas, known), keypoints, confidence)
+                person = ReferencePerson(betas, _no_evidence() if evidence is None else evidence, count)
+                scores = score_posed_pictures(self._context, person, keypoints, confidence)
         unknown = np.full(len(pictures), np.nan, np.float32)
         numbers = {name: np.asarray(getattr(scores, name, unknown), np.float32) for name in SCORE_COLUMNS}
         if evidence is None:
@@ -157,6 +154,12 @@ class ShapeEngine:
         # A row that could not be read keeps its own status; the engine only saw a picture without keypoints.
         status = np.where(pictures.status == Status.OK, scores.status, pictures.status).astype(np.int8)
         return ScoreColumns(status, numbers)
+
+
+def _known(shape: PersonShape) -> tuple[np.ndarray, ShapeEvidence | None, int]:
+    """β, evidence, and of how many pictures."""
+    fitted = (Status.OK.label, Status.NOT_CONVERGED.label)
+    return shape.betas, shape.evidence, max(1, sum(reference.status in fitted for reference in shape.references))
 
 
 def _no_evidence() -> ShapeEvidence:

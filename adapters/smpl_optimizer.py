@@ -75,7 +75,7 @@ def compute_fitting_consistency(
             result instead.)
     """
     table = readable(keypoint_table(["the picture"], [dataset_keypoints], schema))
-    scores = shape_engine(smpl_model, table.schema).score(table, as_betas(reference_beta), mode=mode)
+    scores = shape_engine(smpl_model, table.schema).score(table, as_betas(reference_beta), mode)
     known = scores.numbers["consistency"]
     known = known[np.isfinite(known)]
     if not len(known):

@@ -79,7 +79,7 @@ def batch_against_engine(url: str, count: int, mode: Mode, rounds: int) -> float
     table = array_table(names, keypoints, confidence)
 
     def score() -> Any:
-        return engine.score(table, stored.shape.betas, stored.shape.evidence, mode)
+        return engine.score(table, stored.shape, mode)
 
     rows = score_rows("anna", stored.digest, table, score())
 
