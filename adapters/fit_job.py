@@ -8,6 +8,7 @@ import numpy as np
 from adapters.keypoint_table import KeypointTable
 from engine.body import BodyModel
 from engine.keypoint_body import KeypointBody, reduce_body
+from engine.posed_first_order import SOLVERS as POSED_SOLVERS
 from engine.posed_fit import POSED_NOISE, make_context, observe_pictures
 from engine.posed_shared import fit_shared_shapes
 from engine.problem import REST_NOISE
@@ -27,7 +28,7 @@ def check_solver(solver: str, mode: Mode) -> None:
     Raises:
         ValueError: it does not; the message lists those that it has.
     """
-    known = REST_SOLVERS if mode == "rest" else ("auto", "lm")
+    known = REST_SOLVERS if mode == "rest" else POSED_SOLVERS
     if solver not in known:
         raise ValueError(f"--solver {solver} does not go with --pose {mode}, which has: {', '.join(known)}")
 
@@ -88,7 +89,7 @@ def fit_references(
     else:
         context = make_context(reduced)
         pictures = observe_pictures(context, keypoints, confidence)
-        shared = fit_shared_shapes(context, pictures, np.zeros(len(rows), int))
+        shared = fit_shared_shapes(context, pictures, np.zeros(len(rows), int), solver=solver)
         betas, converged = shared.betas[0], shared.converged[0]
         evidence = type(shared.evidence)(*(np.asarray(part[0], np.float32) for part in shared.evidence))
         weights = np.asarray(pictures.confidence)

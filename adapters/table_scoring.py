@@ -14,6 +14,7 @@ from adapters.fit_job import body_columns, check_solver
 from adapters.keypoint_table import KeypointTable
 from engine.body import BodyModel
 from engine.evidence import ShapeEvidence
+from engine.exchanged_labels import ARMS, LEGS
 from engine.keypoint_body import KeypointBody, reduce_body
 from engine.keypoints import KeypointSchema
 from engine.posed_fit import make_context
@@ -31,7 +32,11 @@ NUMBERS: dict[Mode, tuple[str, ...]] = {
 ROWS_PER_TABLE: dict[Mode, int] = {"rest": 65536, "free": 4096}
 """Pictures that are computed together: full tiles, and a few seconds to a minute of work."""
 
-MIRRORED = "left and right are exchanged in the keypoints; scored the other way round"
+EXCHANGED = {
+    LEGS: "left and right legs are exchanged in the keypoints; scored the other way round",
+    ARMS: "left and right arms are exchanged in the keypoints; scored the other way round",
+    LEGS + ARMS: "left and right arms and legs are exchanged in the keypoints; scored the other way round",
+}
 
 _Scores = PictureScore | PosedScore
 _Scorer = Callable[[np.ndarray, np.ndarray], tuple[_Scores, ShapeEvidence | None]]
@@ -113,14 +118,14 @@ def _scorer(body: KeypointBody, shape: PersonShape, options: ScoringOptions) -> 
     context, level = make_context(body), EXCESS_THRESHOLD if options.threshold is None else options.threshold
 
     def score(keypoints: np.ndarray, confidence: np.ndarray) -> tuple[PosedScore, ShapeEvidence]:
-        pictures = fit_own(context, keypoints, confidence)
+        pictures = fit_own(context, keypoints, confidence, options.solver)
         return compare(context, person, pictures, level), pictures.evidence
 
     return score
 
 
 def _details(table: KeypointTable, scores: _Scores) -> pa.Array:
-    if not (isinstance(scores, PosedScore) and scores.mirrored.any()):
+    if not (isinstance(scores, PosedScore) and scores.exchanged.any()):
         return table.detail
-    notes = [MIRRORED if flag else None for flag in scores.mirrored]
+    notes = [EXCHANGED.get(int(code)) for code in scores.exchanged]
     return pa.array([own or note for own, note in zip(table.detail.to_pylist(), notes, strict=True)], pa.string())

@@ -17,7 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from engine import quaternions
 from engine.arrays import AnyArray
@@ -36,7 +36,7 @@ class PosedFit(eqx.Module):
     """One row per picture. In rows whose status is ``too_few_keypoints`` all numbers but ``pictures`` are NaN or 0."""
 
     pictures: Picture
-    """What was fitted: labels exchanged where ``mirrored``, betas those of the fit."""
+    """What was fitted: labels as ``exchanged`` says, betas those of the fit."""
     unknowns: PictureUnknowns
     pose: Float[AnyArray, "images joints 3"]
     """Rotation vectors in radians, the global orientation in the camera's frame first."""
@@ -45,7 +45,7 @@ class PosedFit(eqx.Module):
     camera_px: WeakPerspective
     """The same in pixels."""
     residuals: Float[AnyArray, "images keypoints 2"]
-    """Seen minus modelled, person heights; by the given labels, also where ``mirrored``; 0 where not seen."""
+    """Seen minus modelled, person heights; by the given labels; 0 where not seen."""
     energy: Float[AnyArray, " images"]
     """½ Σ ρ + ½ |z|² + ½ |limits|², and ½ |β|² where the shape is free, in nats."""
     data_energy: Float[AnyArray, " images"]
@@ -53,8 +53,8 @@ class PosedFit(eqx.Module):
     steps: Int[AnyArray, " images"]
     """Levenberg-Marquardt steps taken, all starts of the picture together."""
     status: Int[AnyArray, " images"]
-    mirrored: Bool[AnyArray, " images"]
-    """The labels say left for right."""
+    exchanged: Int[AnyArray, " images"]
+    """Which limbs' labels said left for right, as the code of ``engine.exchanged_labels``; 0 for none."""
 
     @property
     def betas(self) -> Float[AnyArray, "images betas"]:

@@ -4,8 +4,8 @@ A lane is one picture with one start. Compiled code advances one tile of lanes b
 that still matter are gathered into full tiles on the host. The tile has one size whatever the batch, and no lane sees
 another, so a picture's result is the same, bit for bit, alone or among millions.
 
-The rounds, with the numbers of steps, are the cheapest found that miss the best of 64 random starts in fewer than 3 %
-of pictures (benchmarks/results.md, "Posed fits"): a few starts take a few steps, the best one a few more; from there
+The rounds, with the numbers of steps, are the cheapest found that miss the best of 64 random starts in about 3 % of
+pictures (benchmarks/results.md, "Posed fits"): a few starts take a few steps, the best ones a few more; from there
 limbs are mirrored in depth, and the best of all is finished.
 """
 
@@ -40,6 +40,12 @@ _FLIP_STEPS = 3
 _FINISHING_STEPS = 6
 MAX_STEPS = 80
 """After which a lane that has not converged is given up; 99 % need fewer than 40."""
+
+# Little noise makes narrow valleys, in which starts get stuck: below this largest sigma (hips at 1 % noise), person
+# heights, all but the last rounds assume up to three times the noise, keep one start more and mirror limbs once more.
+_COARSE_SIGMA = 0.0134
+_COARSEST = 3.0
+_REFINING_STEPS = 6
 
 _SCREENING_WIDTH = 30.0
 """Robust width, in sigmas, while starts are compared: a start that is still far off must feel every keypoint."""
@@ -145,9 +151,9 @@ def rows(tree: Tree, index: Any) -> Tree:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[index], tree)
 
 
-def _grouped(tree: Tree, groups: int) -> Tree:
-    """Lanes by picture: one more axis."""
-    return jax.tree.map(lambda leaf: leaf.reshape(groups, len(leaf) // groups, *leaf.shape[1:]), tree)
+def _grouped(tree: Tree, starts: int) -> Tree:
+    """Lanes by picture, so many each: one more axis."""
+    return jax.tree.map(lambda leaf: leaf.reshape(len(leaf) // starts, starts, *leaf.shape[1:]), tree)
 
 
 def _flat(tree: Tree) -> Tree:
@@ -164,14 +170,38 @@ class Lanes(NamedTuple):
     converged: Bool[AnyArray, "images starts"]
 
 
-def _join(first: Lanes, second: Lanes) -> Lanes:
+def join_lanes(first: Lanes, second: Lanes) -> Lanes:
     return jax.tree.map(lambda a, b: np.concatenate([a, b], axis=1), first, second)
 
 
-def _best(lanes: Lanes, count: int) -> Lanes:
+def best_lanes(lanes: Lanes, count: int) -> Lanes:
     # NaN sorts last; a stable sort keeps the order of starts where energies tie.
     order = np.argsort(lanes.energy, axis=1, kind="stable")[:, :count]
     return rows(lanes, (np.arange(len(order))[:, None], order))
+
+
+def open_lanes(unknowns: PictureUnknowns, betas: AnyArray) -> Lanes:
+    """Lanes before their first step: unknowns by picture and start, betas by picture or by both."""
+    shape, dtype = unknowns.log_scale.shape, unknowns.log_scale.dtype
+    betas = np.asarray(betas)
+    by_start = betas if betas.ndim == 3 else np.broadcast_to(betas[:, None], (*shape, betas.shape[-1]))
+    return Lanes(
+        Free(unknowns, by_start),
+        np.full(shape, np.inf, dtype),
+        np.ones(shape, dtype),
+        np.full(shape, 2.0, dtype),
+        np.zeros(shape, bool),
+    )
+
+
+def restarted(lanes: Lanes) -> Lanes:
+    """The same unknowns before the first step under another noise."""
+    return open_lanes(lanes.unknowns.picture, lanes.unknowns.betas)
+
+
+def coarser(context: PosedContext, factor: float) -> PosedContext:
+    """The same problem with so many times the noise."""
+    return eqx.tree_at(lambda c: c.noise.sigmas, context, context.noise.sigmas * factor)
 
 
 class Search:
@@ -182,20 +212,6 @@ class Search:
         self.pictures = pictures
         self.count = len(pictures.betas)
         self.steps = np.zeros(self.count, np.int32)
-
-    def open(self, unknowns: PictureUnknowns, betas: np.ndarray | None = None) -> Lanes:
-        """Lanes before their first step, from unknowns of shape (images, starts, ...)."""
-        shape = unknowns.log_scale.shape
-        dtype = unknowns.log_scale.dtype
-        if betas is None:
-            betas = np.broadcast_to(np.asarray(self.pictures.betas)[:, None], (*shape, self.pictures.betas.shape[-1]))
-        return Lanes(
-            Free(unknowns, betas),
-            np.full(shape, np.inf, dtype),
-            np.ones(shape, dtype),
-            np.full(shape, 2.0, dtype),
-            np.zeros(shape, bool),
-        )
 
     def advance(self, lanes: Lanes, steps: int, free_betas: bool = False, width: float | None = None) -> Lanes:
         """All lanes, by so many steps or until they converge."""
@@ -213,10 +229,10 @@ class Search:
             TILE,
         )
         self.steps += done.steps.reshape(self.count, starts).sum(axis=1)
-        return _grouped(Lanes(done.unknowns, done.energy, done.damping, done.growth, done.converged), self.count)
+        return _grouped(Lanes(done.unknowns, done.energy, done.damping, done.growth, done.converged), starts)
 
     def starts(self) -> Lanes:
-        return self.open(map_samples(_starts_of, self.context, self.pictures, TILE))
+        return open_lanes(map_samples(_starts_of, self.context, self.pictures, TILE), self.pictures.betas)
 
     def flips(self, lanes: Lanes) -> Lanes:
         """New lanes with limbs mirrored in depth, for every given lane."""
@@ -224,7 +240,8 @@ class Search:
         latents = map_samples(_flips_of, self.context.model, given, TILE)
         repeated = jax.tree.map(lambda leaf: np.repeat(leaf, _FLIPS, axis=0), given.picture)
         mirrored = eqx.tree_at(lambda u: u.latent, repeated, latents.reshape(-1, latents.shape[-1]))
-        return self.open(_grouped(mirrored, self.count), _grouped(np.repeat(given.betas, _FLIPS, axis=0), self.count))
+        flips = lanes.energy.shape[1] * _FLIPS
+        return open_lanes(_grouped(mirrored, flips), _grouped(np.repeat(given.betas, _FLIPS, axis=0), flips))
 
     def finish(self, lanes: Lanes, free_betas: bool) -> Lanes:
         """One lane per picture until it converges, gathering those that have not."""
@@ -242,11 +259,24 @@ class Search:
 
     def run(self, free_betas: bool, initial: Lanes | None = None) -> Lanes:
         """From starts to one finished lane per picture."""
-        lanes = self.advance(self.starts(), _SCREENING_STEPS, width=_SCREENING_WIDTH)
-        settled = self.advance(_best(lanes, _KEPT), _SETTLING_STEPS)
-        candidates = _join(settled, self.advance(self.flips(settled), _FLIP_STEPS))
+        coarse = min(_COARSEST, _COARSE_SIGMA / float(np.max(self.context.noise.sigmas)))
+        if coarse > 1:
+            search = Search(coarser(self.context, coarse), self.pictures)
+            candidates = restarted(best_lanes(search.candidates(_KEPT + 1), _KEPT + 1))
+            self.steps += search.steps
+            best = best_lanes(self.advance(candidates, _REFINING_STEPS), 1)
+            best = self.advance(best, _REFINING_STEPS)
+            candidates = join_lanes(best, self.advance(self.flips(best), _SETTLING_STEPS))
+        else:
+            candidates = self.candidates(_KEPT)
         if initial is not None:
-            candidates = _join(self.advance(initial, _FLIP_STEPS), candidates)
+            candidates = join_lanes(self.advance(initial, _FLIP_STEPS), candidates)
         if free_betas:
-            candidates = self.advance(_best(candidates, 2), _FLIP_STEPS, free_betas=True)
-        return self.finish(_best(candidates, 1), free_betas)
+            candidates = self.advance(best_lanes(candidates, 2), _FLIP_STEPS, free_betas=True)
+        return self.finish(best_lanes(candidates, 1), free_betas)
+
+    def candidates(self, kept: int) -> Lanes:
+        """Several lanes per picture: the best starts, and what becomes of them when limbs are mirrored."""
+        lanes = self.advance(self.starts(), _SCREENING_STEPS, width=_SCREENING_WIDTH)
+        settled = self.advance(best_lanes(lanes, kept), _SETTLING_STEPS)
+        return join_lanes(settled, self.advance(self.flips(settled), _FLIP_STEPS))

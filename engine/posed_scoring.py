@@ -32,7 +32,7 @@ from engine.observations import Observation
 from engine.posed_fit import fit_shapes, observe_pictures
 from engine.posed_problem import PictureUnknowns
 from engine.posed_results import Described, PosedFit, describe, shape_evidence
-from engine.posed_rounds import TILE, Picture, PosedContext, Search
+from engine.posed_rounds import TILE, Picture, PosedContext, Search, open_lanes
 from engine.score import object_keypoint_similarity
 from engine.status import Status
 
@@ -88,8 +88,8 @@ class PosedScore(eqx.Module):
     translation_y: Float[AnyArray, " images"]
     """...and from the top."""
     status: Int[AnyArray, " images"]
-    mirrored: AnyArray
-    """Left and right are exchanged in the picture's labels; they were put right for the scores."""
+    exchanged: Int[AnyArray, " images"]
+    """Limbs whose labels say left for right, as the code of ``engine.exchanged_labels``; put right for the scores."""
 
 
 def score_posed_pictures(
@@ -119,13 +119,17 @@ def fit_own(
     context: PosedContext,
     keypoints_px: Float[AnyArray, "images keypoints 2"],
     confidence: Float[AnyArray, "images keypoints"],
+    solver: str = "auto",
 ) -> OwnFits:
     """Fit every picture with its own shape, and keep what it says about that shape.
 
+    Args:
+        solver: one of ``engine.posed_first_order.SOLVERS``.
+
     Raises:
-        ValueError: arrays do not fit the body.
+        ValueError: arrays do not fit the body, or no such solver.
     """
-    fit = fit_shapes(context, observe_pictures(context, keypoints_px, confidence))
+    fit = fit_shapes(context, observe_pictures(context, keypoints_px, confidence), solver=solver)
     return OwnFits(fit, shape_evidence(context, fit))
 
 
@@ -203,7 +207,7 @@ def compare_people(
         translation_x=known(at_reference.camera_px.translation[:, 0]),
         translation_y=known(at_reference.camera_px.translation[:, 1]),
         status=status,
-        mirrored=own.mirrored,
+        exchanged=own.exchanged,
     )
     return scores, matches
 
@@ -225,7 +229,7 @@ def _refit(
     # Pictures that could not be fitted come along as some pose of nobody; their rows are masked by the caller.
     unknowns = jax.tree.map(lambda leaf: np.nan_to_num(leaf)[:, None], own.unknowns)
     search = Search(context, pictures)
-    lanes = search.finish(search.open(unknowns), free_betas=False)
+    lanes = search.finish(open_lanes(unknowns, betas), free_betas=False)
     found = jax.tree.map(lambda leaf: leaf[:, 0], lanes.unknowns.picture)
     return lanes.energy[:, 0], map_samples(_describe, context, (pictures, found), TILE)
 

@@ -29,11 +29,13 @@ from engine.batching import map_samples
 from engine.cameras import Lens
 from engine.evidence import ShapeEvidence
 from engine.observations import Observation
+from engine.posed_first_order import posed_loop, share_shape
 from engine.posed_fit import assemble, fit_poses, make_pictures
 from engine.posed_jacobian import linearise
 from engine.posed_problem import FRAME_SIZE, PictureUnknowns, apply_step, posed_energy
 from engine.posed_results import PosedFit, shape_evidence
 from engine.posed_rounds import FRAME_UNIT, TILE, Free, Lanes, Picture, PosedContext, rows
+from engine.solvers.first_order import FirstOrderSettings
 from engine.solvers.levenberg_marquardt import INITIAL_DAMPING, LMSettings, complete_step, eliminate_whitened
 from engine.solvers.small_systems import positive_diagonal, solve_positive
 
@@ -170,11 +172,24 @@ class _JointFit:
         np.add.at(sums, self.person if person is None else person, np.asarray(values, np.float64))
         return sums
 
-    def run(self) -> None:
+    def run(self, loop: FirstOrderSettings | None) -> None:
+        """Everybody who has not converged to the end, by Levenberg-Marquardt or a first-order loop."""
+        if loop is not None:
+            for person in np.flatnonzero(~self.converged):
+                self._descend(int(person), loop)
+            return
         for _ in range(_MAX_STEPS):
             if self.converged.all():
                 break
             self.step()
+
+    def _descend(self, person: int, loop: FirstOrderSettings) -> None:
+        at = np.flatnonzero(self.person == person)
+        end = share_shape(self.context, rows(self.at_betas(), at), rows(self.unknowns, at), loop)
+        self.betas[person], self.energy[person] = end.betas, end.energy
+        self.steps[person] += int(end.steps)
+        self.converged[person] = bool(end.converged)
+        jax.tree.map(lambda every, new: every.__setitem__(at, new), self.unknowns, end.unknowns)
 
     def step(self) -> None:
         """One step of everybody who has not converged."""
@@ -215,6 +230,7 @@ def fit_shared_shapes(
     person: Int[np.ndarray, " images"],
     initial_betas: Float[AnyArray, " betas"] | None = None,
     lenses: Lens | None = None,
+    solver: str = "auto",
 ) -> SharedFit:
     """One shape per person from all pictures of that person, under the prior β ~ N(0, I).
 
@@ -222,9 +238,10 @@ def fit_shared_shapes(
         person: whom each picture shows: 0, 1, … each at least once; numbers of pictures may differ.
         initial_betas: where all shapes start: one shape, by default the average.
         lenses: by default weak perspective.
+        solver: one of ``engine.posed_first_order.SOLVERS``.
 
     Raises:
-        ValueError: shapes do not fit together, a number is left out, or a person has no usable picture.
+        ValueError: shapes do not fit together, a number is left out, a person has no usable picture, or no such solver.
     """
     start = np.zeros(context.model.beta_count) if initial_betas is None else np.asarray(initial_betas)
     if start.shape != (context.model.beta_count,):
@@ -233,27 +250,29 @@ def fit_shared_shapes(
     person = np.asarray(person)
     if person.shape != (len(given.betas),) or not len(person) or not np.isin(np.arange(person.max() + 1), person).all():
         raise ValueError(f"person must number the people on {len(given.betas)} pictures 0, 1, … without a gap")
-    first = fit_poses(context, observations, start, lenses)
+    loop = posed_loop(solver)
+    first = fit_poses(context, observations, start, lenses, solver=solver)
     usable = np.flatnonzero(np.isfinite(first.energy))
     lost = np.setdiff1d(person, person[usable])
     if len(lost):
         raise ValueError(f"person {lost[0]} has no picture with enough keypoints to fit a shape")
 
-    steps, mirrored = np.asarray(first.steps)[usable], np.asarray(first.mirrored)[usable]
+    steps, codes = np.asarray(first.steps)[usable], np.asarray(first.exchanged)[usable]
     joint = _JointFit(context, rows(first.pictures, usable), rows(first.unknowns, usable), person[usable])
-    joint.run()
+    joint.run(loop)
     searched = np.ones(len(joint.betas), bool)
     for _ in range(_SEARCHES - 1):
         at = np.flatnonzero(searched[joint.person])
         present = rows(joint.at_betas(), at)
-        found = fit_poses(context, present.observation, present.betas, present.lens, initial=rows(joint.unknowns, at))
+        own = rows(joint.unknowns, at)
+        found = fit_poses(context, present.observation, present.betas, present.lens, own, solver)
         steps[at] += found.steps
         gain = joint.total(joint.picture_energies()[at] - found.energy, joint.person[at])
         searched = gain > _WORTH_ANOTHER_FIT * joint.references
         if not searched.any():
             break
         again = searched[joint.person[at]]
-        mirrored[at[again]] ^= found.mirrored[again]
+        codes[at[again]] ^= found.exchanged[again]
         moved = (found.pictures, found.unknowns)
         jax.tree.map(
             lambda every, new, at=at[again], again=again: every.__setitem__(at, new[again]),
@@ -261,8 +280,8 @@ def fit_shared_shapes(
             moved,
         )
         joint.restart(searched)
-        joint.run()
-    return _finish(context, given, usable, joint, steps, mirrored, person)
+        joint.run(loop)
+    return _finish(context, given, usable, joint, steps, codes, person)
 
 
 def _finish(
@@ -271,7 +290,7 @@ def _finish(
     usable: np.ndarray,
     joint: _JointFit,
     steps: np.ndarray,
-    mirrored: np.ndarray,
+    codes: np.ndarray,
     person: np.ndarray,
 ) -> SharedFit:
     dtype = given.betas.dtype
@@ -283,7 +302,7 @@ def _finish(
         converged=joint.converged[joint.person, None],
     )
     given = eqx.tree_at(lambda p: p.betas, given, joint.betas[person].astype(dtype))
-    fit = assemble(context, given, usable, best, steps, mirrored)
+    fit = assemble(context, given, usable, best, steps, codes)
     own = shape_evidence(context, fit)
     evidence = ShapeEvidence(
         joint.total(own.precision[usable]).astype(dtype), joint.total(own.information[usable]).astype(dtype)

@@ -24,6 +24,6 @@ solver = click.option(
     type=click.Choice(("auto", "lm", "adam", "lbfgs")),
     default="auto",
     show_default=True,
-    help="auto: Levenberg-Marquardt (lm) where the pose is free, the closed form with --pose rest. adam and lbfgs go "
-    "with --pose rest and reach the same minimum, slower.",
+    help="auto: Levenberg-Marquardt (lm) where the pose is free, the closed form with --pose rest. adam and lbfgs "
+    "reach the same minima, much slower.",
 )

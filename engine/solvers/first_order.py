@@ -4,7 +4,7 @@ They know nothing of bodies: residuals are a function from a pytree of unknowns 
 square. Shape, scale and translation pull on each other, and plain gradient steps crawl along the valley between them;
 so the loops run in coordinates v in which the curvature at the start is the identity,
 
-    unknowns = start + L⁻ᵀ v,   L Lᵀ = JᵀJ + ε I   at the start.
+    unknowns = start + W v,   Wᵀ (JᵀJ + ε I) W = 1   at the start.
 
 Loops have a fixed length and freeze where they have converged: under ``vmap`` no picture disturbs another.
 
@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
+
+from engine.solvers.small_systems import whitening_factor
 
 Unknowns = TypeVar("Unknowns")
 Energy = Callable[[Float[Array, " n"]], Float[Array, ""]]
@@ -74,22 +76,28 @@ def minimise(
     jacobian = jax.jacfwd(lambda flat: residuals(unravel(flat)))(start)
     curvature = jacobian.T @ jacobian
     ridge = _SMALLEST_CURVATURE * jnp.max(jnp.diagonal(curvature)) + jnp.finfo(start.dtype).tiny
-    factor = jnp.linalg.cholesky(curvature + ridge * jnp.eye(len(start), dtype=start.dtype))
+    factor = whitening_factor(curvature + ridge * jnp.eye(len(start), dtype=start.dtype))
 
     def unknowns_at(steps_from_start: Float[Array, " n"]) -> Unknowns:
-        return unravel(start + jax.scipy.linalg.solve_triangular(factor, steps_from_start, lower=True, trans=1))
+        return unravel(start + factor @ steps_from_start)
 
     def energy(steps_from_start: Float[Array, " n"]) -> Float[Array, ""]:
         return 0.5 * jnp.sum(residuals(unknowns_at(steps_from_start)) ** 2)
 
+    end = descend(energy, jnp.zeros_like(start), settings)
+    return end._replace(unknowns=unknowns_at(end.unknowns))
+
+
+def descend(energy: Energy, start: Float[Array, " n"], settings: FirstOrderSettings) -> Minimum:
+    """Minimise an energy whose curvature at the start is about the identity: for problems that whiten themselves."""
     match settings:
         case AdamSettings():
-            end, taken = _adam(energy, jnp.zeros_like(start), settings)
+            end, taken = _adam(energy, start, settings)
         case LBFGSSettings():
-            end, taken = _lbfgs(energy, jnp.zeros_like(start), settings)
+            end, taken = _lbfgs(energy, start, settings)
     value, gradient = jax.value_and_grad(energy)(end)
     norm = jnp.linalg.norm(gradient)
-    return Minimum(unknowns_at(end), value, norm, taken, jnp.isfinite(value) & (norm <= _CONVERGED_GRADIENT))
+    return Minimum(end, value, norm, taken, jnp.isfinite(value) & (norm <= _CONVERGED_GRADIENT))
 
 
 def _adam(

@@ -30,6 +30,25 @@ def solve_positive(matrix: Float[Array, "n n"], right: Float[Array, "n k"]) -> F
     return jax.lax.fori_loop(0, len(matrix), eliminate, both, unroll=2)[:, len(matrix) :]
 
 
+def whitening_factor(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """W with Wᵀ matrix W = 1 for a positive definite matrix: L⁻ᵀ of its Cholesky factor.
+
+    Forward elimination turns (matrix, 1) into (D Lᵀ, L⁻¹), with L of unit diagonal; rows are divided by √D.
+    """
+    order = jnp.arange(len(matrix))
+
+    def eliminate(pivot: Array, rows: Float[Array, "n m"]) -> Float[Array, "n m"]:
+        pivot_row = jax.lax.dynamic_slice_in_dim(rows, pivot, 1, axis=0)
+        column = jax.lax.dynamic_slice_in_dim(rows, pivot, 1, axis=1)
+        inverse = 1 / jax.lax.dynamic_slice_in_dim(pivot_row, pivot, 1, axis=1)
+        return rows - jnp.where((order > pivot)[:, None], column * inverse, 0.0) * pivot_row
+
+    both = jnp.concatenate([matrix, jnp.eye(len(matrix), dtype=matrix.dtype)], axis=1)
+    reduced = jax.lax.fori_loop(0, len(matrix), eliminate, both)
+    pivots = jnp.diagonal(reduced)
+    return (reduced[:, len(matrix) :] / jnp.sqrt(pivots)[:, None]).T
+
+
 def positive_diagonal(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """The matrix with 1 for each zero on its diagonal: unknowns that nothing depends on stay where they are."""
     return matrix + jnp.diag(jnp.where(jnp.diagonal(matrix) > 0, 0.0, 1.0).astype(matrix.dtype))

@@ -31,6 +31,7 @@ from engine.posed_problem import (
     robustness,
 )
 from engine.problem import NoiseModel
+from tests.quick_compile import quick_jit
 from tests.smpl_samples import SAMPLE_KEYPOINTS, sample_model
 
 EXACT = 1e-9
@@ -50,14 +51,14 @@ def _rows(model, noise, betas, unknowns, observation, lens, step):
 
 
 # Compiled once per body: angles and lenses are data.
-_forward = jax.jit(jax.jacfwd(_rows, argnums=6))
-_reverse = jax.jit(jax.jacrev(_rows, argnums=6))
-_rows_at = jax.jit(jax.vmap(_rows, in_axes=(*(None,) * 6, 1), out_axes=1))
-_linearise = jax.jit(linearise, static_argnames="free_betas")
-_energy = jax.jit(posed_energy)
-_energy_gradient = jax.jit(jax.grad(posed_energy, argnums=3))
-_residuals = jax.jit(keypoint_residuals)
-_pose = jax.jit(pose_model)
+_forward = quick_jit(jax.jacfwd(_rows, argnums=6))
+_reverse = quick_jit(jax.jacrev(_rows, argnums=6))
+_rows_at = quick_jit(jax.vmap(_rows, in_axes=(*(None,) * 6, 1), out_axes=1))
+_linearise = quick_jit(linearise, static_argnames="free_betas")
+_energy = quick_jit(posed_energy)
+_energy_gradient = quick_jit(jax.grad(posed_energy, argnums=3))
+_residuals = quick_jit(keypoint_residuals)
+_pose = quick_jit(pose_model)
 
 
 @pytest.fixture(autouse=True)
