@@ -166,9 +166,7 @@ def main(data: Path, overlays: Path | None) -> None:
     own = fit_shapes(context, pictures)
     found, known = limb_lengths(fitted_keypoints(body, own, (cameras, frames))), limb_lengths(truth)
     shared = limb_lengths(fitted_keypoints(body, weak, (cameras, frames))[:1, :1])
-    table = Table(
-        "limb", *CAMERAS, "shared β", "triangulated", title="share of the limbs' sum, % (medians)"
-    )
+    table = Table("limb", *CAMERAS, "shared β", "triangulated", title="share of the limbs' sum, % (medians)")
     for limb in LIMBS:
         by_camera = [f"{100 * np.median(found[limb][c]):.1f}" for c in range(cameras)]
         table.add_row(limb, *by_camera, f"{100 * shared[limb][0, 0]:.1f}", f"{100 * np.nanmedian(known[limb]):.1f}")
@@ -190,7 +188,7 @@ def draw_overlays(path: Path, views: Views, fit: PosedFit) -> None:
     for row, frame in enumerate(np.linspace(0, frames - 1, 3).astype(int)):
         for camera in range(cameras):
             axis, seen = axes[row, camera], views.confidence[camera, frame] > 0
-            for a, b in COCO_17.edges:
+            for a, b in (edge for edge in COCO_17.edges if seen[list(edge)].all()):
                 axis.plot(*fitted[camera, frame, [a, b]].T, color="tab:blue", linewidth=2)
             axis.plot(*views.keypoints_px[camera, frame, seen].T, ".", color="tab:red")
             axis.set(title=f"{CAMERAS[camera]}, frame {frame}", aspect="equal", xticks=[], yticks=[])
