@@ -1,4 +1,4 @@
-"""The command line: ``samebody demo | fit | score | export-body | serve | doctor``.
+"""The command line: ``samebody demo | fit | score | cluster | calibrate | export-body | serve | doctor``.
 
 Exit status: 0 done; 1 some rows could not be scored (with --strict); 2 the input or the usage is wrong, with one line
 on stderr; 130 interrupted. A traceback means a bug in samebody, never a mistake of the user.
@@ -17,6 +17,8 @@ _COMMANDS = {
     "demo": ("adapters.commands.demo", "demo"),
     "fit": ("adapters.commands.fit", "fit"),
     "score": ("adapters.commands.score", "score"),
+    "cluster": ("adapters.commands.cluster", "cluster"),
+    "calibrate": ("adapters.commands.calibrate", "calibrate"),
     "export-body": ("adapters.commands.export_body", "export_body"),
     "serve": ("adapters.commands.serve", "serve"),
     "doctor": ("adapters.commands.doctor", "doctor"),

@@ -7,6 +7,8 @@ import numpy as np
 
 from adapters.keypoint_table import KeypointTable
 from engine.body import BodyModel
+from engine.calibration import Calibration
+from engine.calibration_file import as_record
 from engine.keypoint_body import KeypointBody, reduce_body
 from engine.posed_first_order import SOLVERS as POSED_SOLVERS
 from engine.posed_fit import POSED_NOISE, make_context, observe_pictures
@@ -65,17 +67,25 @@ def _box_areas(table: KeypointTable) -> np.ndarray:
 
 
 def fit_references(
-    table: KeypointTable, body: BodyModel, person: Person = "largest", solver: str = "auto", mode: Mode = "free"
+    table: KeypointTable,
+    body: BodyModel,
+    person: Person = "largest",
+    solver: str = "auto",
+    mode: Mode = "free",
+    calibration: Calibration | None = None,
 ) -> PersonShape:
     """Fit one shape to the people of a table.
 
     Args:
         mode: ``free``: every reference has its own pose; ``rest``: all stand in a T-pose (the original recipe).
+        calibration: of the detector, kept with the shape; by default the shipped one is meant and nothing is kept.
 
     Raises:
         ValueError: nobody in the table can be used, or the solver does not go with the mode.
     """
     check_solver(solver, mode)
+    if calibration is not None:
+        calibration.check_body(body.fingerprint)
     rows = choose_people(table, person)
     if not len(rows):
         raise ValueError("nobody was found in the reference pictures; there is nothing to fit")
@@ -117,4 +127,5 @@ def fit_references(
         samebody_version=VERSION,
         references=references,
         evidence=evidence,
+        calibration=None if calibration is None else as_record(calibration),
     )

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,16 +17,30 @@ from adapters.readers import KeypointSource
 from adapters.readers.source_files import SourceFile
 from adapters.result_writers import ResultWriter, check_result_path, open_result_writer
 from adapters.run_parts import PICTURES_PER_PART, fingerprint, open_run
+from adapters.set_verdict import SetTally, SetVerdict
 from adapters.streaming import StageSeconds, stream
 from adapters.table_scoring import ROWS_PER_TABLE, ScoringOptions, TableScorer, result_columns
 from engine.body import BodyModel
+from engine.calibration import Calibration
+from engine.calibration_file import as_record
 from engine.shape_file import Mode, PersonShape
 from engine.status import LABELS, Status
 
 SCORED = (Status.OK, Status.LOW_INFORMATION)
 """Statuses of rows that have scores."""
 
+MATCH, DIFFER = 0.9, 0.1
+"""A row matches where same_body_probability is at least the one and differs where it is at most the other."""
+
 _BINS = 1 << 20
+
+
+class Verdicts(NamedTuple):
+    """Rows by what their probability says."""
+
+    match: int
+    differ: int
+    unclear: int
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,10 @@ class ScoreSummary:
     median_consistency: float
     """Over rows that have scores, to a millionth; NaN if none has."""
     seconds: StageSeconds
+    verdicts: Verdicts | None = None
+    """By ``MATCH`` and ``DIFFER``; None in rest-pose mode."""
+    together: SetVerdict | None = None
+    """What all rows say as pictures of one person, where that was asked for."""
 
     @property
     def all_scored(self) -> bool:
@@ -49,6 +68,7 @@ class _Tally:
     def __init__(self) -> None:
         self._statuses = np.zeros(len(LABELS), np.int64)
         self._histogram = np.zeros(_BINS + 1, np.int64)
+        self._verdicts: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -59,8 +79,14 @@ class _Tally:
         consistency = rows.column("consistency").to_numpy()
         known = consistency[~np.isnan(consistency)]
         self._histogram += np.bincount(np.rint(known * _BINS).astype(np.int64), minlength=_BINS + 1)
+        if "same_body_probability" in rows.schema.names:
+            probability = rows.column("same_body_probability").to_numpy()
+            match, differ = np.sum(probability >= MATCH), np.sum(probability <= DIFFER)
+            unclear = np.sum(~np.isnan(probability)) - match - differ
+            before = np.zeros(3, np.int64) if self._verdicts is None else self._verdicts
+            self._verdicts = before + np.array([match, differ, unclear])
 
-    def summary(self, seconds: StageSeconds) -> ScoreSummary:
+    def summary(self, seconds: StageSeconds, together: SetVerdict | None = None) -> ScoreSummary:
         known = int(self._histogram.sum())
         cumulative = np.cumsum(self._histogram)
         middle = [np.searchsorted(cumulative, rank, side="right") / _BINS for rank in ((known - 1) // 2, known // 2)]
@@ -69,6 +95,8 @@ class _Tally:
             by_status={LABELS[code]: int(n) for code, n in enumerate(self._statuses) if n},
             median_consistency=float(np.mean(middle)) if known else float("nan"),
             seconds=seconds,
+            verdicts=None if self._verdicts is None else Verdicts(*(int(n) for n in self._verdicts)),
+            together=together,
         )
 
 
@@ -121,6 +149,9 @@ def score_to_file(
     on_progress: Callable[[int, int | None], None] = lambda done, expected: None,
     pictures_per_part: int | None = None,
     compute: Callable[[ScoringJob], Iterator[pa.RecordBatch]] | None = None,
+    people: tuple[tuple[str, PersonShape], ...] = (),
+    calibration: Calibration | None = None,
+    one_person: bool = False,
 ) -> ScoreSummary:
     """Score every row of the source and write the results where ``out`` says (.parquet, .csv or .jsonl).
 
@@ -132,6 +163,9 @@ def score_to_file(
             if it is known.
         pictures_per_part: how much is kept at once against a kill; by default what suits the mode.
         compute: who reads and computes, giving batches of ``TableScorer`` in order; by default this process.
+        people: several people by name, ``shape`` among them: each row is then about the one that matches best.
+        calibration: by default that of the shapes, or else the one that is shipped.
+        one_person: all rows show one unknown person; the summary says what they say together.
 
     Raises:
         ValueError: the shape belongs to another body, the files cannot be read or written, or there is an unfinished
@@ -140,10 +174,19 @@ def score_to_file(
     check_result_path(out)
     if keep_evidence is not None:
         check_evidence_path(keep_evidence)
-    options = ScoringOptions(shape.mode if mode is None else mode, solver, threshold, keep_evidence is not None)
+    options = ScoringOptions(
+        mode=shape.mode if mode is None else mode,
+        solver=solver,
+        threshold=threshold,
+        keep_evidence=keep_evidence is not None or one_person,
+        people=people,
+        calibration=None if calibration is None else as_record(calibration),
+    )
+    if options.mode == "rest" and (people or one_person):
+        raise ValueError("several shapes and --one-person go with --pose free; the rest pose cannot tell bodies apart")
     scorer = TableScorer(body, source.schema, shape, options)
-    made_of = fingerprint(source, body, [shape], options)
-    columns = result_columns(options.mode)
+    made_of = fingerprint(source, body, [shape, *(other for _, other in people)], replace(options, people=()))
+    columns = result_columns(options.mode, bool(people))
     metadata = {
         "samebody.version": shape.samebody_version,
         "samebody.mode": options.mode,
@@ -153,6 +196,7 @@ def score_to_file(
     per_part = PICTURES_PER_PART[options.mode] if pictures_per_part is None else pictures_per_part
     rows_per_table = min(source.rows_per_table, ROWS_PER_TABLE[options.mode])
     tally, expectation = _Tally(), _Expectation(source)
+    together = SetTally(shape, options) if one_person else None
     with open_run(out, made_of, scorer.columns, per_part, resume) as run, ExitStack() as files:
         writer = files.enter_context(open_result_writer(out, columns, metadata, run.folder))
         evidence_writer: ResultWriter | None = None
@@ -170,6 +214,8 @@ def score_to_file(
             if evidence_writer is not None:
                 evidence_writer.write(batch.select(["image", "instance", *EVIDENCE_COLUMNS]))
             tally.add(rows)
+            if together is not None:
+                together.add(batch)
 
         def write(batch: pa.RecordBatch) -> None:
             run.add(batch, len(batch))
@@ -185,4 +231,4 @@ def score_to_file(
         else:
             job = ScoringJob(source, body, shape, options, rows_per_table, run.pictures_done)
             seconds = stream(compute(job), lambda batch: batch, write)
-    return tally.summary(seconds)
+    return tally.summary(seconds, None if together is None else together.verdict())

@@ -5,6 +5,7 @@ The same scorer serves the streaming job and the workers of a cluster, so their 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +14,15 @@ from adapters.evidence_table import evidence_columns, evidence_fields
 from adapters.fit_job import body_columns, check_solver
 from adapters.keypoint_table import KeypointTable
 from engine.body import BodyModel
+from engine.calibration import Calibration
+from engine.calibration_file import default_calibration, from_record
+from engine.comparison import Matches
 from engine.evidence import ShapeEvidence
 from engine.exchanged_labels import ARMS, LEGS
 from engine.keypoint_body import KeypointBody, reduce_body
 from engine.keypoints import KeypointSchema
 from engine.posed_fit import make_context
-from engine.posed_scoring import EXCESS_THRESHOLD, PosedScore, ReferencePerson, compare, fit_own
+from engine.posed_scoring import EXCESS_THRESHOLD, PosedScore, ReferencePerson, compare_people, fit_own
 from engine.rest_fit import score_rest_pictures
 from engine.score import REST_THRESHOLD, PictureScore
 from engine.shape_file import Mode, PersonShape, ShapeFileError
@@ -39,7 +43,7 @@ EXCHANGED = {
 }
 
 _Scores = PictureScore | PosedScore
-_Scorer = Callable[[np.ndarray, np.ndarray], tuple[_Scores, ShapeEvidence | None]]
+_Scorer = Callable[[np.ndarray, np.ndarray], tuple[_Scores, Matches | None, ShapeEvidence | None]]
 
 
 @dataclass(frozen=True)
@@ -52,16 +56,22 @@ class ScoringOptions:
     """Where consistency is 1/e; by default the mode's own constant."""
     keep_evidence: bool = False
     """Rows get the columns of ``evidence_table`` as well."""
+    people: tuple[tuple[str, PersonShape], ...] = ()
+    """Several people by name, the shape itself among them: each row is about the one that matches best."""
+    calibration: dict[str, Any] | None = None
+    """``engine.calibration_file.as_record``; by default the shape's own, or else the one that is shipped."""
 
 
-def result_columns(mode: Mode) -> pa.Schema:
-    """The columns of a result file."""
+def result_columns(mode: Mode, several: bool = False) -> pa.Schema:
+    """The columns of a result file, with ``best_match`` and ``margin`` where there are several people."""
+    matches = [("best_match", pa.string()), ("margin", pa.float32())] if several else []
     return pa.schema(
         [
             ("image", pa.string()),
             ("instance", pa.int32()),
             ("status", pa.dictionary(pa.int8(), pa.string())),
             *((name, pa.float32()) for name in NUMBERS[mode]),
+            *matches,
             ("detail", pa.string()),
         ]
     )
@@ -78,15 +88,16 @@ class TableScorer:
         """
         self._body = reduce_body(body, schema)
         self.options = options
-        shape.check_body(self._body, body.fingerprint)
+        for one in (shape, *(other for _, other in options.people)):
+            one.check_body(self._body, body.fingerprint)
         self._score = _scorer(self._body, shape, options)
         evidence = evidence_fields(self._body.beta_count) if options.keep_evidence else []
-        self.columns = pa.schema([*result_columns(options.mode), *evidence])
+        self.columns = pa.schema([*result_columns(options.mode, bool(options.people)), *evidence])
         """Of the batches: those of the result file, then those of the evidence, if it is kept."""
 
     def __call__(self, table: KeypointTable) -> pa.RecordBatch:
         """One row per row of keypoints, in the same order."""
-        scores, evidence = self._score(*body_columns(table, self._body))
+        scores, matches, evidence = self._score(*body_columns(table, self._body))
         # A row that could not be read keeps its own status; the engine only saw a picture without keypoints.
         status = np.where(table.status == Status.OK, scores.status, table.status).astype(np.int8)
         return pa.RecordBatch.from_arrays(
@@ -95,6 +106,7 @@ class TableScorer:
                 pa.array(table.instance),
                 pa.DictionaryArray.from_arrays(pa.array(status), pa.array(LABELS)),
                 *(pa.array(np.asarray(getattr(scores, name), np.float32)) for name in NUMBERS[self.options.mode]),
+                *(_match_columns(matches, scores, self.options) if matches is not None else []),
                 _details(table, scores),
                 *(evidence_columns(evidence) if self.options.keep_evidence and evidence is not None else []),
             ],
@@ -111,17 +123,52 @@ def _scorer(body: KeypointBody, shape: PersonShape, options: ScoringOptions) -> 
         return lambda keypoints, confidence: (
             score_rest_pictures(body, shape.betas, keypoints, confidence, options.solver, threshold=level),
             None,
+            None,
         )
-    if shape.evidence is None:
-        raise ShapeFileError("the shape was fitted with --pose rest; fit again without it, or score with --pose rest")
-    person = ReferencePerson(shape.betas, ShapeEvidence(*shape.evidence))
+    people = [reference_person(one) for one in (other for _, other in options.people)] or [reference_person(shape)]
+    calibration = trusted_calibration(shape, options)
     context, level = make_context(body), EXCESS_THRESHOLD if options.threshold is None else options.threshold
 
-    def score(keypoints: np.ndarray, confidence: np.ndarray) -> tuple[PosedScore, ShapeEvidence]:
+    def score(keypoints: np.ndarray, confidence: np.ndarray) -> tuple[PosedScore, Matches | None, ShapeEvidence | None]:
         pictures = fit_own(context, keypoints, confidence, options.solver)
-        return compare(context, person, pictures, level), pictures.evidence
+        scores, matches = compare_people(context, people, pictures, level, calibration=calibration)
+        return scores, matches if options.people else None, pictures.evidence
 
     return score
+
+
+def reference_person(shape: PersonShape) -> ReferencePerson:
+    """Whom pictures are compared with.
+
+    Raises:
+        ShapeFileError: the shape has no evidence.
+    """
+    if shape.evidence is None:
+        raise ShapeFileError("the shape was fitted with --pose rest; fit again without it, or score with --pose rest")
+    return ReferencePerson(shape.betas, ShapeEvidence(*shape.evidence), max(shape.used_references, 1))
+
+
+def trusted_calibration(shape: PersonShape, options: ScoringOptions) -> Calibration:
+    """The calibration of the options, of the shapes, or the shipped one.
+
+    Raises:
+        ValueError: it is about another body, or the shapes have different ones.
+    """
+    given = options.calibration
+    if given is None:
+        given = shape.calibration
+        if any(other.calibration != given for _, other in options.people):
+            raise ShapeFileError("the shapes were fitted with different calibrations; say which one: --calibration")
+    calibration = default_calibration() if given is None else from_record(given)
+    calibration.check_body(shape.body_fingerprint)
+    return calibration
+
+
+def _match_columns(matches: Matches, scores: _Scores, options: ScoringOptions) -> list[pa.Array]:
+    names = pa.array([name for name, _ in options.people])
+    scored = ~np.isnan(np.asarray(scores.consistency))
+    best = pa.array(matches.best, mask=~scored)
+    return [names.take(best), pa.array(np.where(scored, matches.margin, np.nan).astype(np.float32))]
 
 
 def _details(table: KeypointTable, scores: _Scores) -> pa.Array:

@@ -75,7 +75,7 @@ def log_bayes_factors(pictures: ShapeEvidence, people: ShapeEvidence) -> Float32
     samples = (_float32(pictures), own_pictures)
     for start in range(0, count, _PEOPLE_PER_TILE):
         stop = min(start + _PEOPLE_PER_TILE, count)
-        tile = [pad_rows(part[start:stop], _PEOPLE_PER_TILE) for part in (*_float32(people), own_people)]
+        tile = [pad_rows(np.asarray(part[start:stop]), _PEOPLE_PER_TILE) for part in (*_float32(people), own_people)]
         # People last: what is loaded for neighbouring pairs must be neighbours in memory.
         run = partial(_against_tile, *(np.ascontiguousarray(np.moveaxis(part, 0, -1)) for part in tile))
         table[:, start:stop] = map_tiles(run, samples, _PICTURES_PER_TILE)[:, : stop - start]

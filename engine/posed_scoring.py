@@ -180,11 +180,8 @@ def compare_people(
     table = log_bayes_factors(evidence, calibrated_people(people, trusted))
     matches = best_matches(table, 1 - prior_probability)
     betas = np.stack([np.asarray(person.betas, own.betas.dtype) for person in people])[matches.best]
-    energy, at_reference = _refit(context, own, betas)
+    excess, at_reference = excess_energy(context, own, betas)
     bits = map_samples(_bits, None, evidence, _PICTURES_PER_TILE, concurrent=False)
-    own_energy = own.energy - 0.5 * np.sum(np.square(own.betas), axis=-1)
-    # The own shape is drawn to the mean person by its prior, so the reference may even do a little better.
-    excess = np.maximum(energy - own_energy, 0.0)
     observation = own.pictures.observation
     error, oks = map_samples(_misfit, context, (observation, at_reference.residuals), _PICTURES_PER_TILE)
     status = np.where(
@@ -216,6 +213,21 @@ def calibrated_people(people: Sequence[ReferencePerson], calibration: Calibratio
     """What is known of each person, one row per person."""
     each = [calibrated(ShapeEvidence(*map(jnp.asarray, p.evidence)), calibration, p.pictures) for p in people]
     return ShapeEvidence(*(np.stack([np.asarray(part) for part in parts]) for parts in zip(*each, strict=True)))
+
+
+def excess_energy(
+    context: PosedContext, own: PosedFit, betas: Float[AnyArray, "images betas"]
+) -> tuple[Float[AnyArray, " images"], Described]:
+    """How much worse each picture is explained by a given shape than by its own, in nats, and its fit at that shape.
+
+    Args:
+        own: fits with free shapes.
+        betas: one for each picture.
+    """
+    energy, at_shape = _refit(context, own, betas)
+    own_energy = own.energy - 0.5 * np.sum(np.square(own.betas), axis=-1)
+    # The own shape is drawn to the mean person by its prior, so the given one may even do a little better.
+    return np.maximum(energy - own_energy, 0.0), at_shape
 
 
 def _refit(

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from adapters.score_job import ScoreSummary
+from adapters.score_job import DIFFER, MATCH, ScoreSummary
 
 LOG_SECONDS = 60.0
 
@@ -94,4 +94,19 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 def summary_lines(summary: ScoreSummary, out: str) -> list[str]:
     counts = ", ".join(f"{count:,} {status}" for status, count in sorted(summary.by_status.items()))
-    return [f"{summary.rows:,} rows: {counts or 'none'}", f"median consistency {summary.median_consistency:.3f}", out]
+    lines = [f"{summary.rows:,} rows: {counts or 'none'}", f"median consistency {summary.median_consistency:.3f}"]
+    if summary.verdicts is not None:
+        match, differ, unclear = summary.verdicts
+        lines.append(
+            f"{match:,} match (probability {MATCH} or more), {differ:,} differ ({DIFFER} or less), "
+            f"{unclear:,} cannot be told"
+        )
+    if summary.together is not None:
+        whole = summary.together
+        who = f"{whole.best_match}, margin {whole.margin:.1f} nats, " if whole.best_match else ""
+        clips = f" ({whole.clips:,} clips)" if whole.clips else ""
+        lines.append(
+            f"together, {whole.pictures:,} pictures{clips} as one person: {who}log Bayes factor "
+            f"{whole.log_bayes_factor:+.1f}, probability {whole.same_body_probability:.3f}"
+        )
+    return [*lines, out]

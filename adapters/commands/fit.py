@@ -10,6 +10,7 @@ from adapters.commands.display import say
 from adapters.compile_cache import enable_compile_cache
 from adapters.fit_job import PERSONS, Person, fit_references
 from adapters.readers import read_keypoints
+from engine.calibration_file import load_calibration
 from engine.keypoints import find_schema
 from engine.shape_file import Mode, save_shape
 from engine.status import Status
@@ -30,9 +31,17 @@ from engine.status import Status
 @options.body
 @click.option("--pose", type=click.Choice(["free", "rest"]), default="free", show_default=True, help=options.FREE_HELP)
 @options.solver
+@options.calibration
 @options.schema
 def fit(
-    references: tuple[Path, ...], out: Path, person: Person, body: str, pose: Mode, solver: str, schema: str | None
+    references: tuple[Path, ...],
+    out: Path,
+    person: Person,
+    body: str,
+    pose: Mode,
+    solver: str,
+    calibration: Path | None,
+    schema: str | None,
 ) -> None:
     """Fit ONE body shape to the keypoints of all REFERENCES.
 
@@ -44,7 +53,8 @@ def fit(
     """
     enable_compile_cache()
     table = read_keypoints(references, find_schema(schema) if schema else None)
-    shape = fit_references(table, find_body(body), person, solver, pose)
+    trusted = None if calibration is None else load_calibration(calibration)
+    shape = fit_references(table, find_body(body), person, solver, pose, trusted)
     save_shape(out, shape)
     used = sum(reference.status == Status.OK.label for reference in shape.references)
     say(

@@ -1,8 +1,12 @@
 """Options that several commands share, so that they mean the same everywhere."""
 
+from pathlib import Path
+
 import click
 
 from engine.bodies import EMBEDDED_BODY
+from engine.calibration import Calibration
+from engine.calibration_file import default_calibration, load_calibration
 from engine.keypoints import SCHEMAS
 
 body = click.option(
@@ -17,6 +21,12 @@ schema = click.option(
     type=click.Choice(list(SCHEMAS), case_sensitive=False),
     help="Which keypoints the files hold, where they do not say so.  [default: as the files say]",
 )
+calibration = click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="How far these keypoints can be trusted, made by `samebody calibrate`.  [default: as is shipped]",
+)
 FREE_HELP = "free: every picture has its own pose. rest: the original recipe, T-pose, only the camera is fitted."
 
 solver = click.option(
@@ -27,3 +37,14 @@ solver = click.option(
     help="auto: Levenberg-Marquardt (lm) where the pose is free, the closed form with --pose rest. adam and lbfgs "
     "reach the same minima, much slower.",
 )
+
+
+def find_calibration(path: Path | None, body_fingerprint: str) -> Calibration:
+    """The calibration that is meant, which must be about this body.
+
+    Raises:
+        ValueError: it is about another, or the file cannot be read.
+    """
+    found = default_calibration() if path is None else load_calibration(path)
+    found.check_body(body_fingerprint)
+    return found

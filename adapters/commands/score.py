@@ -13,6 +13,7 @@ from adapters.readers import open_keypoints
 from adapters.result_writers import check_result_path
 from adapters.score_job import score_to_file
 from engine.batching import worker_count
+from engine.calibration_file import load_calibration
 from engine.keypoints import find_schema
 from engine.posed_scoring import EXCESS_THRESHOLD
 from engine.score import REST_THRESHOLD
@@ -22,7 +23,13 @@ from engine.shape_file import Mode, load_shape
 @click.command(short_help="Score every person in every picture.")
 @click.argument("dataset", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--shape", required=True, type=click.Path(path_type=Path), help="The shape file that `samebody fit` wrote."
+    "--shape",
+    "shapes",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The shape file that `samebody fit` wrote. Several times for several people: each row is then about the one "
+    "that matches best, and says who that is and by which margin.",
 )
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Where the scores go: .parquet, .csv or .jsonl."
@@ -46,6 +53,11 @@ from engine.shape_file import Mode, load_shape
     help="Where consistency has fallen to 1/e: nats of excess energy, or with --pose rest the reprojection error in "
     f"person heights.  [default: {EXCESS_THRESHOLD} and {REST_THRESHOLD}]",
 )
+@click.option(
+    "--one-person",
+    is_flag=True,
+    help="All of DATASET shows one unknown person: also say what its pictures say together.",
+)
 @click.option("--strict", is_flag=True, help="Exit with status 1 if a row could not be scored.")
 @options.body
 @click.option(
@@ -54,19 +66,22 @@ from engine.shape_file import Mode, load_shape
     help=f"{options.FREE_HELP}  [default: as the shape was fitted]",
 )
 @options.solver
+@options.calibration
 @options.schema
 def score(
     dataset: tuple[Path, ...],
-    shape: Path,
+    shapes: tuple[Path, ...],
     out: Path,
     keep_evidence: Path | None,
     resume: bool,
     ray: str | None,
     threshold: float | None,
+    one_person: bool,
     strict: bool,
     body: str,
     pose: Mode | None,
     solver: str,
+    calibration: Path | None,
     schema: str | None,
 ) -> int:
     """Score every person in every picture of DATASET against a shape.
@@ -77,6 +92,7 @@ def score(
     \b
     samebody score dataset/ --shape shape.npz --out scores.parquet
     samebody score keypoints.parquet --shape shape.npz --out scores.csv --strict
+    samebody score dataset/ --shape anna.npz --shape boris.npz --out scores.parquet
 
     A long run that is interrupted keeps what it has done in a folder beside the output; the same command with --resume
     goes on from there.
@@ -85,13 +101,14 @@ def score(
     # Before JAX has threads: Ray may start processes.
     cluster = None if ray is None else RayCluster(ray)
     enable_compile_cache()
-    person = load_shape(shape)
+    loaded = [load_shape(path) for path in shapes]
+    people = tuple(zip(_names(shapes), loaded, strict=True)) if len(loaded) > 1 else ()
     source = open_keypoints(dataset, find_schema(schema) if schema else None, processes=worker_count())
     with row_progress("scoring") as progress:
         summary = score_to_file(
             source,
             find_body(body),
-            person,
+            loaded[0],
             out,
             pose,
             solver,
@@ -99,7 +116,18 @@ def score(
             keep_evidence,
             resume,
             progress,
+            people=people,
+            calibration=None if calibration is None else load_calibration(calibration),
+            one_person=one_person,
             compute=None if cluster is None else cluster.batches,
         )
     say(*summary_lines(summary, str(out)))
     return 1 if strict and not summary.all_scored else 0
+
+
+def _names(shapes: tuple[Path, ...]) -> list[str]:
+    """What people are called: by their files."""
+    names = [path.stem for path in shapes]
+    if len(set(names)) < len(names):
+        raise ValueError("several shape files bear one name; people are called by the names of their files")
+    return names

@@ -11,7 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from adapters.cli import main
-from adapters.readers import read_keypoints
+from adapters.commands.display import summary_lines
+from adapters.readers import open_keypoints, read_keypoints
+from adapters.score_job import score_to_file
+from engine.calibration import Calibration
+from engine.calibration_file import as_record, load_calibration, save_calibration
 from engine.shape_file import load_shape
 
 DEMO = Path(__file__).parents[2] / "adapters" / "demo_data"
@@ -163,7 +167,9 @@ def test_doctor_finds_a_working_installation(capsys) -> None:
     assert "smplx" in output
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["fit"], ["score"], ["export-body"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command", [[], ["demo"], ["fit"], ["score"], ["cluster"], ["calibrate"], ["export-body"], ["doctor"]]
+)
 def test_help_teaches(capsys, command) -> None:
     assert main([*command, "--help"]) == 0
     assert len(capsys.readouterr().out) > 200
@@ -212,3 +218,99 @@ def test_real_keypoints_give_a_row_for_every_instance(tmp_path) -> None:
     scores = pq.read_table(out)
     assert len(scores) == instances
     assert set(scores["status"].to_pylist()) == {"ok"}
+
+
+@pytest.fixture(scope="module")
+def two_shapes(tmp_path_factory) -> list[str]:
+    """Anna and Boris, by the names of their files, from pictures of the demo's data set."""
+    folder = tmp_path_factory.mktemp("people")
+    table = read_keypoints([DEMO / "dataset.parquet"])
+    images = np.array(table.image.to_pylist())
+    paths = []
+    for name in ("anna", "boris"):
+        rows = [row for row, image in enumerate(images) if image.startswith(name)][:4]
+        (folder / name).mkdir()
+        for row in rows:
+            _mmpose_picture(folder / name / f"{images[row].partition('.')[0]}.json", [table.keypoints[row]])
+        paths.append(str(folder / f"{name}.npz"))
+        assert main(["fit", str(folder / name), "--out", paths[-1]]) == 0
+    return paths
+
+
+def test_several_shapes_give_the_best_match_and_its_margin(two_shapes, tmp_path) -> None:
+    out, one = tmp_path / "scores.parquet", tmp_path / "one.parquet"
+    data = str(DEMO / "dataset.parquet")
+    people = [argument for path in two_shapes for argument in ("--shape", path)]
+    assert main(["score", data, *people, "--out", str(out), "--one-person"]) == 0
+    assert main(["score", data, "--shape", two_shapes[0], "--out", str(one)]) == 0
+    together, alone = pq.read_table(out), pq.read_table(one)
+    assert set(together.column_names) - set(alone.column_names) == {"best_match", "margin"}
+    best = np.array(together["best_match"].to_pylist())
+    assert set(best) == {"anna", "boris"}
+    assert (together["margin"].to_numpy() >= 0).all()
+    annas = best == "anna"
+    np.testing.assert_array_equal(
+        together["log_bayes_factor"].to_numpy()[annas], alone["log_bayes_factor"].to_numpy()[annas]
+    )
+
+
+def test_summary_counts_verdicts_and_says_what_a_set_says_together(two_shapes, tmp_path, anny) -> None:
+    source = open_keypoints([Path(two_shapes[0]).with_suffix("")])
+    shapes = tuple((Path(path).stem, load_shape(path)) for path in two_shapes)
+    summary = score_to_file(
+        source, anny, shapes[0][1], tmp_path / "s.csv", people=shapes, one_person=True,
+    )  # fmt: skip
+    assert summary.verdicts is not None
+    assert sum(summary.verdicts) == summary.rows == 4
+    assert summary.together is not None
+    assert (summary.together.best_match, summary.together.pictures, summary.together.clips) == ("anna", 4, 0)
+    lines = "\n".join(summary_lines(summary, "s.csv"))
+    assert "cannot be told" in lines
+    assert "anna, margin" in lines
+
+
+def test_a_calibration_travels_with_the_shape(two_shapes, tmp_path, capsys) -> None:
+    calibration, out = tmp_path / "calibration.json", tmp_path / "scores.parquet"
+    save_calibration(calibration, Calibration(2.0, np.zeros((10, 10)), "a test"))
+    folder = str(Path(two_shapes[0]).with_suffix(""))
+    shape = str(tmp_path / "shape.npz")
+    assert main(["fit", folder, "--calibration", str(calibration), "--out", shape]) == 0
+    assert load_shape(shape).calibration == as_record(load_calibration(calibration))
+    bits = []
+    for arguments in (["--shape", shape], ["--shape", two_shapes[0], "--calibration", str(calibration)],
+                      ["--shape", two_shapes[0]]):  # fmt: skip
+        assert main(["score", folder, *arguments, "--out", str(out)]) == 0
+        bits.append(pq.read_table(out)["information_bits"].to_numpy())
+    np.testing.assert_array_equal(bits[0], bits[1])
+    assert (bits[0] < bits[2]).all()
+    refused = _refused(capsys, "score", folder, "--shape", shape, "--shape", two_shapes[1], "--out", str(out))
+    assert "--calibration" in refused
+
+
+def test_cluster_writes_a_row_for_every_row(tmp_path) -> None:
+    out = tmp_path / "clusters.csv"
+    assert main(["cluster", str(DEMO / "dataset.parquet"), "--out", str(out)]) == 0
+    table = arrow_csv.read_csv(out)
+    assert len(table) == len(read_keypoints([DEMO / "dataset.parquet"]))
+    cluster, size = table["cluster"].to_numpy(), table["cluster_size"].to_numpy()
+    np.testing.assert_array_equal(size, np.bincount(cluster)[cluster])
+
+
+def test_calibrate_from_a_table_of_labels(tmp_path, capsys) -> None:
+    table = read_keypoints([DEMO / "dataset.parquet"])
+    labels, out = tmp_path / "labels.csv", tmp_path / "calibration.json"
+    rows = [f"{image},{instance},{image.rpartition('_')[0]}" for image, instance in
+            zip(table.image.to_pylist(), table.instance.tolist(), strict=True)]  # fmt: skip
+    labels.write_text("image,instance,person\n" + "\n".join(rows) + "\n")
+    assert main(["calibrate", str(DEMO / "dataset.parquet"), "--people", str(labels), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "log likelihood" in printed
+    assert "calibration error" in printed
+    assert 0.3 < load_calibration(out).noise_scale < 3
+    labels.write_text("image,person\nnobody.jpg,anna\n")
+    refused = _refused(capsys, "calibrate", str(DEMO / "dataset.parquet"), "--people", str(labels), "--out", str(out))
+    assert "nobody.jpg" in refused
+    labels.write_text("picture,who\n")
+    assert "person" in _refused(
+        capsys, "calibrate", str(DEMO / "dataset.parquet"), "--people", str(labels), "--out", str(out)
+    )

@@ -1,0 +1,98 @@
+"""Calibrating from pictures whose people are known: keypoints and a table of labels to a report.
+
+Labels are a CSV with the columns ``image`` and ``person`` and, where pictures show several people, ``instance``;
+pictures are named as in the results of ``samebody score``. Rows of keypoints without a label are left out.
+"""
+
+import csv
+import os
+from dataclasses import replace
+
+import numpy as np
+
+from adapters.fit_job import body_columns
+from adapters.keypoint_table import KeypointTable
+from engine.body import BodyModel
+from engine.calibration import CalibrationReport, calibrate
+from engine.keypoint_body import reduce_body
+from engine.posed_fit import make_context
+from engine.posed_scoring import fit_own
+from engine.status import Status
+
+Labels = dict[tuple[str, int | None], str]
+"""Person by image and instance; instance None stands for whoever is in the picture."""
+
+
+def read_labels(path: str | os.PathLike[str]) -> Labels:
+    """A labels file.
+
+    Raises:
+        ValueError: missing, without the columns, a picture is named twice, or an instance is no number.
+    """
+    labels: Labels = {}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            rows = csv.DictReader(stream)
+            if not {"image", "person"} <= set(rows.fieldnames or ()):
+                raise ValueError(f"{path}: the first line must name the columns image and person")
+            for line, row in enumerate(rows, 2):
+                text = row.get("instance") or ""
+                if text and not text.isdecimal():
+                    raise ValueError(f"{path}, line {line}: instance {text!r} is no number")
+                key = (row["image"], int(text) if text else None)
+                if key in labels:
+                    raise ValueError(f"{path}, line {line}: {row['image']} is labelled twice")
+                labels[key] = row["person"]
+    except FileNotFoundError:
+        raise ValueError(f"no labels file {path}; it is a CSV with the columns image and person") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: no UTF-8 text ({error})") from error
+    return labels
+
+
+def people_of(table: KeypointTable, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that have a label and keypoints, and a number from 0 for the person in each.
+
+    Raises:
+        ValueError: a label without a picture, or one label for several people in a picture.
+    """
+    images = table.image.to_pylist()
+    rows, names, seen = [], [], set()
+    for row, (image, instance) in enumerate(zip(images, table.instance.tolist(), strict=True)):
+        key = (image, instance) if (image, instance) in labels else (image, None)
+        if key not in labels:
+            continue
+        if key[1] is None and key in seen:
+            raise ValueError(f"{image} shows several people; say in a column instance which one is labelled")
+        seen.add(key)
+        if table.status[row] == Status.OK:
+            rows.append(row)
+            names.append(labels[key])
+    missing = labels.keys() - seen
+    if missing:
+        raise ValueError(f"{len(missing)} labels have no keypoints, the first: {min(image for image, _ in missing)}")
+    return np.array(rows, int), np.unique(names, return_inverse=True)[1] if names else np.zeros(0, int)
+
+
+def calibrate_from_labels(table: KeypointTable, labels: Labels, body: BodyModel, provenance: str) -> CalibrationReport:
+    """Fit every labelled picture on its own, and find how far what they say can be trusted.
+
+    Args:
+        provenance: the data and the detector; kept in the file.
+
+    Raises:
+        ValueError: labels do not fit the pictures, or there are too few of them.
+    """
+    rows, person = people_of(table, labels)
+    if len(rows) < 2:
+        raise ValueError("no labelled picture has keypoints; are the images named as in the results of samebody score?")
+    reduced = reduce_body(body, table.schema)
+    keypoints, confidence = (values[rows] for values in body_columns(table, reduced))
+    pictures = fit_own(make_context(reduced), keypoints, confidence)
+    fitted = np.isfinite(pictures.fit.energy)
+    evidence = type(pictures.evidence)(*(np.asarray(part)[fitted] for part in pictures.evidence))
+    known = np.unique(person[fitted], return_inverse=True)[1]
+    report = calibrate(evidence, known, provenance)
+    within = report.calibration.within_person
+    fingerprint = body.fingerprint if within.any() else ""
+    return replace(report, calibration=replace(report.calibration, body_fingerprint=fingerprint))
