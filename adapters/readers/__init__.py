@@ -50,8 +50,8 @@ __all__ = ["KeypointSource", "Piece", "open_keypoints", "read_keypoints"]
 
 ROWS_PER_TABLE = 65536
 
-# A second of work for one process; less is not worth starting others.
-_PARALLEL_BYTES = 32 << 20
+# 15 s of work for one process: others take seconds to start (benchmarks/results.md, "Volume").
+_PARALLEL_BYTES = 512 << 20
 _GROUP_BYTES = 4 << 20
 _LOST_DEVICE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}
 
