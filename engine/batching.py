@@ -145,10 +145,17 @@ def map_tiles(function: Callable[[Any], Result], samples: Any, tile_size: int, c
             result[start:stop] = np.asarray(output)[: stop - start]
 
     store(0, first)
+    # A thread of its own would compute with the process's precision, not with the one that the caller has chosen.
+    double = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def run_and_store(start: int) -> None:
+        with jax.enable_x64(double):
+            store(start, run(start)[0])
+
     starts = range(tile_size, count, tile_size)
     if starts:
         with ThreadPoolExecutor(workers if concurrent else 1) as pool:
-            for _ in pool.map(lambda start: store(start, run(start)[0]), starts):
+            for _ in pool.map(run_and_store, starts):
                 pass
     return jax.tree.unflatten(result_structure, results)
 

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from engine import quaternions
 from engine.observations import REFERENCE_STATURE_M, Observation
+from engine.pose_prior import mirror_indices
 from engine.posed_model import PosedModel
 from engine.posed_problem import Noise, PictureUnknowns, pose_model
 
@@ -57,19 +58,34 @@ def _look(model: PosedModel, orientation: Array, latent: Array) -> Array:
     return jax.vmap(one)(orientation, latent)
 
 
+def mirrored_latents(
+    model: PosedModel, latent: Float[np.ndarray, "poses latents"]
+) -> Float[np.ndarray, "poses latents"]:
+    """The mirror images of poses, in the prior's whitened coordinates."""
+    columns, signs = mirror_indices()
+    basis, whitener = (np.asarray(part, np.float64) for part in (model.pose_basis, model.pose_whitener))
+    change = (latent @ basis.reshape(-1, basis.shape[-1]).T)[:, columns] * signs
+    return change @ whitener.reshape(len(whitener), -1).T
+
+
 def make_start_library(model: PosedModel) -> StartLibrary:
-    """Draw the library; always the same one for the same model."""
-    draw = np.random.default_rng(0)
+    """Draw the library; always the same one for the same model.
+
+    The second half mirrors the first, last entry first, so that a mirrored picture gets mirrored starts.
+    """
+    draw, count = np.random.default_rng(0), LIBRARY_SIZE // 2
     dtype = model.pose_basis.dtype
-    latent = draw.standard_normal((LIBRARY_SIZE, model.latent_count))
+    latent = draw.standard_normal((count, model.latent_count))
     latent[:, _LATENTS_VARIED:] = 0
-    yaw = (np.arange(LIBRARY_SIZE) + 0.5) * (2 * np.pi / LIBRARY_SIZE)
-    pitch = np.radians(_PITCH_DEVIATION_DEGREES) * draw.standard_normal(LIBRARY_SIZE)
-    anywhere = np.arcsin(draw.uniform(-1, 1, LIBRARY_SIZE))
-    pitch = np.where(draw.random(LIBRARY_SIZE) < _ANY_VIEW_SHARE, anywhere, pitch)
-    # The quaternion of R_x(pitch) R_y(yaw).
+    latent = np.concatenate([latent, mirrored_latents(model, latent)[::-1]])
+    yaw = (np.arange(count) + 0.5) * (2 * np.pi / LIBRARY_SIZE)
+    pitch = np.radians(_PITCH_DEVIATION_DEGREES) * draw.standard_normal(count)
+    anywhere = np.arcsin(draw.uniform(-1, 1, count))
+    pitch = np.where(draw.random(count) < _ANY_VIEW_SHARE, anywhere, pitch)
+    # The quaternion of R_x(pitch) R_y(yaw); mirrored, its y and z change sign.
     half = np.stack([np.cos(pitch / 2), np.sin(pitch / 2), np.cos(yaw / 2), np.sin(yaw / 2)])
     orientation = np.stack([half[0] * half[2], half[1] * half[2], half[0] * half[3], half[1] * half[3]], axis=1)
+    orientation = np.concatenate([orientation, (orientation * [1, 1, -1, -1])[::-1]])
     orientation, latent = jnp.asarray(orientation, dtype), jnp.asarray(latent, dtype)
     return StartLibrary(orientation, latent, _look(model, orientation, latent))
 

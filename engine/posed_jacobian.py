@@ -146,14 +146,23 @@ def _corrective_rows(
 
 
 def _shape_motion(model: PosedModel, posed: PosedBody) -> Float[Array, "keypoints 3 betas"]:
-    """How each keypoint moves per unit of each shape component."""
+    """How each keypoint moves per unit of each shape component.
+
+    Sums instead of products with constant matrices: in those XLA makes all lanes of a tile the columns of one large
+    matrix, and rounds columns differently by where they stand.
+    """
     directions = model.body.joint_shapedirs
-    parents, dtype = np.array(model.parents[1:]), directions.dtype
-    spans = jnp.concatenate([directions[:1], posed.rotations[parents] @ (directions[1:] - directions[parents])])
-    positions = jnp.tensordot(jnp.asarray(descendant_matrix(model.parents).T, dtype), spans, 1)
+    parents = np.array(model.parents[1:])
+    turned = compose(posed.rotations[parents], directions[1:] - directions[parents])
+    positions = [directions[0]]
+    for joint, parent in enumerate(model.parents[1:], start=1):
+        positions.append(positions[parent] + turned[joint - 1])
     joints = np.array(model.part_joints)
-    parts = posed.rotations[joints] @ model.part_shapedirs + model.part_masses[:, None, None] * positions[joints]
-    return jnp.tensordot(jnp.asarray(model.part_to_keypoint, dtype), parts, 1)
+    parts = compose(posed.rotations[joints], model.part_shapedirs)
+    parts = parts + model.part_masses[:, None, None] * jnp.stack([positions[joint] for joint in joints])
+    by_keypoint = model.keypoint_parts
+    with_none = jnp.concatenate([parts, jnp.zeros_like(parts[:1])])
+    return sum((with_none[column] for column in by_keypoint.T[1:]), with_none[by_keypoint[:, 0]])
 
 
 def _hinge_rows(

@@ -16,7 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from engine.body import forward_kinematics
 from engine.keypoint_body import KeypointBody
@@ -67,6 +67,15 @@ class PosedModel(eqx.Module):
         """1 where a part belongs to a keypoint."""
         keypoints = np.arange(self.body.masses.shape[0])
         return (keypoints[:, None] == np.array(self.part_keypoints)).astype(float)
+
+    @property
+    def keypoint_parts(self) -> Int[np.ndarray, "keypoints slots"]:
+        """The parts of each keypoint; one past the last part where it has fewer."""
+        lists = [np.flatnonzero(row) for row in self.part_to_keypoint]
+        table = np.full((len(lists), max(map(len, lists))), len(self.part_keypoints))
+        for keypoint, parts in enumerate(lists):
+            table[keypoint, : len(parts)] = parts
+        return table
 
     @property
     def parents(self) -> tuple[int, ...]:

@@ -85,7 +85,7 @@ def body_pose(model: PosedModel, latent: Float[AnyArray, " latents"]) -> Float[A
     return model.pose_mean + model.pose_basis @ jnp.asarray(latent)
 
 
-def compose(left: Float[Array, "n 3 3"], right: Float[Array, "n 3 3"]) -> Float[Array, "n 3 3"]:
+def compose(left: Float[Array, "n 3 3"], right: Float[Array, "n 3 m"]) -> Float[Array, "n 3 m"]:
     """Products of small matrices, written as sums: calls into a matrix library are slower at this size."""
     terms = [left[:, :, i, None] * right[:, i, None, :] for i in range(3)]
     return terms[0] + terms[1] + terms[2]

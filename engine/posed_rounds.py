@@ -41,9 +41,10 @@ _FINISHING_STEPS = 6
 MAX_STEPS = 80
 """After which a lane that has not converged is given up; 99 % need fewer than 40."""
 
-# Little noise makes narrow valleys, in which starts get stuck: below this largest sigma (hips at 1 % noise), person
-# heights, all but the last rounds assume up to three times the noise, keep one start more and mirror limbs once more.
-_COARSE_SIGMA = 0.0134
+# Little noise makes narrow valleys, in which starts get stuck: below this largest sigma (hips at just under 1 % noise),
+# person heights, all but the last rounds assume up to three times the noise, keep one start more and mirror limbs once
+# more.
+_COARSE_SIGMA = 0.013
 _COARSEST = 3.0
 _REFINING_STEPS = 6
 

@@ -30,7 +30,7 @@ from engine.cameras import Lens
 from engine.evidence import ShapeEvidence
 from engine.observations import Observation
 from engine.posed_first_order import posed_loop, share_shape
-from engine.posed_fit import assemble, fit_poses, make_pictures
+from engine.posed_fit import assemble, fit_poses, fit_shapes, make_pictures
 from engine.posed_jacobian import linearise
 from engine.posed_problem import FRAME_SIZE, PictureUnknowns, apply_step, posed_energy
 from engine.posed_results import PosedFit, shape_evidence
@@ -253,6 +253,14 @@ def fit_shared_shapes(
     loop = posed_loop(solver)
     first = fit_poses(context, observations, start, lenses, solver=solver)
     usable = np.flatnonzero(np.isfinite(first.energy))
+    alone = np.bincount(person[usable], minlength=person.max() + 1)[person] == 1
+    if alone.any():
+        # A person's only picture is fitted as any picture is: scored later, it must find itself.
+        single = np.flatnonzero(alone)
+        given_alone = rows(given, single)
+        own = fit_shapes(context, given_alone.observation, start, given_alone.lens, solver=solver)
+        first = jax.tree.map(np.array, first)
+        jax.tree.map(lambda every, new: every.__setitem__(single, new), first, own)
     lost = np.setdiff1d(person, person[usable])
     if len(lost):
         raise ValueError(f"person {lost[0]} has no picture with enough keypoints to fit a shape")

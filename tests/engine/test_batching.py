@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,3 +101,13 @@ def test_the_number_of_devices_changes_no_bit() -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=ROOT)
         digests.add(done.stdout)
     assert len(digests) == 1
+
+
+def _third(_: None, value: jax.Array) -> jax.Array:
+    return value / 3
+
+
+def test_every_tile_has_the_precision_that_the_caller_chose() -> None:
+    values = np.arange(1.0, 8.0)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(map_samples(_third, None, values, tile_size=2), values / 3, rtol=1e-14)

@@ -11,6 +11,7 @@ from engine.keypoint_body import KeypointBody
 from engine.pose_prior import load_pose_prior
 from engine.posed_fit import fit_shapes, make_context, observe_pictures
 from engine.posed_results import picture_evidence, shape_evidence
+from engine.posed_rounds import TILE
 from engine.posed_scoring import PosedScore, ReferencePerson, compare, compare_people, fit_own, score_posed_pictures
 from engine.status import Status
 
@@ -71,6 +72,15 @@ def test_evidence_belongs_to_the_fitted_shape(context, own) -> None:
 def test_the_reference_picture_scores_itself_perfectly(scores) -> None:
     assert scores.consistency[0] >= 0.99
     assert scores.log_bayes_factor[0] > 0
+
+
+def test_every_lane_of_a_tile_gives_the_same_bits(context, person, pictures) -> None:
+    """Products with constant matrices would round lanes differently by where they stand in the tile."""
+    copies = [np.repeat(values[3:4], TILE, axis=0) for values in pictures]
+    scores = score_posed_pictures(context, person, *copies)
+    evidence = shape_evidence(context, fit_shapes(context, observe_pictures(context, *copies)))
+    for values in (*scores, *evidence):
+        np.testing.assert_array_equal(values, np.broadcast_to(values[:1], values.shape))
 
 
 def test_a_picture_alone_gets_the_same_bits(context, person, pictures, scores) -> None:
