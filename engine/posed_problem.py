@@ -59,7 +59,8 @@ class Noise(NamedTuple):
 
 
 ROBUST_WIDTH = 8.0
-"""A keypoint 8 sigmas off counts a quarter, one 16 off 1/25 (benchmarks/results.md, "Posed fits")."""
+"""A keypoint 8 sigmas off counts a quarter, one 16 off 1/25; 4 or none at all make no difference that can be told
+(benchmarks/results.md, "Identity")."""
 
 
 def noise_of(model: NoiseModel, schema: KeypointSchema, width: float = ROBUST_WIDTH) -> Noise:

@@ -37,7 +37,7 @@ from engine.score import object_keypoint_similarity
 from engine.status import Status
 
 EXCESS_THRESHOLD = 1.0
-"""Nats of excess energy at which consistency has fallen to 1/e (benchmarks/results.md, "Posed scores")."""
+"""Nats of excess energy at which consistency has fallen to 1/e (benchmarks/results.md, "Identity", "Laws")."""
 
 LOW_INFORMATION_BITS = 0.3
 """A picture that says less about the body than this is scored, and its status says that it cannot decide."""

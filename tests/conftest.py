@@ -1,6 +1,9 @@
 """Fixtures that many tests share. The embedded body and its reductions are read once."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +14,14 @@ from engine.body import BodyModel
 from engine.keypoint_body import KeypointBody, reduce_body, rest_keypoints
 from engine.keypoints import COCO_17
 
-# Tests compile for themselves and leave the user's cache alone.
+# Tests leave the user's cache alone. All processes of one run share another, which begins empty: compiling a posed fit
+# takes most of a minute, and the tests start some dozen processes.
 os.environ["SAMEBODY_CACHE"] = ""
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    cache = tempfile.mkdtemp(prefix="samebody-tests-")
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 
 @pytest.fixture(scope="session")

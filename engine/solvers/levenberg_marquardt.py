@@ -57,8 +57,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class LMSettings:
-    """Step control. Halving or doubling any of these changes the steps needed by less than a tenth
-    (benchmarks/results.md, "Posed fits")."""
+    """Step control."""
 
     fastest_shrink: float = 0.1
     """What a step that did all it promised multiplies the damping by."""

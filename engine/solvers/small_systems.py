@@ -2,7 +2,7 @@
 
 Gauss-Jordan elimination without pivoting, which positive definite matrices do not need (Higham, "Accuracy and stability
 of numerical algorithms", 2002, theorem 10.3 and section 14.4). Written as whole-matrix updates, it vectorises over any
-batch and is as fast as a batched Cholesky with its triangular solves (benchmarks/results.md, "Posed fits").
+batch.
 
 It also keeps LAPACK out of batched code: on CPU, jaxlib 0.10's batched LAPACK calls wait inside the thread pool for
 tasks of that same pool, and two batches that are computed at once (two threads of a server, say) wait for ever.
