@@ -80,7 +80,7 @@ def triangulate(views: Views, calibration: dict) -> Float[np.ndarray, "frames ke
         outer = np.concatenate([np.array(one["R_world_to_cam"]), np.array(one["T_m"]).reshape(3, 1)], axis=1)
         projections.append(np.array(one["K"]) @ outer)
     projections = np.array(projections)
-    weights = np.asarray(views.confidence, np.float64).copy()
+    weights, points = np.asarray(views.confidence, np.float64), np.empty(0)
     for _ in range(3):
         rows = views.keypoints_px[..., None] * projections[:, None, None, 2:3] - projections[:, None, None, :2]
         rows = rows * weights[..., None, None]

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from benchmarks.posed_trials import Trial, choose_poses, make_trial, reprojection_error
 from benchmarks.synthetic import PoseSet, SyntheticSettings
+from engine.arrays import AnyArray
 from engine.keypoints import COCO_17
 from engine.observations import REFERENCE_STATURE_M
 from engine.posed_first_order import SOLVERS
@@ -61,8 +62,8 @@ def best_of_random_starts(trial: Trial) -> np.ndarray:
     return best
 
 
-def _hits(energy: np.ndarray, best: np.ndarray) -> np.ndarray:
-    return energy <= best * (1 + _SAME_MINIMUM) + _SAME_MINIMUM_NATS
+def _hits(energy: AnyArray, best: AnyArray) -> np.ndarray:
+    return np.asarray(energy) <= np.asarray(best) * (1 + _SAME_MINIMUM) + _SAME_MINIMUM_NATS
 
 
 def starts(poses: PoseSet, count: int, console: Console) -> None:

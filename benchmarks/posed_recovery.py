@@ -17,6 +17,7 @@ from rich.table import Table
 
 from benchmarks.posed_trials import Trial, choose_poses, make_trial, pose_error_mm, reprojection_error, true_unknowns
 from benchmarks.synthetic import PoseSet, SyntheticSettings
+from engine.arrays import AnyArray
 from engine.batching import map_samples
 from engine.keypoints import BODY_25, COCO_17, HALPE_26, WHOLEBODY_133
 from engine.posed_fit import fit_shapes
@@ -65,7 +66,7 @@ def bound(trial: Trial, person: np.ndarray) -> np.ndarray:
     return _variances(evidence.precision, person)
 
 
-def _variances(precision: np.ndarray, person: np.ndarray) -> np.ndarray:
+def _variances(precision: AnyArray, person: np.ndarray) -> np.ndarray:
     total = np.zeros((person.max() + 1, *precision.shape[1:]))
     np.add.at(total, person, np.asarray(precision, np.float64))
     return np.diagonal(np.linalg.inv(total + np.eye(total.shape[-1])), axis1=1, axis2=2)

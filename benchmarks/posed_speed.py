@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.posed_trials import Trial, choose_poses, make_trial, reprojection_error, true_unknowns
 from benchmarks.synthetic import PoseSet, SyntheticSettings
-from benchmarks.torch_smplify import TorchProblem, smplify
+from benchmarks.torch_smplify import Optimiser, TorchProblem, smplify
 from engine.bodies import load_embedded_body
 from engine.evidence import ShapeEvidence
 from engine.keypoints import COCO_17
@@ -38,7 +38,7 @@ from engine.status import Status
 _LEVEL = 0.01
 _BATCHES = (1, 16, 128, 1024, 4096)
 _ROUNDS = 3
-_SMPLIFY_PICTURES = {"adam": 32, "lbfgs": 4}
+_SMPLIFY_PICTURES: dict[Optimiser, int] = {"adam": 32, "lbfgs": 4}
 _SMPLIFY_SEED = 7
 
 
@@ -96,8 +96,10 @@ def memory(poses: PoseSet, largest: int, console: Console) -> None:
         return take_step(problem, open_lane(problem, Free(unknowns, picture.betas)), LMSettings())
 
     compiled = jax.jit(jax.vmap(step)).lower(pictures, true_unknowns(trial)).compile()
-    size = compiled.memory_analysis().temp_size_in_bytes
-    console.print(f"one step of a tile of {TILE} lanes: {size / 1e6:.1f} MB while it runs")
+    usage = compiled.memory_analysis()
+    if usage is not None:
+        size = usage.temp_size_in_bytes / 1e6
+        console.print(f"one step of a tile of {TILE} lanes: {size:.1f} MB while it runs")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for count in (1024, largest):
         many = _trial(poses, count)

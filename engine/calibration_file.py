@@ -10,7 +10,7 @@ import os
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -64,7 +64,11 @@ def calibration_id(calibration: Calibration) -> str:
 def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> None:
     """Write a calibration file, whole or not at all."""
     text = json.dumps(as_record(calibration), indent=1) + "\n"
-    replace_file(path, lambda stream: stream.write(text.encode()))
+
+    def write(stream: IO[bytes]) -> None:
+        stream.write(text.encode())
+
+    replace_file(path, write)
 
 
 def load_calibration(path: str | os.PathLike[str]) -> Calibration:

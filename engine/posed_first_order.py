@@ -195,5 +195,5 @@ def share_shape(
     starts = jax.tree.map(pad, starts)
     starts.orientation[count:, 0] = 1
     every = eqx.tree_at(lambda p: p.betas, jax.tree.map(pad, pictures), np.repeat(pictures.betas[:1], padded, axis=0))
-    end = _shared_loop(_Loop(context, settings), every, starts, np.arange(padded) < count)
+    end = _shared_loop(_Loop(context, settings), every, starts, jnp.arange(padded) < count)
     return jax.tree.map(np.asarray, end._replace(unknowns=jax.tree.map(lambda leaf: leaf[:count], end.unknowns)))
