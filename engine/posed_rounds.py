@@ -32,8 +32,8 @@ TILE = 128
 """Lanes per tile: 128 lanes of 17 keypoints work on 6 MB."""
 
 STARTS = 4
-_SCREENING_STEPS = 2
-_KEPT = 3
+_SCREENING_STEPS = 3
+_KEPT = 2
 _SETTLING_STEPS = 4
 _FLIPS = 4
 _FLIP_STEPS = 3
@@ -42,8 +42,8 @@ MAX_STEPS = 80
 """After which a lane that has not converged is given up; 99 % need fewer than 40."""
 
 # Little noise makes narrow valleys, in which starts get stuck: below this largest sigma (hips at just under 1 % noise),
-# person heights, all but the last rounds assume up to three times the noise, limbs of all kept starts are mirrored, and
-# those of the best once more.
+# person heights, all but the last rounds assume up to three times the noise, one start more is kept, and the limbs of
+# the best are mirrored once more.
 _COARSE_SIGMA = 0.013
 _COARSEST = 3.0
 _REFINING_STEPS = 6
@@ -263,21 +263,21 @@ class Search:
         coarse = min(_COARSEST, _COARSE_SIGMA / float(np.max(self.context.noise.sigmas)))
         if coarse > 1:
             search = Search(coarser(self.context, coarse), self.pictures)
-            candidates = restarted(best_lanes(search.candidates(mirrored=_KEPT), _KEPT))
+            candidates = restarted(best_lanes(search.candidates(_KEPT + 1), _KEPT + 1))
             self.steps += search.steps
             best = best_lanes(self.advance(candidates, _REFINING_STEPS), 1)
             best = self.advance(best, _REFINING_STEPS)
             candidates = join_lanes(best, self.advance(self.flips(best), _SETTLING_STEPS))
         else:
-            candidates = self.candidates(mirrored=1)
+            candidates = self.candidates(_KEPT)
         if initial is not None:
             candidates = join_lanes(self.advance(initial, _FLIP_STEPS), candidates)
         if free_betas:
             candidates = self.advance(best_lanes(candidates, 2), _FLIP_STEPS, free_betas=True)
         return self.finish(best_lanes(candidates, 1), free_betas)
 
-    def candidates(self, mirrored: int) -> Lanes:
-        """Several lanes per picture: the best starts, and what becomes of the best of them when limbs are mirrored."""
+    def candidates(self, kept: int) -> Lanes:
+        """Several lanes per picture: the best starts, and what becomes of them when limbs are mirrored."""
         lanes = self.advance(self.starts(), _SCREENING_STEPS, width=_SCREENING_WIDTH)
-        settled = self.advance(best_lanes(lanes, _KEPT), _SETTLING_STEPS)
-        return join_lanes(settled, self.advance(self.flips(best_lanes(settled, mirrored)), _FLIP_STEPS))
+        settled = self.advance(best_lanes(lanes, kept), _SETTLING_STEPS)
+        return join_lanes(settled, self.advance(self.flips(settled), _FLIP_STEPS))

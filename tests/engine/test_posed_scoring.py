@@ -79,7 +79,7 @@ def test_every_lane_of_a_tile_gives_the_same_bits(context, person, pictures) -> 
     copies = [np.repeat(values[3:4], TILE, axis=0) for values in pictures]
     scores = score_posed_pictures(context, person, *copies)
     evidence = shape_evidence(context, fit_shapes(context, observe_pictures(context, *copies)))
-    for values in (*scores, *evidence):
+    for values in jax.tree.leaves((scores, evidence)):
         np.testing.assert_array_equal(values, np.broadcast_to(values[:1], values.shape))
 
 
