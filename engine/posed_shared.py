@@ -268,8 +268,8 @@ def fit_shared_shapes(
     steps, codes = np.asarray(first.steps)[usable], np.asarray(first.exchanged)[usable]
     joint = _JointFit(context, rows(first.pictures, usable), rows(first.unknowns, usable), person[usable])
     joint.run(loop)
-    searched = np.ones(len(joint.betas), bool)
-    for _ in range(_SEARCHES - 1):
+    searched = joint.references > 1
+    for _ in range(_SEARCHES - 1 if searched.any() else 0):
         at = np.flatnonzero(searched[joint.person])
         present = rows(joint.at_betas(), at)
         own = rows(joint.unknowns, at)
