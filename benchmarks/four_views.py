@@ -177,7 +177,7 @@ def main(data: Path, overlays: Path | None) -> None:
 
 def draw_overlays(path: Path, views: Views, fit: PosedFit) -> None:
     """Seen keypoints and the fitted skeleton of three frames of each camera."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
     cameras, frames = views.confidence.shape[:2]
     residuals = np.asarray(fit.residuals).reshape(cameras, frames, -1, 2)

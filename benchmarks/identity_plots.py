@@ -39,7 +39,7 @@ _SEEN = {
 
 def plot_reliability(bench: Bench, path: Path) -> None:
     """Predicted probability against the actual share, by noise."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
     figure = Figure(figsize=_SIZE, layout="constrained")
     axes = figure.add_subplot()
@@ -59,7 +59,7 @@ def plot_reliability(bench: Bench, path: Path) -> None:
 
 def plot_information(bench: Bench, path: Path) -> None:
     """Bits that one picture gives, by what is seen."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
     spread = {}
     for name, (faults, schema) in _SEEN.items():
