@@ -50,7 +50,7 @@ def separation(score: Float[np.ndarray, " pairs"], same: Bool[np.ndarray, " pair
 def plot_reliability(path: Path, curves: dict[str, list[ReliabilityBin]]) -> bool:
     """Draw predicted probability against the actual share; False where matplotlib is not installed."""
     try:
-        import matplotlib.figure
+        import matplotlib.figure  # pyright: ignore[reportMissingImports]
     except ImportError:
         return False
     figure = matplotlib.figure.Figure(figsize=(5, 5))
