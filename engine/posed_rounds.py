@@ -29,7 +29,7 @@ from engine.posed_problem import FRAME_SIZE, Noise, PictureUnknowns, apply_step,
 from engine.solvers.levenberg_marquardt import Lane, LMSettings, Problem, open_lane, take_step
 
 TILE = 128
-"""Lanes per tile: 128 lanes of 17 keypoints work on 6 MB."""
+"""Lanes per tile: one step of 128 lanes of 17 keypoints works on 3.6 MB (benchmarks/results.md, "Posed fits")."""
 
 STARTS = 4
 _SCREENING_STEPS = 3
