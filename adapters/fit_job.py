@@ -9,9 +9,11 @@ from adapters.keypoint_table import KeypointTable
 from engine.body import BodyModel
 from engine.calibration import Calibration
 from engine.calibration_file import as_record
+from engine.evidence import ShapeEvidence
 from engine.keypoint_body import KeypointBody, reduce_body
 from engine.posed_first_order import SOLVERS as POSED_SOLVERS
 from engine.posed_fit import POSED_NOISE, make_context, observe_pictures
+from engine.posed_rounds import PosedContext
 from engine.posed_shared import fit_shared_shapes
 from engine.problem import REST_NOISE
 from engine.rest_fit import SOLVERS as REST_SOLVERS
@@ -90,18 +92,43 @@ def fit_references(
     if not len(rows):
         raise ValueError("nobody was found in the reference pictures; there is nothing to fit")
     reduced = reduce_body(body, table.schema)
+    context = None if mode == "rest" else make_context(reduced)
+    return fit_rows(table, rows, body, reduced, context, solver, calibration)
+
+
+def fit_rows(
+    table: KeypointTable,
+    rows: np.ndarray,
+    body: BodyModel,
+    reduced: KeypointBody,
+    context: PosedContext | None,
+    solver: str = "auto",
+    calibration: Calibration | None = None,
+) -> PersonShape:
+    """Fit one shape to some rows of a table, and keep the history.
+
+    Args:
+        reduced: the body, as the table's detector sees it.
+        context: of posed fits with it; None for people in rest pose.
+
+    Raises:
+        ValueError: nobody has enough keypoints.
+    """
     keypoints, confidence = (values[rows] for values in body_columns(table, reduced))
-    if mode == "rest":
+    if context is None:
         fit = fit_rest_shape(reduced, keypoints, confidence, solver)
         scores = score_rest_pictures(reduced, fit.betas, keypoints, confidence)
         betas, converged, evidence = fit.betas, fit.converged, None
         status, error, noise = scores.status, np.asarray(scores.reprojection_error), REST_NOISE
     else:
-        context = make_context(reduced)
         pictures = observe_pictures(context, keypoints, confidence)
         shared = fit_shared_shapes(context, pictures, np.zeros(len(rows), int), solver=solver)
         betas, converged = shared.betas[0], shared.converged[0]
-        evidence = type(shared.evidence)(*(np.asarray(part[0], np.float32) for part in shared.evidence))
+        precision = np.asarray(shared.evidence.precision[0], np.float32)
+        # Symmetric to the last bit, so that half of it is all of it when it is stored.
+        evidence = ShapeEvidence(
+            (precision + precision.T) * np.float32(0.5), np.asarray(shared.evidence.information[0], np.float32)
+        )
         weights = np.asarray(pictures.confidence)
         squared = np.sum(np.square(shared.references.residuals), axis=-1)
         error = np.sqrt(np.sum(weights * squared, axis=1) / np.maximum(weights.sum(axis=1), 1e-9))
@@ -120,7 +147,7 @@ def fit_references(
         body_name=body.name,
         body_fingerprint=body.fingerprint,
         schema=table.schema.name,
-        mode=mode,
+        mode="rest" if context is None else "free",
         solver=solver,
         noise_level=noise.level,
         converged=bool(converged),

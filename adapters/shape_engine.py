@@ -16,22 +16,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int8
 
-from adapters.fit_job import body_columns
+from adapters.fit_job import body_columns, fit_rows
 from adapters.host_inputs import BETA_COUNT, as_body
 from adapters.keypoint_table import KeypointTable
 from engine.body import BodyModel
 from engine.evidence import ShapeEvidence
 from engine.keypoint_body import KeypointBody, reduce_body
 from engine.keypoints import COCO_17, KeypointSchema
-from engine.posed_fit import POSED_NOISE, make_context, observe_pictures
+from engine.posed_fit import make_context
 from engine.posed_rounds import PosedContext
 from engine.posed_scoring import ReferencePerson, score_posed_pictures
-from engine.posed_shared import fit_shared_shapes
-from engine.problem import REST_NOISE
-from engine.rest_fit import fit_rest_shape, score_rest_pictures
-from engine.shape_file import Mode, PersonShape, Reference
-from engine.status import LABELS, Status
-from engine.version import VERSION
+from engine.rest_fit import score_rest_pictures
+from engine.shape_file import Mode, PersonShape
+from engine.status import Status
 
 SCORE_COLUMNS = (
     "consistency", "same_body_probability", "log_bayes_factor", "information_bits", "reprojection_error",
@@ -63,14 +60,13 @@ class ShapeEngine:
     def _context(self) -> PosedContext:
         return make_context(self.reduced)
 
-    def _columns(self, table: KeypointTable) -> tuple[np.ndarray, np.ndarray]:
+    def _check_keypoints(self, table: KeypointTable) -> None:
         missing = set(self.reduced.schema.keypoint_names) - set(table.schema.keypoint_names)
         if missing:
             raise ValueError(
                 f"the keypoints are {table.schema.name}, this engine was made for {self.reduced.schema.name}: "
                 f"{', '.join(sorted(missing))} are not among them"
             )
-        return body_columns(table, self.reduced)
 
     def fit(self, references: KeypointTable, mode: Mode = "free") -> PersonShape:
         """One shape for everybody in the table.
@@ -81,51 +77,10 @@ class ShapeEngine:
         rows = np.flatnonzero(references.status == Status.OK)
         if not len(rows):
             raise ValueError("nobody was found in the reference pictures; there is nothing to fit")
-        keypoints, confidence = (values[rows] for values in self._columns(references))
+        self._check_keypoints(references)
         with _ONE_AT_A_TIME:
-            if mode == "rest":
-                betas, evidence, converged, status, error = self._fit_rest(keypoints, confidence)
-            else:
-                betas, evidence, converged, status, error = self._fit_free(keypoints, confidence)
-        return PersonShape(
-            betas=np.asarray(betas, np.float32),
-            body_name=self.body.name,
-            body_fingerprint=self.body.fingerprint,
-            schema=references.schema.name,
-            mode=mode,
-            solver="auto",
-            noise_level=(REST_NOISE if mode == "rest" else POSED_NOISE).level,
-            converged=converged,
-            samebody_version=VERSION,
-            references=tuple(
-                Reference(
-                    image=references.image[int(row)].as_py(),
-                    instance=int(references.instance[row]),
-                    status=LABELS[status[i]],
-                    reprojection_error=float(error[i]) if np.isfinite(error[i]) else None,
-                )
-                for i, row in enumerate(rows)
-            ),
-            evidence=evidence,
-        )
-
-    def _fit_rest(self, keypoints: np.ndarray, confidence: np.ndarray) -> tuple[Any, ...]:
-        fit = fit_rest_shape(self.reduced, keypoints, confidence)
-        scores = score_rest_pictures(self.reduced, fit.betas, keypoints, confidence)
-        return fit.betas, None, bool(fit.converged), scores.status, np.asarray(scores.reprojection_error)
-
-    def _fit_free(self, keypoints: np.ndarray, confidence: np.ndarray) -> tuple[Any, ...]:
-        pictures = observe_pictures(self._context, keypoints, confidence)
-        shared = fit_shared_shapes(self._context, pictures, np.zeros(len(keypoints), int))
-        precision = np.asarray(shared.evidence.precision[0], np.float32)
-        # Symmetric to the last bit, so that half of it is all of it when it is stored.
-        evidence = ShapeEvidence(
-            (precision + precision.T) * np.float32(0.5), np.asarray(shared.evidence.information[0], np.float32)
-        )
-        weights = np.asarray(pictures.confidence)
-        squared = np.sum(np.square(shared.references.residuals), axis=-1)
-        error = np.sqrt(np.sum(weights * squared, axis=1) / np.maximum(weights.sum(axis=1), 1e-9))
-        return shared.betas[0], evidence, bool(shared.converged[0]), shared.references.status, error
+            context = None if mode == "rest" else self._context
+            return fit_rows(references, rows, self.body, self.reduced, context)
 
     def score(
         self, pictures: KeypointTable, reference: PersonShape | Float32[np.ndarray, " betas"], mode: Mode = "free"
@@ -139,7 +94,8 @@ class ShapeEngine:
         Raises:
             ValueError: the table's keypoints are not this engine's.
         """
-        keypoints, confidence = self._columns(pictures)
+        self._check_keypoints(pictures)
+        keypoints, confidence = body_columns(pictures, self.reduced)
         betas, evidence, count = (reference, None, 1) if isinstance(reference, np.ndarray) else _known(reference)
         with _ONE_AT_A_TIME:
             if mode == "rest":
