@@ -6,16 +6,13 @@ the same keypoints. *Solvers*: Adam and L-BFGS against Levenberg-Marquardt. All 
 """
 
 import time
-from collections.abc import Callable
-from pathlib import Path
 
-import click
 import jax
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.posed_trials import Trial, choose_poses, make_trial, reprojection_error
+from benchmarks.posed_trials import Part, Trial, make_trial, parts_command, reprojection_error
 from benchmarks.synthetic import PoseSet, SyntheticSettings
 from engine.arrays import AnyArray
 from engine.keypoints import COCO_17
@@ -126,22 +123,13 @@ def solvers(poses: PoseSet, count: int, console: Console) -> None:
     console.print(table)
 
 
-PARTS: dict[str, Callable[[PoseSet, int, Console], None]] = {
+PARTS: dict[str, Part] = {
     "starts": starts,
     "precision": precision,
     "solvers": solvers,
 }
 
-
-@click.command()
-@click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
-@click.option("--poses", type=click.Path(path_type=Path), help="poses.npz; without it poses come from the prior.")
-@click.option("--pictures", default=512, show_default=True, help="For each figure.")
-def main(parts: tuple[str, ...], poses: Path | None, pictures: int) -> None:
-    """Compare minima."""
-    console = Console(width=120)
-    for part in parts or PARTS:
-        PARTS[part](choose_poses(poses), pictures, console)
+main = parts_command(PARTS, "Compare minima.", pictures=512)
 
 
 if __name__ == "__main__":

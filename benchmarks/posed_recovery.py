@@ -7,15 +7,19 @@ bound (van Trees) where the problem is Gaussian: no estimator that knows no more
 Noise is in person heights and assumed as it is, but never below 0.1 %.
 """
 
-from collections.abc import Callable
-from pathlib import Path
-
-import click
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.posed_trials import Trial, choose_poses, make_trial, pose_error_mm, reprojection_error, true_unknowns
+from benchmarks.posed_trials import (
+    Part,
+    Trial,
+    make_trial,
+    parts_command,
+    pose_error_mm,
+    reprojection_error,
+    true_unknowns,
+)
 from benchmarks.synthetic import PoseSet, SyntheticSettings
 from engine.arrays import AnyArray
 from engine.batching import map_samples
@@ -94,18 +98,9 @@ def shared(poses: PoseSet, pictures: int, console: Console) -> None:
     console.print(table)
 
 
-PARTS: dict[str, Callable[[PoseSet, int, Console], None]] = {"recovery": recovery, "shared": shared}
+PARTS: dict[str, Part] = {"recovery": recovery, "shared": shared}
 
-
-@click.command()
-@click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
-@click.option("--poses", type=click.Path(path_type=Path), help="poses.npz; without it poses come from the prior.")
-@click.option("--pictures", default=512, show_default=True, help="For each figure.")
-def main(parts: tuple[str, ...], poses: Path | None, pictures: int) -> None:
-    """Fit synthetic pictures and compare with the truth."""
-    console = Console(width=120)
-    for part in parts or PARTS:
-        PARTS[part](choose_poses(poses), pictures, console)
+main = parts_command(PARTS, "Fit synthetic pictures and compare with the truth.", pictures=512)
 
 
 if __name__ == "__main__":

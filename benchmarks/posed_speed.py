@@ -10,16 +10,14 @@ all pictures at once and with L-BFGS picture by picture, on the same pictures, e
 import resource
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import click
 import jax
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.posed_trials import Trial, choose_poses, make_trial, reprojection_error, true_unknowns
+from benchmarks.posed_trials import Part, Trial, make_trial, parts_command, reprojection_error, true_unknowns
 from benchmarks.synthetic import PoseSet, SyntheticSettings
 from benchmarks.torch_smplify import Optimiser, TorchProblem, smplify
 from engine.bodies import load_embedded_body
@@ -141,22 +139,13 @@ def smplify_side_by_side(poses: PoseSet, largest: int, console: Console) -> None
     console.print(table)
 
 
-PARTS: dict[str, Callable[[PoseSet, int, Console], None]] = {
+PARTS: dict[str, Part] = {
     "throughput": throughput,
     "memory": memory,
     "smplify": smplify_side_by_side,
 }
 
-
-@click.command()
-@click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
-@click.option("--poses", type=click.Path(path_type=Path), help="poses.npz; without it poses come from the prior.")
-@click.option("--largest", default=4096, show_default=True, help="Pictures in the largest batch.")
-def main(parts: tuple[str, ...], poses: Path | None, largest: int) -> None:
-    """Time posed fits."""
-    console = Console(width=120)
-    for part in parts or PARTS:
-        PARTS[part](choose_poses(poses), largest, console)
+main = parts_command(PARTS, "Time posed fits.", pictures=4096)
 
 
 if __name__ == "__main__":

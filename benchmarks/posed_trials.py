@@ -1,12 +1,15 @@
 """Synthetic pictures for the benchmarks of posed fits, their truth in the fit's own terms, and measures of error."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from rich.console import Console
 
 from adapters.pose_prior_export import read_poses
 from benchmarks.dense_fit import LIMBS, aligned_error_mm
@@ -103,3 +106,22 @@ def true_unknowns(trial: Trial) -> PictureUnknowns:
         log_scale=np.log(np.asarray(trial.pictures.camera.scale).reshape(-1) / height).astype(height.dtype),
         translation=((translation - np.asarray(observations.centre_px)) / height[:, None]).astype(height.dtype),
     )
+
+
+Part = Callable[[PoseSet, int, Console], None]
+"""One table of a benchmark: poses, how many pictures, where it is printed."""
+
+
+def parts_command(parts: Mapping[str, Part], help_text: str, pictures: int) -> click.Command:
+    """The command line of a benchmark whose tables can be asked for by name; all of them by default."""
+
+    @click.command(help=help_text)
+    @click.argument("names", metavar="[PARTS]...", nargs=-1, type=click.Choice(list(parts)))
+    @click.option("--poses", type=click.Path(path_type=Path), help="poses.npz; without it poses come from the prior.")
+    @click.option("--pictures", default=pictures, show_default=True, help="For each figure, or in the largest batch.")
+    def command(names: tuple[str, ...], poses: Path | None, pictures: int) -> None:
+        console = Console(width=120)
+        for name in names or parts:
+            parts[name](choose_poses(poses), pictures, console)
+
+    return command
