@@ -1,4 +1,4 @@
-"""The command line: ``samebody demo | fit | score | cluster | calibrate | export-body | serve | doctor``.
+"""The command line: ``samebody demo | detect | fit | score | cluster | calibrate | ...``.
 
 Exit status: 0 done; 1 some rows could not be scored (with --strict); 2 the input or the usage is wrong, with one line
 on stderr; 130 interrupted. A traceback means a bug in samebody, never a mistake of the user.
@@ -15,6 +15,7 @@ from engine.version import VERSION
 # Commands are imported when they are called: `--help` need not wait for JAX.
 _COMMANDS = {
     "demo": ("adapters.commands.demo", "demo"),
+    "detect": ("adapters.commands.detect", "detect"),
     "fit": ("adapters.commands.fit", "fit"),
     "score": ("adapters.commands.score", "score"),
     "cluster": ("adapters.commands.cluster", "cluster"),
@@ -43,6 +44,7 @@ def samebody() -> None:
 
     \b
     samebody demo                                            see it work, no files needed
+    samebody detect photos/ --out keypoints.parquet          people and their keypoints in photographs
     samebody fit references/ --out shape.npz                 one body shape from reference keypoints
     samebody score dataset/ --shape shape.npz --out scores.parquet
 

@@ -32,11 +32,22 @@ def write_keypoints(path: str | os.PathLike[str], table: KeypointTable) -> None:
     Raises:
         ValueError: the suffix of ``path`` is none of ``SUFFIXES``, or its folder does not exist.
     """
+    check_keypoint_path(path)
     writers = {".parquet": _write_parquet, ".npz": _write_npz, ".json": _write_coco_results}
-    write = writers.get(Path(path).suffix.lower())
-    if write is None:
-        raise ValueError(f"{path}: keypoints are written as {', '.join(SUFFIXES)}")
+    write = writers[Path(path).suffix.lower()]
     replace_file(path, lambda stream: write(stream, table))
+
+
+def check_keypoint_path(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that keypoints cannot be written to, before the work is done.
+
+    Raises:
+        ValueError: its suffix is none of ``SUFFIXES``, or its folder does not exist.
+    """
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path}: keypoints are written as {', '.join(SUFFIXES)}")
+    if not Path(path).parent.is_dir():
+        raise ValueError(f"cannot write {path}: there is no folder {Path(path).parent}; make it first")
 
 
 def arrow_table(table: KeypointTable) -> pa.Table:

@@ -1,0 +1,53 @@
+"""``samebody detect``: from photographs to keypoints."""
+
+from pathlib import Path
+
+import click
+
+from adapters.commands.detector_options import detector_option, photo_detection
+from adapters.commands.display import row_progress, say
+from adapters.detect_job import detect_to_file
+from adapters.detectors.choice import DetectorName
+from adapters.detectors.pictures import find_pictures
+from adapters.keypoint_writers import check_keypoint_path
+
+
+@click.command(short_help="Find people and their keypoints in photographs.")
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Where the keypoints go: .parquet, .npz or .json."
+)
+@detector_option(default="mediapipe", show_default=True, help="Who looks: see docs/detectors.md.")
+@click.option("--strict", is_flag=True, help="Exit with status 1 if a picture could not be read or shows nobody.")
+def detect(
+    photos: tuple[Path, ...],
+    out: Path,
+    detector: DetectorName,
+    model: str | None,
+    weights: str | None,
+    device: str,
+    trust_weights: bool,
+    every: int,
+    no_cache: bool,
+    strict: bool,
+) -> int:
+    """Find the people in PHOTOS and their keypoints.
+
+    PHOTOS are pictures, videos, and folders of them. Every person becomes one row; a picture without one, or one that
+    cannot be read, is a row that says so. What was found is kept: the next run with the same detector looks only at
+    files that are new.
+
+    \b
+    samebody detect photos/ --out keypoints.parquet
+    samebody detect walk.mp4 --every 10 --out keypoints.parquet
+    samebody detect photos/ --out keypoints.parquet --detector mmpose --model CONFIG --weights CHECKPOINT
+    """
+    check_keypoint_path(out)
+    files = find_pictures(photos)
+    detection = photo_detection(detector, model, weights, device, trust_weights, every, no_cache)
+    with row_progress("detecting") as progress:
+        summary = detect_to_file(files, detection, out, progress)
+    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(summary.by_status.items()))
+    known = f", {summary.from_cache:,} of them known" if summary.from_cache else ""
+    say(f"{summary.pictures:,} pictures{known}: {counts}", f"{out}")
+    return 1 if strict and not summary.all_found else 0
