@@ -1,4 +1,4 @@
-"""The command line: ``samebody demo | detect | fit | score | cluster | calibrate | ...``.
+"""The command line: ``samebody demo | detect | fit | score | report | cluster | calibrate | ...``.
 
 Exit status: 0 done; 1 some rows could not be scored (with --strict); 2 the input or the usage is wrong, with one line
 on stderr; 130 interrupted. A traceback means a bug in samebody, never a mistake of the user.
@@ -18,6 +18,7 @@ _COMMANDS = {
     "detect": ("adapters.commands.detect", "detect"),
     "fit": ("adapters.commands.fit", "fit"),
     "score": ("adapters.commands.score", "score"),
+    "report": ("adapters.commands.report", "report"),
     "cluster": ("adapters.commands.cluster", "cluster"),
     "calibrate": ("adapters.commands.calibrate", "calibrate"),
     "export-body": ("adapters.commands.export_body", "export_body"),
@@ -47,6 +48,7 @@ def samebody() -> None:
     samebody detect photos/ --out keypoints.parquet          people and their keypoints in photographs
     samebody fit references/ --out shape.npz                 one body shape from reference keypoints
     samebody score dataset/ --shape shape.npz --out scores.parquet
+    samebody report scores.parquet --images pictures/ --out report.html
 
     Keypoints come from MMPose (prediction JSON), COCO keypoint JSON, Parquet or .npz.
     """

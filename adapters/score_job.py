@@ -15,6 +15,7 @@ from adapters.evidence_table import check_evidence_path, open_evidence_writer
 from adapters.keypoint_table import KeypointTable, even_tables
 from adapters.readers import KeypointSource
 from adapters.readers.source_files import SourceFile
+from adapters.recorded_sources import RecordedSources
 from adapters.result_writers import ResultWriter, check_result_path, open_result_writer
 from adapters.run_parts import PICTURES_PER_PART, fingerprint, open_run
 from adapters.set_verdict import SetTally, SetVerdict
@@ -152,6 +153,7 @@ def score_to_file(
     people: tuple[tuple[str, PersonShape], ...] = (),
     calibration: Calibration | None = None,
     one_person: bool = False,
+    sources: RecordedSources | None = None,
 ) -> ScoreSummary:
     """Score every row of the source and write the results where ``out`` says (.parquet, .csv or .jsonl).
 
@@ -166,6 +168,7 @@ def score_to_file(
         people: several people by name, ``shape`` among them: each row is then about the one that matches best.
         calibration: by default that of the shapes, or else the one that is shipped.
         one_person: all rows show one unknown person; the summary says what they say together.
+        sources: where all this came from, for the metadata of a Parquet file.
 
     Raises:
         ValueError: the shape belongs to another body, the files cannot be read or written, or there is an unfinished
@@ -192,6 +195,7 @@ def score_to_file(
         "samebody.mode": options.mode,
         "samebody.body": shape.body_name,
         "samebody.threshold": "default" if threshold is None else str(threshold),
+        **({} if sources is None else sources.as_metadata()),
     }
     per_part = PICTURES_PER_PART[options.mode] if pictures_per_part is None else pictures_per_part
     rows_per_table = min(source.rows_per_table, ROWS_PER_TABLE[options.mode])

@@ -10,6 +10,7 @@ from adapters.commands.display import row_progress, say, summary_lines
 from adapters.compile_cache import enable_compile_cache
 from adapters.ray_runner import RayCluster
 from adapters.readers import open_keypoints
+from adapters.recorded_sources import record_sources
 from adapters.result_writers import check_result_path
 from adapters.score_job import score_to_file
 from engine.batching import worker_count
@@ -120,6 +121,7 @@ def score(
             calibration=None if calibration is None else load_calibration(calibration),
             one_person=one_person,
             compute=None if cluster is None else cluster.batches,
+            sources=record_sources(out, dataset, shapes, body, calibration, schema),
         )
     say(*summary_lines(summary, str(out)))
     return 1 if strict and not summary.all_scored else 0

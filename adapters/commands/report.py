@@ -1,0 +1,81 @@
+"""``samebody report``: a page to look at scores with."""
+
+import importlib.util
+from pathlib import Path
+
+import click
+
+from adapters.commands import options
+from adapters.commands.display import row_progress, say
+from adapters.compile_cache import enable_compile_cache
+
+_REMEDY = "pip install 'samebody[report]'"
+
+
+@click.command(short_help="Make a page to look at scores with.")
+@click.argument("scores", type=click.Path(path_type=Path))
+@click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="The folder that holds the pictures.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.html", help="Where the page goes.")
+@click.option(
+    "--keypoints",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The keypoint files that were scored, or folders of them.  [default: as SCORES says]",
+)
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The shape file that they were compared with; several times for several people.  [default: as SCORES says]",
+)
+@click.option("--body", metavar="anny24|FILE", help="The body of the shape.  [default: as SCORES says, or anny24]")
+@options.calibration
+@options.schema
+@click.option("--title", help="What stands at the top of the page.")
+@click.option(
+    "--most",
+    type=click.IntRange(min=1),
+    default=20_000,
+    show_default=True,
+    help="Rows on the page; of more, those that score lowest are taken.",
+)
+def report(
+    scores: Path,
+    images: Path | None,
+    out: Path,
+    keypoints: tuple[Path, ...],
+    shapes: tuple[Path, ...],
+    body: str | None,
+    calibration: Path | None,
+    schema: str | None,
+    title: str | None,
+    most: int,
+) -> None:
+    """Make ONE page that shows what SCORES says: pictures, bodies, and a threshold to move.
+
+    SCORES is what `samebody score` wrote. A Parquet file says itself where its keypoints and its shape lie; to a .csv
+    or .jsonl give them. The page needs no network and no server: open it in a browser. It holds cut-down pictures
+    without their metadata, and no path of this machine.
+
+    \b
+    samebody report scores.parquet --images pictures/ --out report.html
+    samebody report scores.csv --keypoints dataset/ --shape shape.npz --images pictures/ --out report.html
+    """
+    missing = [name for name in ("jinja2", "PIL") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise click.UsageError(f"a report needs packages that are not installed; get them with: {_REMEDY}")
+    from adapters.report.build import ReportInputs, make_report
+
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{out}: the page is HTML; end the file's name in .html")
+    enable_compile_cache()
+    inputs = ReportInputs(scores, images, keypoints, shapes, body, calibration, schema, title, most)
+    with row_progress("report") as progress:
+        made = make_report(inputs, out, lambda _, done, expected: progress(done, expected))
+    say(
+        f"{made.rows:,} rows, {made.bodies:,} with a body, {made.pictures:,} with a picture",
+        *made.notes,
+        *([] if made.folder is None else [f"pictures are in {made.folder}; keep it beside the page"]),
+        f"{out}",
+    )
