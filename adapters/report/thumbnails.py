@@ -23,7 +23,7 @@ from engine.batching import worker_count
 SIZE_PX = 400
 """Longer side: sharp on a card, fair in the detail view, 15 to 25 kB as JPEG."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 _SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 _TOO_LARGE = (Image.DecompressionBombWarning, Image.DecompressionBombError)
 _QUALITY = 82
@@ -103,22 +103,24 @@ def make_thumbnails(
     on_progress: Callable[[int, int | None], None] = lambda done, expected: None,
 ) -> list[Thumbnail | None]:
     """A thumbnail of each person; None where there is no picture or it cannot be read."""
+    Image.init()
+    formats = tuple(name for name in FORMATS if name in Image.OPEN)  # AVIF is not in every build of Pillow
     with warnings.catch_warnings(), ThreadPoolExecutor(worker_count()) as pool:
         # Damaged metadata are no reason to stop, absurd sizes are: they fill the memory.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         thumbnails = []
-        for made in pool.map(lambda job: _make(*job, size_px), zip(paths, boxes, strict=True)):
+        for made in pool.map(lambda job: _make(*job, size_px, formats), zip(paths, boxes, strict=True)):
             thumbnails.append(made)
             on_progress(len(thumbnails), len(paths))
     return thumbnails
 
 
-def _make(path: Path | None, box: Box | None, size_px: int) -> Thumbnail | None:
+def _make(path: Path | None, box: Box | None, size_px: int, formats: tuple[str, ...]) -> Thumbnail | None:
     if path is None:
         return None
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=formats) as image:
             return _thumbnail(image, box, size_px)
     except (
         OSError,

@@ -208,7 +208,7 @@ function switchTheme() {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || dialog.open || byId("help").open) return;
-  const typing = event.target.matches("input, select, textarea");
+  const typing = event.target.matches("input:not([type=checkbox]), select");
   if (event.key === "Escape" && typing) event.target.blur();
   if (typing) return;
   const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -gallery.columns, ArrowDown: gallery.columns };
@@ -233,7 +233,8 @@ loadArrays().then(() => {
   detail = new Detail(step);
   fillControls();
   update();
-  dialog.addEventListener("close", () => gallery.choose(gallery.current));
+  // The browser gives the focus back to the card that was opened, which is not the one that was seen last.
+  dialog.addEventListener("close", () => gallery.choose(shown.indexOf(detail.row)));
   document.documentElement.dataset.ready = "1";
 }, (error) => {
   byId("empty").hidden = false;
