@@ -1,6 +1,7 @@
 """``samebody detect``: from photographs to keypoints."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,13 +24,8 @@ def detect(
     photos: tuple[Path, ...],
     out: Path,
     detector: DetectorName,
-    model: str | None,
-    weights: str | None,
-    device: str,
-    trust_weights: bool,
-    every: int,
-    no_cache: bool,
     strict: bool,
+    **settings: Any,
 ) -> int:
     """Find the people in PHOTOS and their keypoints.
 
@@ -44,7 +40,7 @@ def detect(
     """
     check_keypoint_path(out)
     files = find_pictures(photos)
-    detection = photo_detection(detector, model, weights, device, trust_weights, every, no_cache)
+    detection = photo_detection(detector, **settings)
     with row_progress("detecting") as progress:
         summary = detect_to_file(files, detection, out, progress)
     counts = ", ".join(f"{count:,} {status}" for status, count in sorted(summary.by_status.items()))

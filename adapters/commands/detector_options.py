@@ -1,25 +1,45 @@
 """Options of the commands that look at photographs."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from adapters.detect_job import PhotoDetection
 from adapters.detectors.choice import DETECTORS, DetectorChoice, DetectorName, make_detector
 from adapters.detectors.detection_cache import DetectionCache, detections_folder
+from adapters.detectors.protocol import Box
 
 _OPTIONS = (
     click.option(
         "--model",
         metavar="NAME|FILE",
-        help="mmpose: a config file, the name of a config that MMPose ships, or an alias (downloads weights). "
-        "rtmpose-onnx: the .onnx file.",
+        help="mmpose: a config file, or the name of a config that MMPose ships. rtmpose-onnx: the .onnx file.",
     ),
     click.option(
         "--weights",
         type=click.Path(exists=True, dir_okay=False),
         help="mmpose: the checkpoint of a config. Without it the weights are random: good for trying the installation.",
+    ),
+    click.option(
+        "--person-model",
+        metavar="NAME|FILE",
+        help="mmpose: who finds the people for a top-down model (MMDetection's config or alias, needs mmcv itself). "
+        "Without it the whole picture is one person.",
+    ),
+    click.option(
+        "--person-weights", type=click.Path(exists=True, dir_okay=False), help="The checkpoint of that model."
+    ),
+    click.option(
+        "--download", is_flag=True, help="mmpose: --model is an alias; let MMPoseInferencer download its weights."
+    ),
+    click.option(
+        "--boxes",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help='Where people are: JSON {"picture": [[x1, y1, x2, y2], ...]}, pictures called as in the output. '
+        "Pictures that are not in it are one box. For top-down models.",
     ),
     click.option("--device", default="cpu", show_default=True, help="mmpose and rtmpose-onnx: cpu, cuda, cuda:1 ..."),
     click.option(
@@ -53,6 +73,10 @@ def photo_detection(
     detector: DetectorName,
     model: str | None,
     weights: str | None,
+    person_model: str | None,
+    person_weights: str | None,
+    download: bool,
+    boxes: Path | None,
     device: str,
     trust_weights: bool,
     every: int,
@@ -62,7 +86,20 @@ def photo_detection(
 
     Raises:
         DetectorError: it cannot be made.
+        ValueError: the boxes cannot be read.
     """
     folder = None if no_cache else detections_folder()
-    found = make_detector(DetectorChoice(detector, model, weights, device, trust_weights))
-    return PhotoDetection(found, None if folder is None else DetectionCache(folder), every)
+    choice = DetectorChoice(detector, model, weights, device, person_model, person_weights, download, trust_weights)
+    return PhotoDetection(
+        make_detector(choice),
+        None if folder is None else DetectionCache(folder),
+        every,
+        None if boxes is None else _read_boxes(boxes),
+    )
+
+
+def _read_boxes(path: Path) -> dict[str, list[Box]]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, list[Box]])
+    except msgspec.DecodeError as error:
+        raise ValueError(f'{path}: expected {{"picture": [[x1, y1, x2, y2], ...]}}: {error}') from error

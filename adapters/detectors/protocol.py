@@ -5,6 +5,7 @@ What a detector finds in a picture must not depend on the other pictures of a ba
 a picture, and the same picture must give the same bits whenever it comes.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -71,3 +72,15 @@ def surrounding_box(keypoints: Float32[np.ndarray, "keypoints 2"], seen: np.ndar
     """The smallest box around the keypoints that are seen; at least one is."""
     low, high = keypoints[seen].min(axis=0), keypoints[seen].max(axis=0)
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def whole_picture(picture: Pixels) -> list[Box]:
+    """One box around everything."""
+    height, width = picture.shape[:2]
+    return [(0.0, 0.0, float(width), float(height))]
+
+
+def file_digest(path: str) -> str:
+    """A short hash of a file, for a detector's identity."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
