@@ -59,7 +59,7 @@ def invented_fits(count: int, seed: int = 0) -> Fits:
     """People near the prior's mean pose, turned anywhere; every fiftieth row has nobody."""
     draw = np.random.default_rng(seed)
     mean = np.asarray(load_pose_prior().mean[0], float).reshape(-1, 3)
-    turn = Rotation.random(count, random_state=seed).as_rotvec()[:, None]
+    turn = Rotation.from_quat(draw.standard_normal((count, 4))).as_rotvec()[:, None]
     pose = np.concatenate([turn, mean + draw.normal(0, 0.3, (count, *mean.shape))], axis=1)
     drawn = np.arange(count) % 50 != 49
     camera = np.column_stack([draw.uniform(100, 300, count), draw.uniform(300, 900, (count, 2))])
@@ -77,6 +77,7 @@ def invented_fits(count: int, seed: int = 0) -> Fits:
         person=np.zeros(count, int),
         limb_change=draw.normal(0, 0.04, (count, 8)),
         limb_deviation=np.abs(draw.normal(0.03, 0.01, (count, 8))),
+        limb_shown=draw.random((count, 8)),
     )
 
 
@@ -139,7 +140,7 @@ def thumbnail_speed(folder: Path, count: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Size and opening time of a report's page.")
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--thumbnails", type=int, default=100)
     arguments = parser.parse_args()

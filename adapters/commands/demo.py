@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from adapters.commands.display import print_table
+from adapters.commands.report import can_report, write_report
 from adapters.compile_cache import enable_compile_cache
 from adapters.fit_job import fit_references
 from adapters.keypoint_writers import write_keypoints
 from adapters.readers import open_keypoints, read_keypoints
+from adapters.recorded_sources import record_sources
 from adapters.score_job import score_to_file
 from engine.bodies import load_embedded_body
 from engine.shape_file import save_shape
@@ -44,7 +46,8 @@ def demo(out: Path) -> None:
     body = load_embedded_body()
     shape = fit_references(read_keypoints([references]), body)
     save_shape(shape_path, shape)
-    summary = score_to_file(open_keypoints([dataset]), body, shape, scores_path)
+    sources = record_sources(scores_path, [dataset], [shape_path])
+    summary = score_to_file(open_keypoints([dataset]), body, shape, scores_path, sources=sources)
 
     scores = pq.read_table(scores_path, columns=["image", *_SHOWN]).to_pydict()
     names = np.array([image.rsplit("_", 1)[0] for image in scores["image"]])
@@ -60,8 +63,12 @@ def demo(out: Path) -> None:
     ]
     title = f"{summary.rows} pictures against the shape of {len(shape.references)} references"
     print_table(title, ("person", "pictures", "consistency (median)", "same body? (median)"), rows)
+    page = [out / "report.html"] if can_report() else []
+    for path in page:
+        write_report(scores_path, path)
+    files = (references, dataset, shape_path, scores_path, *page)
     click.echo(
-        f"files are in {out}: {references.name}, {dataset.name}, {shape_path.name}, {scores_path.name}\n"
+        f"files are in {out}: {', '.join(path.name for path in files)}\n"
         "now your own keypoints:\n"
         "  samebody fit REFERENCES... --out shape.npz\n"
         "  samebody score DATASET... --shape shape.npz --out scores.parquet"

@@ -47,7 +47,9 @@ _REQUIRED = (
     "rich",
 )
 _BYTES_PER_PICTURE = 17 * 3 * 4
-_EXTRAS = {"smplx": ("smplx", "torch"), "ray": ("ray",)}
+_EXTRAS = {"smplx": ("smplx", "torch"), "ray": ("ray",), "report": ("jinja2", "PIL")}
+_DISTRIBUTIONS = {"PIL": "pillow"}
+"""Where a package is not called as it is imported."""
 
 
 def _package(name: str, remedy: str, required: bool) -> Finding:
@@ -56,7 +58,7 @@ def _package(name: str, remedy: str, required: bool) -> Finding:
     except ImportError as error:
         state = "missing" if isinstance(error, ModuleNotFoundError) and error.name == name else f"broken: {error}"
         return Finding(name, state, remedy, broken=required)
-    return Finding(name, metadata.version(name))
+    return Finding(name, metadata.version(_DISTRIBUTIONS.get(name, name)))
 
 
 def _attempt(subject: str, check: Callable[[], str], remedy: str) -> Finding:

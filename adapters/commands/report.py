@@ -62,8 +62,7 @@ def report(
     samebody report scores.parquet --images pictures/ --out report.html
     samebody report scores.csv --keypoints dataset/ --shape shape.npz --images pictures/ --out report.html
     """
-    missing = [name for name in ("jinja2", "PIL") if importlib.util.find_spec(name) is None]
-    if missing:
+    if not can_report():
         raise click.UsageError(f"a report needs packages that are not installed; get them with: {_REMEDY}")
     from adapters.report.build import ReportInputs, make_report
 
@@ -79,3 +78,15 @@ def report(
         *([] if made.folder is None else [f"pictures are in {made.folder}; keep it beside the page"]),
         f"{out}",
     )
+
+
+def can_report() -> bool:
+    """Whether the packages of the extra are installed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("jinja2", "PIL"))
+
+
+def write_report(scores: Path, out: Path) -> None:
+    """The page of a result file that says where it came from, without pictures."""
+    from adapters.report.build import ReportInputs, make_report
+
+    make_report(ReportInputs(scores), out)

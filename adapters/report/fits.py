@@ -18,7 +18,9 @@ from adapters.readers import KeypointSource
 from adapters.report.limbs import compare_limbs
 from adapters.report.scores import Scores
 from adapters.table_scoring import reference_person
+from engine.arrays import AnyArray
 from engine.calibration import Calibration, calibrated_pictures
+from engine.cameras import WeakPerspective
 from engine.evidence import ShapeEvidence
 from engine.keypoint_body import KeypointBody
 from engine.posed_fit import observe_pictures
@@ -56,11 +58,14 @@ class Fits:
     own_pose: Float[np.ndarray, "rows joints 3"]
     own_camera: Float[np.ndarray, "rows 3"]
     own_betas: Float[np.ndarray, "rows betas"]
+    """The most probable body given what the picture says, as far as it can be trusted: the evidence behind the scores.
+    Where a picture is noisier than the fit assumed this is nearer to the average person than the fit was."""
     person: Int[np.ndarray, " rows"]
     """Which of the shapes is the reference."""
     limb_change: Float[np.ndarray, "rows limbs"]
     """``limbs.LimbChanges``."""
     limb_deviation: Float[np.ndarray, "rows limbs"]
+    limb_shown: Float[np.ndarray, "rows limbs"]
 
 
 def find_keypoints(scores: Scores, source: KeypointSource, body: KeypointBody) -> SeenKeypoints:
@@ -148,6 +153,7 @@ def seen_only(seen: SeenKeypoints) -> Fits:
         person=np.zeros(count, int),
         limb_change=empty,
         limb_deviation=empty,
+        limb_shown=empty,
     )
 
 
@@ -165,7 +171,7 @@ def _fit_part(
     drawn = np.isfinite(own.energy)
     _, at_reference = excess_energy(context, own, betas)
     own_evidence = calibrated_pictures(pictures.evidence, calibration)
-    own_betas = np.where(drawn[:, None], np.nan_to_num(own.betas), 0)
+    own_betas = np.where(drawn[:, None], _most_probable(own_evidence), 0)
     limbs = compare_limbs(context.model.body, own_betas, own_evidence, betas, evidence)
     observation = jax.tree.map(np.asarray, observe_pictures(context, seen.keypoints_px[at], seen.confidence[at]))
     fitted = own.pictures.observation
@@ -182,6 +188,7 @@ def _fit_part(
         "own_betas": own_betas,
         "limb_change": limbs.change,
         "limb_deviation": limbs.deviation,
+        "limb_shown": limbs.shown,
     }
     shown = ("keypoints_px", "confidence", "drawn", "own_betas")
     masked = {
@@ -191,13 +198,19 @@ def _fit_part(
     return {**masked, "person": person}
 
 
-def _short_way(pose: np.ndarray) -> np.ndarray:
+def _most_probable(evidence: ShapeEvidence) -> np.ndarray:
+    """(I + Λ)⁻¹ h of each picture."""
+    precision, information = (np.asarray(part, float) for part in evidence)
+    return np.linalg.solve(precision + np.eye(precision.shape[-1]), information[..., None])[..., 0]
+
+
+def _short_way(turns: AnyArray) -> np.ndarray:
     """The same turns by at most π."""
-    pose = np.nan_to_num(np.asarray(pose, float))
+    pose = np.nan_to_num(np.asarray(turns, float))
     return Rotation.from_rotvec(pose.reshape(-1, 3)).as_rotvec().reshape(pose.shape)
 
 
-def _camera(camera) -> np.ndarray:
+def _camera(camera: WeakPerspective) -> np.ndarray:
     return np.concatenate([np.asarray(camera.scale)[:, None], np.asarray(camera.translation)], axis=1)
 
 

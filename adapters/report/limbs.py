@@ -6,7 +6,9 @@ Stature cannot be seen in one picture, so overall size is removed: a limb counts
 
 where l_i is the distance of two joints, left and right averaged. Joints are linear in β, so the derivative of
 log(l_i / L) is exact and carries the covariances of both shapes, (I + Λ)⁻¹ each, to a standard deviation of the change.
-A picture that says little has a wide one: its own body is then mostly the average person.
+A picture that says little has a wide one: its own body is then mostly the average person. Against an unusual reference
+even that may be a clear difference, but it is none that the picture shows; so each limb comes with the share of the
+variance between people that the picture takes away, 1 − (variance after the picture)/(variance between people).
 """
 
 from typing import NamedTuple
@@ -36,6 +38,8 @@ class LimbChanges(NamedTuple):
     change: Float[np.ndarray, "images limbs"]
     deviation: Float[np.ndarray, "images limbs"]
     """One standard deviation."""
+    shown: Float[np.ndarray, "images limbs"]
+    """0..1: how much of the own limb is seen in the picture; the rest is the average person's."""
 
 
 def compare_limbs(
@@ -52,8 +56,9 @@ def compare_limbs(
     """
     own, own_slope = _log_shares(body, np.asarray(own_betas, float))
     reference, reference_slope = _log_shares(body, np.asarray(reference_betas, float))
-    variance = _variance(own_slope, own_evidence) + _variance(reference_slope, reference_evidence)
-    return LimbChanges(np.expm1(own - reference), np.sqrt(variance))
+    left = _variance(own_slope, own_evidence)
+    variance = left + _variance(reference_slope, reference_evidence)
+    return LimbChanges(np.expm1(own - reference), np.sqrt(variance), 1 - left / np.sum(own_slope**2, axis=-1))
 
 
 def _variance(slope: Float[np.ndarray, "images limbs betas"], evidence: ShapeEvidence) -> np.ndarray:

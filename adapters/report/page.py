@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jinja2
 from markupsafe import Markup
@@ -62,11 +62,11 @@ def write_page(path: str | os.PathLike[str], parts: PageParts) -> Path | None:
 
 def render_page(manifest: dict[str, Any], block: str, pictures: list[str | None]) -> str:
     """The page's text."""
-    static = resources.files(__package__).joinpath("static")
+    static = resources.files("adapters.report").joinpath("static")
     script = "\n".join(static.joinpath(name).read_text("utf-8") for name in SCRIPTS)
     script = f'"use strict";\n(() => {{\n{script}\n}})();'
     style = static.joinpath("page.css").read_text("utf-8")
-    template = resources.files(__package__).joinpath("templates", "report.html.j2").read_text("utf-8")
+    template = resources.files("adapters.report").joinpath("templates", "report.html.j2").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string(template).render(
         manifest=Markup(safe_json(manifest)),
@@ -108,5 +108,5 @@ def _sha256(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _write_all(stream, content: bytes) -> None:
+def _write_all(stream: IO[bytes], content: bytes) -> None:
     stream.write(content)

@@ -83,6 +83,7 @@ def add_fits(block: ArrayBlock, fits: Fits, frames: list[Frame], has_picture: np
     block.add_rounded("own_betas", fits.own_betas, _BETA)
     block.add_rounded("limb_change", fits.limb_change, _LIMB)
     block.add_rounded("limb_deviation", fits.limb_deviation, _LIMB)
+    block.add("limb_shown", np.rint(np.clip(fits.limb_shown, 0, 1) * 255).astype(np.uint8), 1 / 255)
 
 
 def add_body(block: ArrayBlock, body: BodyModel, betas: int) -> None:

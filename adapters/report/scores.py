@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import numpy as np
@@ -110,12 +111,12 @@ def _scores(table: pa.Table, mode: Mode) -> Scores:
     )
 
 
-def _read_parquet(stream) -> pa.Table:
+def _read_parquet(stream: IO[bytes]) -> pa.Table:
     with pq.ParquetFile(stream) as file:
         return file.read()
 
 
-def _read_csv(stream) -> pa.Table:
+def _read_csv(stream: IO[bytes]) -> pa.Table:
     columns = result_columns("free", several=True)
     types = {column.name: pa.string() if column.name == "status" else column.type for column in columns}
     # Texts are taken as they stand: a picture may be called NA.
@@ -124,6 +125,6 @@ def _read_csv(stream) -> pa.Table:
     )
 
 
-def _read_json_lines(stream) -> pa.Table:
+def _read_json_lines(stream: IO[bytes]) -> pa.Table:
     rows = msgspec.json.Decoder(dict).decode_lines(stream.read())
     return pa.Table.from_pylist(rows)

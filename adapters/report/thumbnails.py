@@ -102,15 +102,21 @@ def make_thumbnails(
     size_px: int = SIZE_PX,
     on_progress: Callable[[int, int | None], None] = lambda done, expected: None,
 ) -> list[Thumbnail | None]:
-    """A thumbnail of each person; None where there is no picture or it cannot be read."""
+    """A thumbnail of each person; None where there is no picture or it cannot be read.
+
+    Raises:
+        ValueError: not one box, or None, for each picture.
+    """
     Image.init()
     formats = tuple(name for name in FORMATS if name in Image.OPEN)  # AVIF is not in every build of Pillow
+    if len(paths) != len(boxes):
+        raise ValueError(f"{len(paths)} pictures need a box or None each, not {len(boxes)}")
     with warnings.catch_warnings(), ThreadPoolExecutor(worker_count()) as pool:
         # Damaged metadata are no reason to stop, absurd sizes are: they fill the memory.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         thumbnails = []
-        for made in pool.map(lambda job: _make(*job, size_px, formats), zip(paths, boxes, strict=True)):
+        for made in pool.map(lambda path, box: _make(path, box, size_px, formats), paths, boxes):
             thumbnails.append(made)
             on_progress(len(thumbnails), len(paths))
     return thumbnails
@@ -145,7 +151,8 @@ def _thumbnail(image: Image.Image, box: Box | None, size_px: int) -> Thumbnail:
     image.draft("RGB", (max(int(image.width * scale), 1), max(int(image.height * scale), 1)))
     ImageOps.exif_transpose(image, in_place=True)
     reduced = image.width / width
-    plain = _eight_bit(image).crop(tuple(round(edge * reduced) for edge in cut))
+    inside = (round(cut[0] * reduced), round(cut[1] * reduced), round(cut[2] * reduced), round(cut[3] * reduced))
+    plain = _eight_bit(image).crop(inside)
     target = (max(round((cut[2] - cut[0]) * scale), 1), max(round((cut[3] - cut[1]) * scale), 1))
     # A new picture holds no metadata of the old one.
     clean = Image.new("RGB", target, (127, 127, 127))

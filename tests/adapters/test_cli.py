@@ -44,7 +44,7 @@ def test_demo_runs_the_whole_job(tmp_path, capsys) -> None:
     output = capsys.readouterr().out
     assert {"anna", "boris", "chen", "dalia", "emil"} <= set(output.replace("│", " ").split())
     assert {path.name for path in (tmp_path / "demo").iterdir()} == {
-        "references.parquet", "dataset.parquet", "shape.npz", "scores.parquet",
+        "references.parquet", "dataset.parquet", "shape.npz", "scores.parquet", "report.html",
     }  # fmt: skip
 
 

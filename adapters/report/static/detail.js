@@ -79,7 +79,7 @@ class Detail {
     part("limb-panel").hidden = !drawn;
     if (!drawn) return;
     const { sure, limbs } = limbsOf(row);
-    part("limb-words").textContent = limbWords(row, sure);
+    part("limb-words").textContent = limbWords(row, limbs, sure);
     const widest = Math.max(0.08, ...limbs.map((limb) => Math.abs(limb.change) + 2 * limb.deviation));
     part("limbs").replaceChildren(...limbs.map((limb) => limbLine(limb, widest)));
   }
@@ -132,12 +132,17 @@ function sentence(row, verdict) {
   return `These keypoints speak ${times} to 1 ${side}.`;
 }
 
-/** The limbs of a row, and those whose difference is at least twice its uncertainty and more than a per cent. */
+/**
+ * The limbs of a row, and those that differ clearly: by twice the uncertainty, by more than a per cent, and where at
+ * least half of what is not known of a stranger's limb is seen in the picture.
+ */
 function limbsOf(row) {
   const change = rowOf("limb_change", row), deviation = rowOf("limb_deviation", row);
+  const visible = rowOf("limb_shown", row);
   const limbs = manifest.limbs.map((name, i) => ({
     name, change: change[i], deviation: deviation[i],
-    clear: Math.abs(change[i]) > Math.max(0.01, 2 * deviation[i]),
+    seen: visible[i] >= 0.5,
+    clear: visible[i] >= 0.5 && Math.abs(change[i]) > Math.max(0.01, 2 * deviation[i]),
   }));
   return { limbs, sure: limbs.filter((limb) => limb.clear).sort((a, b) => Math.abs(b.change) - Math.abs(a.change)) };
 }
@@ -149,18 +154,22 @@ function changeWords(limb) {
   return `${limb.name} ${percent(limb.change)} % ${limb.change > 0 ? (wide ? "wider" : "longer") : wide ? "narrower" : "shorter"}`;
 }
 
-function limbWords(row, sure) {
+function limbWords(row, limbs, sure) {
   const bits = "information_bits" in arrays ? numberOf("information_bits", row) : NaN;
   if (statusOf(row) === "low_information") {
     return `This picture says too little about the body (${bits.toFixed(1)} bits): what is shown as its own is mostly the average person.`;
   }
+  if (!limbs.some((limb) => limb.seen)) {
+    return `This picture shows no limb well (${bits.toFixed(1)} bits): what stands below is mostly the average person against the reference.`;
+  }
   if (sure.length) return `Clearly different in this picture's own best body: ${sure.map(changeWords).join(", ")}.`;
-  return `No single limb differs by more than this picture can tell (${bits.toFixed(1)} bits); the evidence lies in all of them together.`;
+  return `No single limb differs by more than this picture can tell (${bits.toFixed(1)} bits); what evidence there is lies in all of them together.`;
 }
 
 function limbLine(limb, widest) {
   const line = document.createElement("li"), label = document.createElement("span"), value = document.createElement("span");
-  line.className = limb.clear ? "clear" : "";
+  line.className = limb.clear ? "clear" : limb.seen ? "" : "unseen";
+  if (!limb.seen) line.title = "hardly seen in this picture: mostly the average person's";
   label.textContent = limb.name;
   value.className = "value";
   value.textContent = `${limb.change < 0 ? "−" : "+"}${percent(limb.change)} % ± ${percent(2 * limb.deviation)}`;

@@ -85,8 +85,13 @@ class Gallery {
     foot.className = "foot";
     const name = document.createElement("span");
     name.className = "name";
-    name.textContent = nameOf(row);
-    name.title = nameOf(row);
+    const text = nameOf(row), cut = Math.max(0, text.length - 12);
+    name.append(...[text.slice(0, cut), text.slice(cut)].map((part) => {
+      const piece = document.createElement("span");
+      piece.textContent = part;
+      return piece;
+    }));
+    name.title = text;
     const line = document.createElement("span");
     line.className = "line";
     const score = document.createElement("strong");

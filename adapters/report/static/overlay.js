@@ -100,6 +100,7 @@ function drawOutline(context, canvas, fit, ratio) {
   const mask = new OffscreenCanvas(canvas.width, canvas.height), inside = mask.getContext("2d");
   inside.setTransform(context.getTransform());
   inside.fillStyle = inside.strokeStyle = OVERLAY.body;
+  inside.lineJoin = "round"; // pointed joins stick out of thin triangles
   inside.lineWidth = ratio / context.getTransform().a;
   inside.fill(shape);
   inside.stroke(shape); // closes the seams between triangles
