@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from adapters.commands.detector_options import detector_option, photo_detection
+from adapters.commands.detector_options import detection_line, detector_option, photo_detection
 from adapters.commands.display import row_progress, say
 from adapters.detect_job import detect_to_file
 from adapters.detectors.choice import DetectorName
@@ -43,7 +43,5 @@ def detect(
     detection = photo_detection(detector, **settings)
     with row_progress("detecting") as progress:
         summary = detect_to_file(files, detection, out, progress)
-    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(summary.by_status.items()))
-    known = f", {summary.from_cache:,} of them known" if summary.from_cache else ""
-    say(f"{summary.pictures:,} pictures{known}: {counts}", f"{out}")
+    say(detection_line(summary), f"{out}")
     return 1 if strict and not summary.all_found else 0

@@ -1,16 +1,25 @@
 """Options of the commands that look at photographs."""
 
-from collections.abc import Callable
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+import pyarrow.parquet as pq
 
-from adapters.detect_job import PhotoDetection
+from adapters.commands.display import row_progress, say
+from adapters.detect_job import DetectSummary, PhotoDetection, detect_to_table
 from adapters.detectors.choice import DETECTORS, DetectorChoice, DetectorName, make_detector
 from adapters.detectors.detection_cache import DetectionCache, detections_folder
+from adapters.detectors.pictures import find_pictures
 from adapters.detectors.protocol import Box
+from adapters.keypoint_writers import arrow_table, write_keypoints
 
 _OPTIONS = (
     click.option(
@@ -56,6 +65,19 @@ _OPTIONS = (
     ),
     click.option("--no-cache", is_flag=True, help="Detect again, and keep nothing."),
 )
+
+_DEFAULTS: dict[str, Any] = {
+    "model": None,
+    "weights": None,
+    "person_model": None,
+    "person_weights": None,
+    "download": False,
+    "boxes": None,
+    "device": "cpu",
+    "trust_weights": False,
+    "every": 1,
+    "no_cache": False,
+}
 
 
 def detector_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -103,3 +125,54 @@ def _read_boxes(path: Path) -> dict[str, list[Box]]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, list[Box]])
     except msgspec.DecodeError as error:
         raise ValueError(f'{path}: expected {{"picture": [[x1, y1, x2, y2], ...]}}: {error}') from error
+
+
+@contextmanager
+def keypoint_files(
+    paths: Sequence[Path], detector: DetectorName | None, settings: Mapping[str, Any]
+) -> Iterator[Sequence[Path]]:
+    """Files of keypoints for what the user gave: themselves, or with a detector those of the photographs.
+
+    The keypoints of photographs are kept beside what was found in each of them, under a name that is made of both, so
+    that the same photographs are the same file the next time; without a cache they are gone when the block ends.
+
+    Raises:
+        ValueError: the photographs cannot be found, or an option of a detector is given without one.
+    """
+    if detector is None:
+        given = [f"--{name.replace('_', '-')}" for name, value in settings.items() if value != _DEFAULTS[name]]
+        if given:
+            raise ValueError(f"{', '.join(given)}: only with --detector, for photographs")
+        yield paths
+        return
+    files = find_pictures(paths)
+    detection = photo_detection(detector, **settings)
+    with row_progress("detecting") as progress:
+        table, summary = detect_to_table(files, detection, progress)
+    say(detection_line(summary))
+    folder = None if settings["no_cache"] else detections_folder()
+    if folder is not None and not _writable(folder):
+        folder = None
+    with tempfile.TemporaryDirectory() as temporary:
+        content = io.BytesIO()
+        pq.write_table(arrow_table(table), content)
+        name = f"{hashlib.sha256(content.getbuffer()).hexdigest()[:32]}.parquet"
+        out = Path(temporary if folder is None else folder) / name
+        if not out.exists():
+            write_keypoints(out, table)
+        yield [out]
+
+
+def detection_line(summary: DetectSummary) -> str:
+    """``40 pictures, 12 of them known: 38 ok, 2 no_detection``."""
+    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(summary.by_status.items()))
+    known = f", {summary.from_cache:,} of them known" if summary.from_cache else ""
+    return f"{summary.pictures:,} pictures{known}: {counts}"
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)

@@ -1,13 +1,16 @@
 """``samebody fit``: one shape from reference keypoints."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from adapters.bodies import find_body
 from adapters.commands import options
+from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import say
 from adapters.compile_cache import enable_compile_cache
+from adapters.detectors.choice import DetectorName
 from adapters.fit_job import PERSONS, Person, fit_references
 from adapters.readers import read_keypoints
 from engine.calibration_file import load_calibration
@@ -33,6 +36,7 @@ from engine.status import Status
 @options.solver
 @options.calibration
 @options.schema
+@detector_option(help="REFERENCES are photographs, and this detector finds the keypoints first (docs/detectors.md).")
 def fit(
     references: tuple[Path, ...],
     out: Path,
@@ -42,17 +46,22 @@ def fit(
     solver: str,
     calibration: Path | None,
     schema: str | None,
+    detector: DetectorName | None,
+    **settings: Any,
 ) -> None:
     """Fit ONE body shape to the keypoints of all REFERENCES.
 
-    REFERENCES are keypoint files, or folders of them: MMPose prediction JSON, COCO keypoint JSON, Parquet, .npz.
+    REFERENCES are keypoint files, or folders of them: MMPose prediction JSON, COCO keypoint JSON, Parquet, .npz. With
+    --detector they are photographs, or folders of them.
 
     \b
     samebody fit cam01.json cam02.json --out shape.npz
     samebody fit references/ --body smpl_neutral.npz --out shape.npz
+    samebody fit photos/ --detector mediapipe --out shape.npz
     """
     enable_compile_cache()
-    table = read_keypoints(references, find_schema(schema) if schema else None)
+    with keypoint_files(references, detector, settings) as files:
+        table = read_keypoints(files, find_schema(schema) if schema else None)
     trusted = None if calibration is None else load_calibration(calibration)
     shape = fit_references(table, find_body(body), person, solver, pose, trusted)
     save_shape(out, shape)

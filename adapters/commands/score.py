@@ -1,13 +1,16 @@
 """``samebody score``: how well a shape explains every picture of a data set."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from adapters.bodies import find_body
 from adapters.commands import options
+from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import row_progress, say, summary_lines
 from adapters.compile_cache import enable_compile_cache
+from adapters.detectors.choice import DetectorName
 from adapters.ray_runner import RayCluster
 from adapters.readers import open_keypoints
 from adapters.recorded_sources import record_sources
@@ -69,6 +72,7 @@ from engine.shape_file import Mode, load_shape
 @options.solver
 @options.calibration
 @options.schema
+@detector_option(help="DATASET are photographs, and this detector finds the keypoints first (docs/detectors.md).")
 def score(
     dataset: tuple[Path, ...],
     shapes: tuple[Path, ...],
@@ -84,16 +88,20 @@ def score(
     solver: str,
     calibration: Path | None,
     schema: str | None,
+    detector: DetectorName | None,
+    **settings: Any,
 ) -> int:
     """Score every person in every picture of DATASET against a shape.
 
     DATASET are keypoint files, or folders of them: MMPose prediction JSON, COCO keypoint JSON, Parquet, .npz. Every
-    person in them becomes one row; a row that cannot be scored says why in its status.
+    person in them becomes one row; a row that cannot be scored says why in its status. With --detector they are
+    photographs, or folders of them.
 
     \b
     samebody score dataset/ --shape shape.npz --out scores.parquet
     samebody score keypoints.parquet --shape shape.npz --out scores.csv --strict
     samebody score dataset/ --shape anna.npz --shape boris.npz --out scores.parquet
+    samebody score photos/ --detector mediapipe --shape shape.npz --out scores.parquet
 
     A long run that is interrupted keeps what it has done in a folder beside the output; the same command with --resume
     goes on from there.
@@ -104,25 +112,26 @@ def score(
     enable_compile_cache()
     loaded = [load_shape(path) for path in shapes]
     people = tuple(zip(_names(shapes), loaded, strict=True)) if len(loaded) > 1 else ()
-    source = open_keypoints(dataset, find_schema(schema) if schema else None, processes=worker_count())
-    with row_progress("scoring") as progress:
-        summary = score_to_file(
-            source,
-            find_body(body),
-            loaded[0],
-            out,
-            pose,
-            solver,
-            threshold,
-            keep_evidence,
-            resume,
-            progress,
-            people=people,
-            calibration=None if calibration is None else load_calibration(calibration),
-            one_person=one_person,
-            compute=None if cluster is None else cluster.batches,
-            sources=record_sources(out, dataset, shapes, body, calibration, schema),
-        )
+    with keypoint_files(dataset, detector, settings) as files:
+        source = open_keypoints(files, find_schema(schema) if schema else None, processes=worker_count())
+        with row_progress("scoring") as progress:
+            summary = score_to_file(
+                source,
+                find_body(body),
+                loaded[0],
+                out,
+                pose,
+                solver,
+                threshold,
+                keep_evidence,
+                resume,
+                progress,
+                people=people,
+                calibration=None if calibration is None else load_calibration(calibration),
+                one_person=one_person,
+                compute=None if cluster is None else cluster.batches,
+                sources=record_sources(out, files, shapes, body, calibration, schema),
+            )
     say(*summary_lines(summary, str(out)))
     return 1 if strict and not summary.all_scored else 0
 
