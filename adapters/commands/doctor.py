@@ -11,6 +11,7 @@ import click
 
 from adapters.commands.display import print_table
 from adapters.compile_cache import FOLDER_VARIABLE, cache_folder
+from adapters.detectors.installed import detector_states
 from engine.batching import accelerator_bytes, tile_rows, used_devices, worker_count
 from engine.bodies import load_embedded_body
 from engine.keypoint_body import reduce_body
@@ -112,6 +113,7 @@ def examine() -> list[Finding]:
             for extra, names in _EXTRAS.items()
             for name in names
         ),
+        *(Finding(f"detector {name}", state, remedy) for name, state, remedy in detector_states()),
     ]
 
 

@@ -8,6 +8,7 @@ picture included. A landmark counts as seen where its visibility is at least one
 Every picture is looked at afresh (``static_image_mode``): tracking would make results depend on their order.
 """
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -87,9 +88,8 @@ class MediaPipeDetector:
 
 def _load() -> Any:
     try:
-        import mediapipe
-
-        pose = mediapipe.solutions.pose.Pose
+        # Its modules are put together at run time; type checkers do not find what is there.
+        pose: Any = importlib.import_module("mediapipe").solutions.pose.Pose
     except (ImportError, AttributeError) as error:
         raise DetectorError(
             f"the detector mediapipe cannot be loaded ({error}); mend it with pip install 'samebody[mediapipe]'"

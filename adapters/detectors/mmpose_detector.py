@@ -79,7 +79,7 @@ class MMPoseDetector:
 
         path = config_file(config)
         with quietly(), seeded(), checkpoint_rules(checkpoint, trust_checkpoint):
-            self._model = init_model(str(path), checkpoint, device)
+            self._model: Any = init_model(str(path), checkpoint, device)
         self._bottom_up = isinstance(self._model, BottomupPoseEstimator)
         self._least_score = least_score
         self.schema: KeypointSchema = schema_from_meta_info(self._model.dataset_meta, str(path))

@@ -27,6 +27,8 @@ from engine.keypoints import KeypointSchema, schema_for_count
 _MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 _DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
 _BOX_PADDING = 1.25
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+"""What onnxruntime calls our devices."""
 _SIMCC_SPLIT = 2.0
 """Bins of a SimCC vector for each pixel of the crop."""
 
@@ -57,7 +59,7 @@ class RTMPoseOnnxDetector:
         if not Path(model).is_file():
             raise DetectorError(f"{model}: no such .onnx file")
         name, _, number = device.partition(":")
-        provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(name)
+        provider = PROVIDERS.get(name, name)
         if provider not in onnxruntime.get_available_providers():
             have = ", ".join(onnxruntime.get_available_providers())
             raise DetectorError(f"onnxruntime cannot use the device {device} here; it has {have}")

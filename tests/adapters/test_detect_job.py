@@ -1,6 +1,7 @@
 """From photographs to rows: order, batches, status of what cannot be read, the cache."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from PIL import Image
 
 from adapters.cli import main
 from adapters.detect_job import PhotoDetection, detect_to_file, detect_to_table
+from adapters.detectors.choice import DETECTORS
 from adapters.detectors.detection_cache import DetectionCache
+from adapters.detectors.installed import detector_states
 from adapters.detectors.pictures import find_pictures
 from adapters.readers import read_keypoints
 from engine.status import LABELS
@@ -202,6 +205,17 @@ def test_mistakes_are_one_line(arguments, message, folder, tmp_path, monkeypatch
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert message in captured.err
+
+
+def test_doctor_knows_the_detectors_and_what_mends_them(monkeypatch) -> None:
+    found = {name: (state, remedy) for name, state, remedy in detector_states()}
+    assert {name: remedy for name, (_, remedy) in found.items()} == dict.fromkeys(DETECTORS, "")
+    assert "mmcv._ext" in found["mmpose"][0]
+    monkeypatch.setitem(sys.modules, "mmpose.apis", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    found = {name: (state, remedy) for name, state, remedy in detector_states()}
+    assert found["mmpose"][1].startswith("pip install '.[mmpose]'")
+    assert found["rtmpose-onnx"][1] == "pip install 'samebody[rtmpose-onnx]'"
 
 
 @pytest.mark.slow
