@@ -127,6 +127,26 @@ def opening_seconds(page: Path, runs: int = 5) -> list[float]:
     return seconds
 
 
+def filter_milliseconds(page: Path, runs: int = 20) -> list[float]:
+    """From a move of the slider to the frame that shows what is left."""
+    from playwright.sync_api import sync_playwright
+
+    move = """async value => {
+        const slider = document.getElementById("threshold"), begin = performance.now();
+        slider.value = value; slider.dispatchEvent(new Event("input"));
+        await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+        return performance.now() - begin;
+    }"""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM)
+        tab = browser.new_page(viewport={"width": 1400, "height": 1000})
+        tab.goto(page.as_uri())
+        tab.wait_for_selector("html[data-ready] .card")
+        taken = [float(tab.evaluate(move, value)) for value in np.linspace(-3, 3, runs)]
+        browser.close()
+    return taken
+
+
 def thumbnail_speed(folder: Path, count: int) -> tuple[float, float]:
     """Thumbnails a second from 12-megapixel JPEGs, and kilobytes each."""
     draw = np.random.default_rng(0)
@@ -153,6 +173,8 @@ def main() -> None:
               f"{time.perf_counter() - begin:.1f} s")  # fmt: skip
         seconds = opening_seconds(page)
         print(f"opens in {statistics.median(seconds):.2f} s (median), {max(seconds):.2f} s (slowest of {len(seconds)})")
+        taken = filter_milliseconds(page)
+        print(f"a move of the slider: {statistics.median(taken):.0f} ms (median), {max(taken):.0f} ms (slowest)")
         rate, kilobytes = thumbnail_speed(Path(folder), arguments.thumbnails)
         print(f"thumbnails of 12-megapixel JPEGs: {rate:.0f} a second, {kilobytes:.0f} kB each")
 

@@ -65,7 +65,7 @@ def demo(out: Path) -> None:
     print_table(title, ("person", "pictures", "consistency (median)", "same body? (median)"), rows)
     page = [out / "report.html"] if can_report() else []
     for path in page:
-        write_report(scores_path, path)
+        write_report(scores_path, path, "Whose pictures show Anna's body?")
     files = (references, dataset, shape_path, scores_path, *page)
     click.echo(
         f"files are in {out}: {', '.join(path.name for path in files)}\n"

@@ -85,8 +85,8 @@ def can_report() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("jinja2", "PIL"))
 
 
-def write_report(scores: Path, out: Path) -> None:
+def write_report(scores: Path, out: Path, title: str) -> None:
     """The page of a result file that says where it came from, without pictures."""
     from adapters.report.build import ReportInputs, make_report
 
-    make_report(ReportInputs(scores), out)
+    make_report(ReportInputs(scores, title=title), out)

@@ -219,6 +219,8 @@ def _draw(
         calibration,
         lambda done, expected: on_progress("fitting", done, expected),
     )
+    if given.body != EMBEDDED_BODY:
+        notes.append(f"The page holds the mesh of {body.name}: pass it on only if the licence of that body allows it.")
     return _Drawings(fits, texts, body if fits.drawn.any() else None, reduced.beta_count)
 
 

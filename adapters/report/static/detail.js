@@ -162,7 +162,7 @@ function limbWords(row, limbs, sure) {
   if (!limbs.some((limb) => limb.seen)) {
     return `This picture shows no limb well (${bits.toFixed(1)} bits): what stands below is mostly the average person against the reference.`;
   }
-  if (sure.length) return `Clearly different in this picture's own best body: ${sure.map(changeWords).join(", ")}.`;
+  if (sure.length) return `What stands out in this picture's own best body: ${sure.map(changeWords).join(", ")}.`;
   return `No single limb differs by more than this picture can tell (${bits.toFixed(1)} bits); what evidence there is lies in all of them together.`;
 }
 
