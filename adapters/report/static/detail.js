@@ -15,6 +15,7 @@ class Detail {
     part("previous").addEventListener("click", () => step(-1));
     part("next").addEventListener("click", () => step(1));
     for (const box of dialog.querySelectorAll("input[data-overlay]")) {
+      box.parentElement.hidden = box.dataset.overlay === "keypoints" ? !arrays.confidence.shape[1] : !hasBodies();
       box.addEventListener("change", () => {
         this.parts[box.checked ? "add" : "delete"](box.dataset.overlay);
         this.drawPicture();
