@@ -87,8 +87,10 @@ const shownScores = Object.keys(SCORES).filter((name) => manifest.columns.includ
 
 function scoreText(name, value) {
   if (Number.isNaN(value)) return "–";
-  const text = value.toFixed(SCORES[name] ? SCORES[name].digits : 3).replace("-", "−");
-  return SCORES[name]?.signed && value >= 0 ? `+${text}` : text;
+  const { digits, signed } = SCORES[name];
+  const text = value.toFixed(digits).replace("-", "−");
+  if (Number(value.toFixed(digits)) === 0) return text.replace("−", "");
+  return signed && value > 0 ? `+${text}` : text;
 }
 
 /** match, differ, unclear, scored (where there is no probability) or unscored. */

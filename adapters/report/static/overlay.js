@@ -92,10 +92,11 @@ function drawOutline(context, canvas, fit, ratio) {
   for (let f = 0; f < faces.length; f += 3) {
     const [a, b, c] = [2 * faces[f], 2 * faces[f + 1], 2 * faces[f + 2]];
     const area = (places[b] - places[a]) * (places[c + 1] - places[a + 1]) - (places[c] - places[a]) * (places[b + 1] - places[a + 1]);
-    if (area >= 0) continue; // seen from behind; what it covers is covered by the front as well
+    // All wound the same way, those seen from behind too: where the mesh folds, nothing cancels out.
+    const [second, third] = area < 0 ? [b, c] : [c, b];
     shape.moveTo(places[a], places[a + 1]);
-    shape.lineTo(places[b], places[b + 1]);
-    shape.lineTo(places[c], places[c + 1]);
+    shape.lineTo(places[second], places[second + 1]);
+    shape.lineTo(places[third], places[third + 1]);
   }
   const mask = new OffscreenCanvas(canvas.width, canvas.height), inside = mask.getContext("2d");
   inside.setTransform(context.getTransform());
