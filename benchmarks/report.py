@@ -4,7 +4,9 @@ Rows are invented without fitting them, since opening a page does not depend on 
 the prior's mean, betas from the shape prior, keypoints with noise of one per cent. Numbers are as random as real ones,
 so they compress as badly.
 
-    python -m benchmarks.report [--rows 10000] [--thumbnails 100]
+    python -m benchmarks.report [--rows 10000] [--thumbnails 100] [--pictures]
+
+With ``--pictures`` every row has the same thumbnail, each in a file of its own beside the page.
 
 Opened by headless Chromium from disk, in a fresh process each time; "ready" is when the gallery can be used.
 """
@@ -159,17 +161,26 @@ def thumbnail_speed(folder: Path, count: int) -> tuple[float, float]:
     return count / seconds, statistics.mean(len(one.jpeg) for one in made if one is not None) / 1000
 
 
+def _smooth_thumbnail(folder: Path) -> Thumbnail | None:
+    """As large as one of a photograph: 18 kB."""
+    coarse = np.random.default_rng(0).integers(0, 255, (20, 16, 3), np.uint8)
+    Image.fromarray(coarse).resize((800, 1000)).save(folder / "smooth.jpg")
+    return make_thumbnails([folder / "smooth.jpg"], [None])[0]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Size and opening time of a report's page.")
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--thumbnails", type=int, default=100)
+    parser.add_argument("--pictures", action="store_true", help="give every row a thumbnail")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "report.html"
-        nothing: list[Thumbnail | None] = [None] * arguments.rows
+        one = _smooth_thumbnail(Path(folder)) if arguments.pictures else None
         begin = time.perf_counter()
-        write_invented_page(page, invented_scores(arguments.rows), invented_fits(arguments.rows), nothing)
-        print(f"{arguments.rows:,} rows: page {page.stat().st_size / 1e6:.2f} MB, packed and written in "
+        count = arguments.rows
+        write_invented_page(page, invented_scores(count), invented_fits(count), [one] * count)
+        print(f"{count:,} rows: page {page.stat().st_size / 1e6:.2f} MB, packed and written in "
               f"{time.perf_counter() - begin:.1f} s")  # fmt: skip
         seconds = opening_seconds(page)
         print(f"opens in {statistics.median(seconds):.2f} s (median), {max(seconds):.2f} s (slowest of {len(seconds)})")
