@@ -18,9 +18,9 @@ from jaxtyping import Float32, Int
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from engine.calibration import leave_one_out
 from engine.comparison import NONE_PRIOR, best_matches, log_bayes_factors
 from engine.evidence import ShapeEvidence, information_bits, log_marginal
+from engine.reliability import leave_one_out
 
 MOST_PICTURES = 10_000
 """Of one run: all pairs are held in memory, 12 bytes each."""

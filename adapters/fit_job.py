@@ -7,7 +7,7 @@ import numpy as np
 
 from adapters.keypoint_table import KeypointTable
 from engine.body import BodyModel
-from engine.calibration import Calibration
+from engine.calibration import Calibration, calibrated_noise
 from engine.calibration_file import as_record
 from engine.evidence import ShapeEvidence
 from engine.keypoint_body import KeypointBody, reduce_body
@@ -92,7 +92,8 @@ def fit_references(
     if not len(rows):
         raise ValueError("nobody was found in the reference pictures; there is nothing to fit")
     reduced = reduce_body(body, table.schema)
-    context = None if mode == "rest" else make_context(reduced)
+    noise = POSED_NOISE if calibration is None else calibrated_noise(POSED_NOISE, calibration)
+    context = None if mode == "rest" else make_context(reduced, noise=noise)
     return fit_rows(table, rows, body, reduced, context, solver, calibration)
 
 

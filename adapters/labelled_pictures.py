@@ -1,26 +1,52 @@
 """Calibrating from pictures whose people are known: keypoints and a table of labels to a report.
 
 Labels are a CSV with the columns ``image`` and ``person`` and, where pictures show several people, ``instance``;
-pictures are named as in the results of ``samebody score``. Rows of keypoints without a label are left out.
+pictures are named as in the results of ``samebody score``. A column ``group`` says which pictures are of one clip or
+camera and repeat their errors; without it that is told by their names (``adapters.clips``). Rows of keypoints without a
+label are left out.
 """
 
 import csv
 import os
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
+from adapters.clips import clip_of
 from adapters.fit_job import body_columns
 from adapters.keypoint_table import KeypointTable
 from engine.body import BodyModel
-from engine.calibration import CalibrationReport, calibrate
+from engine.calibration_estimate import CalibrationReport, calibrate
 from engine.keypoint_body import reduce_body
-from engine.posed_fit import make_context
+from engine.keypoint_noise import keypoint_noise
+from engine.posed_fit import POSED_NOISE, make_context
 from engine.posed_scoring import fit_own
+from engine.problem import NoiseModel
 from engine.status import Status
 
-Labels = dict[tuple[str, int | None], str]
-"""Person by image and instance; instance None stands for whoever is in the picture."""
+NOISE_ROUNDS = 2
+"""Of fitting and estimating the noise of keypoints; more let elbows and knees drift (benchmarks/results.md)."""
+
+
+class Label(NamedTuple):
+    """What is known of one person in one picture."""
+
+    person: str
+    group: str | None
+    """None: a picture of its own."""
+
+
+Labels = dict[tuple[str, int | None], Label]
+"""By image and instance; instance None stands for whoever is in the picture."""
+
+
+class LabelledRows(NamedTuple):
+    """Rows of a table that have a label and keypoints; people and groups are numbered from 0."""
+
+    rows: np.ndarray
+    person: np.ndarray
+    group: np.ndarray
 
 
 def read_labels(path: str | os.PathLike[str]) -> Labels:
@@ -42,7 +68,8 @@ def read_labels(path: str | os.PathLike[str]) -> Labels:
                 key = (row["image"], int(text) if text else None)
                 if key in labels:
                     raise ValueError(f"{path}, line {line}: {row['image']} is labelled twice")
-                labels[key] = row["person"]
+                clip = row["group"] if "group" in row else clip_of(row["image"])
+                labels[key] = Label(row["person"], clip or None)
     except FileNotFoundError:
         raise ValueError(f"no labels file {path}; it is a CSV with the columns image and person") from None
     except UnicodeDecodeError as error:
@@ -50,14 +77,14 @@ def read_labels(path: str | os.PathLike[str]) -> Labels:
     return labels
 
 
-def people_of(table: KeypointTable, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that have a label and keypoints, and a number from 0 for the person in each.
+def people_of(table: KeypointTable, labels: Labels) -> LabelledRows:
+    """Rows that have a label and keypoints, who is in them, and of which clip they are.
 
     Raises:
         ValueError: a label without a picture, or one label for several people in a picture.
     """
     images = table.image.to_pylist()
-    rows, names, seen = [], [], set()
+    rows, found, seen = [], [], set()
     for row, (image, instance) in enumerate(zip(images, table.instance.tolist(), strict=True)):
         key = (image, instance) if (image, instance) in labels else (image, None)
         if key not in labels:
@@ -67,15 +94,24 @@ def people_of(table: KeypointTable, labels: Labels) -> tuple[np.ndarray, np.ndar
         seen.add(key)
         if table.status[row] == Status.OK:
             rows.append(row)
-            names.append(labels[key])
+            found.append(labels[key])
     missing = labels.keys() - seen
     if missing:
         raise ValueError(f"{len(missing)} labels have no keypoints, the first: {min(image for image, _ in missing)}")
-    return np.array(rows, int), np.unique(names, return_inverse=True)[1] if names else np.zeros(0, int)
+    # Two people of one clip are two groups, and a picture of its own is one.
+    groups = [
+        f"row {row}" if label.group is None else f"clip of {label}" for row, label in zip(rows, found, strict=True)
+    ]
+    return LabelledRows(np.array(rows, int), _numbered([label.person for label in found]), _numbered(groups))
+
+
+def _numbered(names: list[str]) -> np.ndarray:
+    return np.unique(names, return_inverse=True)[1] if names else np.zeros(0, int)
 
 
 def calibrate_from_labels(table: KeypointTable, labels: Labels, body: BodyModel, provenance: str) -> CalibrationReport:
-    """Fit every labelled picture on its own, and find how far what they say can be trusted.
+    """Fit every labelled picture on its own, and find how noisy its keypoints are and how far what they say can be
+    trusted.
 
     Args:
         provenance: the data and the detector; kept in the file.
@@ -83,16 +119,24 @@ def calibrate_from_labels(table: KeypointTable, labels: Labels, body: BodyModel,
     Raises:
         ValueError: labels do not fit the pictures, or there are too few of them.
     """
-    rows, person = people_of(table, labels)
-    if len(rows) < 2:
+    labelled = people_of(table, labels)
+    if len(labelled.rows) < 2:
         raise ValueError("no labelled picture has keypoints; are the images named as in the results of samebody score?")
     reduced = reduce_body(body, table.schema)
-    keypoints, confidence = (values[rows] for values in body_columns(table, reduced))
-    pictures = fit_own(make_context(reduced), keypoints, confidence)
+    keypoints, confidence = (values[labelled.rows] for values in body_columns(table, reduced))
+    noise = POSED_NOISE
+    pictures = fit_own(make_context(reduced, noise=noise), keypoints, confidence)
+    # The fit bends towards the noise that it assumes, and the estimate with it: fitting again corrects both.
+    for _ in range(NOISE_ROUNDS):
+        context = make_context(reduced, noise=noise)
+        factors = dict(noise.factors)
+        found = keypoint_noise(context, pictures.fit)
+        noise = NoiseModel(noise.level, tuple((name, factors.get(name, 1.0) * found[name]) for name in sorted(found)))
+        pictures = fit_own(make_context(reduced, noise=noise), keypoints, confidence)
     fitted = np.isfinite(pictures.fit.energy)
     evidence = type(pictures.evidence)(*(np.asarray(part)[fitted] for part in pictures.evidence))
-    known = np.unique(person[fitted], return_inverse=True)[1]
-    report = calibrate(evidence, known, provenance)
+    known = np.unique(labelled.person[fitted], return_inverse=True)[1]
+    report = calibrate(evidence, known, provenance, labelled.group[fitted], dict(noise.factors))
     within = report.calibration.within_person
     fingerprint = body.fingerprint if within.any() else ""
     return replace(report, calibration=replace(report.calibration, body_fingerprint=fingerprint))

@@ -1,16 +1,15 @@
 """What many pictures of one unknown person say together about who it is.
 
-Evidence adds up, so memory does not grow with pictures. Frames of one clip share their errors and do not count one by
-one (``engine.comparison.fuse_groups``): pictures named ``NAME_000123``, as the readers name the frames of a video's
-prediction file, are one clip for each NAME; all others are pictures of their own.
+Evidence adds up, so memory does not grow with pictures. Frames of one clip, told by their names (``adapters.clips``),
+share their errors and do not count one by one (``engine.comparison.fuse_groups``).
 """
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from adapters.clips import clip_of
 from adapters.evidence_table import full_matrices
 from adapters.table_scoring import ScoringOptions, reference_person, trusted_calibration
 from engine.calibration import calibrated_pictures
@@ -18,8 +17,6 @@ from engine.comparison import best_matches, log_bayes_factors
 from engine.evidence import ShapeEvidence
 from engine.posed_scoring import PRIOR_PROBABILITY, calibrated_people
 from engine.shape_file import PersonShape
-
-_FRAME = re.compile(r"(.+)_\d{6}$")
 
 
 @dataclass(frozen=True)
@@ -66,12 +63,12 @@ class SetTally:
         images = batch.column("image").to_pylist()
         for row in says:
             both = np.concatenate([precision[row], information[row, :, None]], axis=1)
-            frame = _FRAME.match(images[row])
-            if frame is None:
+            clip = clip_of(images[row])
+            if clip is None:
                 self._alone += both
             else:
-                count, total = self._clips.get(frame[1], (0, np.zeros_like(both)))
-                self._clips[frame[1]] = (count + 1, total + both)
+                count, total = self._clips.get(clip, (0, np.zeros_like(both)))
+                self._clips[clip] = (count + 1, total + both)
 
     def verdict(self) -> SetVerdict:
         """Of everything that was added."""

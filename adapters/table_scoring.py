@@ -14,14 +14,14 @@ from adapters.evidence_table import evidence_columns, evidence_fields
 from adapters.fit_job import body_columns, check_solver
 from adapters.keypoint_table import KeypointTable
 from engine.body import BodyModel
-from engine.calibration import Calibration
+from engine.calibration import Calibration, calibrated_noise
 from engine.calibration_file import default_calibration, from_record
 from engine.comparison import Matches
 from engine.evidence import ShapeEvidence
 from engine.exchanged_labels import ARMS, LEGS
 from engine.keypoint_body import KeypointBody, reduce_body
 from engine.keypoints import KeypointSchema
-from engine.posed_fit import make_context
+from engine.posed_fit import POSED_NOISE, make_context
 from engine.posed_scoring import EXCESS_THRESHOLD, PosedScore, ReferencePerson, compare_people, fit_own
 from engine.rest_fit import score_rest_pictures
 from engine.score import REST_THRESHOLD, PictureScore
@@ -127,7 +127,8 @@ def _scorer(body: KeypointBody, shape: PersonShape, options: ScoringOptions) -> 
         )
     people = [reference_person(one) for one in (other for _, other in options.people)] or [reference_person(shape)]
     calibration = trusted_calibration(shape, options)
-    context, level = make_context(body), EXCESS_THRESHOLD if options.threshold is None else options.threshold
+    context = make_context(body, noise=calibrated_noise(POSED_NOISE, calibration))
+    level = EXCESS_THRESHOLD if options.threshold is None else options.threshold
 
     def score(keypoints: np.ndarray, confidence: np.ndarray) -> tuple[PosedScore, Matches | None, ShapeEvidence | None]:
         pictures = fit_own(context, keypoints, confidence, options.solver)

@@ -16,7 +16,8 @@ import numpy as np
 
 from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
 from engine.bodies import load_embedded_body
-from engine.calibration import Calibration, calibrate
+from engine.calibration import Calibration
+from engine.calibration_estimate import calibrate
 from engine.calibration_file import save_calibration
 from engine.keypoint_body import reduce_body
 from engine.keypoints import COCO_17

@@ -26,7 +26,7 @@ from benchmarks.identity_metrics import Separation, plot_reliability, separation
 from benchmarks.metrics import Metric
 from benchmarks.synthetic import LEGS, PoseSet, SyntheticSettings, held_out_poses, make_pictures, sampled_poses
 from engine.bodies import load_embedded_body
-from engine.calibration import ReliabilityBin, calibrated_pictures, expected_calibration_error, reliability
+from engine.calibration import calibrated_pictures
 from engine.calibration_file import default_calibration
 from engine.comparison import fuse_groups
 from engine.evidence import ShapeEvidence, log_bayes_factor, posterior, same_body_probability
@@ -38,6 +38,7 @@ from engine.posed_fit import PosedFit, fit_poses, fit_shapes, make_context, obse
 from engine.posed_results import shape_evidence
 from engine.posed_rounds import PosedContext
 from engine.problem import NoiseModel
+from engine.reliability import ReliabilityBin, expected_calibration_error, reliability
 from engine.rest_fit import fit_rest_shape, score_rest_pictures
 
 REFERENCES = 4

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
-from engine.calibration import ReliabilityBin
+from engine.reliability import ReliabilityBin
 
 
 class Separation(NamedTuple):

@@ -1,7 +1,7 @@
 """Calibrations on disk: one small JSON that says what it holds and from which data. The shipped one is the default.
 
 {"format": "samebody-calibration", "version": 1, "noise_scale": 1.0, "within_person": [[0.0, ...], ...],
- "group_correlation": 0.9, "body_fingerprint": "", "provenance": "..."}
+ "group_correlation": 0.9, "keypoint_noise": {"left_ankle": 1.3, ...}, "body_fingerprint": "", "provenance": "..."}
 """
 
 import hashlib
@@ -28,7 +28,8 @@ class CalibrationFileError(ValueError):
 def as_record(calibration: Calibration) -> dict[str, Any]:
     """Plain numbers and texts, for JSON."""
     within = np.asarray(calibration.within_person, float).tolist()
-    return {"format": FORMAT, "version": VERSION, **vars(calibration), "within_person": within}
+    noise = dict(calibration.keypoint_noise)
+    return {"format": FORMAT, "version": VERSION, **vars(calibration), "within_person": within, "keypoint_noise": noise}
 
 
 def from_record(record: Any) -> Calibration:
@@ -51,8 +52,10 @@ def from_record(record: Any) -> Calibration:
             provenance=str(record["provenance"]),
             group_correlation=float(record["group_correlation"]),
             body_fingerprint=str(record["body_fingerprint"]),
+            # Files of before it was estimated do not have it.
+            keypoint_noise={str(name): float(factor) for name, factor in record.get("keypoint_noise", {}).items()},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CalibrationFileError(f"damaged calibration ({error})") from error
 
 

@@ -142,20 +142,33 @@ def fuse_groups(
     Raises:
         ValueError: a correlation that is none, or one group number per picture is missing.
     """
+    if np.shape(group) != (len(evidence.information),):
+        raise ValueError(f"{len(evidence.information)} pictures need a group number each, not {np.shape(group)}")
+    groups = evidence_of_groups(evidence, np.unique(group, return_inverse=True)[1], correlation)
+    return ShapeEvidence(*(part.sum(axis=0).astype(np.float32) for part in groups))
+
+
+def evidence_of_groups(evidence: ShapeEvidence, group: Int[np.ndarray, " images"], correlation: float) -> ShapeEvidence:
+    """What the pictures of each group say together, in double precision.
+
+    Args:
+        group: from 0, none left out.
+
+    Raises:
+        ValueError: a correlation that is none.
+    """
     if not 0 <= correlation <= 1:
         raise ValueError(f"the correlation is {correlation}; it must lie between 0 and 1")
     precision, information = (np.asarray(part, np.float64) for part in evidence)
-    if np.shape(group) != (len(information),):
-        raise ValueError(f"{len(information)} pictures need a group number each, not {np.shape(group)}")
-    _, place = np.unique(group, return_inverse=True)
     # A picture that says nothing is not one of those that repeat each other.
     says = np.any(precision != 0, axis=(1, 2))
-    size = np.bincount(place, weights=says)
-    weight = 1 / (1 + np.maximum(size - 1, 0) * correlation)[place]
-    return ShapeEvidence(
-        np.einsum("n,nij->ij", weight, precision).astype(np.float32),
-        np.einsum("n,ni->i", weight, information).astype(np.float32),
-    )
+    weight = 1 / (1 + np.maximum(np.bincount(group, weights=says) - 1, 0) * correlation)
+    sums = []
+    for part in (precision, information):
+        total = np.zeros((len(weight), *part.shape[1:]))
+        np.add.at(total, group, part)
+        sums.append(total * weight.reshape(-1, *[1] * (part.ndim - 1)))
+    return ShapeEvidence(*sums)
 
 
 def _float32(evidence: ShapeEvidence) -> ShapeEvidence:

@@ -95,10 +95,12 @@ def describe(context: PosedContext, picture: Picture, unknowns: PictureUnknowns)
 
 def picture_evidence(context: PosedContext, picture: Picture, unknowns: PictureUnknowns) -> ShapeEvidence:
     """Λ and h of one picture, at its own β and at the noise that was assumed."""
-    return _laplace(_linear(context, picture, unknowns), picture)
+    return _laplace(linear_model(context, (picture, unknowns)), picture)
 
 
-def _linear(context: PosedContext, picture: Picture, unknowns: PictureUnknowns) -> LinearModel:
+def linear_model(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> LinearModel:
+    """The problem of one picture, linearised at its fit, its shape free."""
+    picture, unknowns = fitted
     return linearise(
         context.model, context.noise, picture.betas, unknowns, picture.observation, picture.lens, free_betas=True
     )
@@ -119,8 +121,8 @@ def _laplace(linear: LinearModel, picture: Picture) -> ShapeEvidence:
 
 
 def _evidence_of(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> ShapeEvidence:
-    picture, unknowns = fitted
-    linear = _linear(context, picture, unknowns)
+    picture, _ = fitted
+    linear = linear_model(context, fitted)
     evidence = _laplace(linear, picture)
     scale = noise_scale(linear, jnp.asarray(picture.betas), jnp.asarray(picture.observation.confidence) > 0)
     return ShapeEvidence(evidence.precision / scale**2, evidence.information / scale**2)

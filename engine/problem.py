@@ -16,6 +16,7 @@ would count it as independent evidence and drive β of 400 frames to 25 standard
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from engine.cameras import WeakPerspective, project
@@ -31,10 +32,14 @@ class NoiseModel(eqx.Module):
 
     level: float = eqx.field(static=True)
     """Standard deviation of a typical joint, in person heights."""
+    factors: tuple[tuple[str, float], ...] = eqx.field(static=True, default=())
+    """What a detector's deviation at a keypoint is multiplied by, by name; 1 for those that are not named."""
 
     def sigmas(self, schema: KeypointSchema) -> Float[Array, " keypoints"]:
         """One standard deviation per keypoint, in person heights."""
-        return jnp.asarray(schema.sigmas) * (self.level / _TYPICAL_OKS_SIGMA)
+        by_name = dict(self.factors)
+        factors = np.array([by_name.get(name, 1.0) for name in schema.keypoint_names])
+        return jnp.asarray(schema.sigmas) * (factors * (self.level / _TYPICAL_OKS_SIGMA))
 
 
 REST_NOISE = NoiseModel(level=0.01)

@@ -14,10 +14,10 @@ from adapters.compile_cache import enable_compile_cache
 from adapters.fit_job import body_columns
 from adapters.readers import read_keypoints
 from adapters.result_writers import check_result_path, open_result_writer
-from engine.calibration import calibrated_pictures
+from engine.calibration import calibrated_noise, calibrated_pictures
 from engine.keypoint_body import reduce_body
 from engine.keypoints import find_schema
-from engine.posed_fit import make_context
+from engine.posed_fit import POSED_NOISE, make_context
 from engine.posed_scoring import LOW_INFORMATION_BITS, fit_own
 from engine.status import LABELS, Status
 
@@ -70,7 +70,8 @@ def cluster(
     trusted = options.find_calibration(calibration, model.fingerprint)
     table = read_keypoints(keypoints, find_schema(schema) if schema else None)
     reduced = reduce_body(model, table.schema)
-    pictures = fit_own(make_context(reduced), *body_columns(table, reduced))
+    context = make_context(reduced, noise=calibrated_noise(POSED_NOISE, trusted))
+    pictures = fit_own(context, *body_columns(table, reduced))
     evidence = calibrated_pictures(pictures.evidence, trusted)
     usable = np.flatnonzero(np.isfinite(pictures.fit.energy) & (table.status == Status.OK))
     found = cluster_pictures(type(evidence)(*(np.asarray(part)[usable] for part in evidence)), least)

@@ -31,11 +31,11 @@ from adapters.report.thumbnails import (
 from adapters.table_scoring import ScoringOptions, trusted_calibration
 from engine.bodies import EMBEDDED_BODY
 from engine.body import BodyModel
-from engine.calibration import Calibration
+from engine.calibration import Calibration, calibrated_noise
 from engine.calibration_file import as_record, load_calibration
 from engine.keypoint_body import reduce_body
 from engine.keypoints import find_schema
-from engine.posed_fit import make_context
+from engine.posed_fit import POSED_NOISE, make_context
 from engine.shape_file import PersonShape, load_shape
 from engine.version import VERSION
 
@@ -212,7 +212,7 @@ def _draw(
         shape.check_body(reduced, body.fingerprint)
     calibration = _calibration(given, people)
     fits = fit_rows(
-        make_context(reduced),
+        make_context(reduced, noise=calibrated_noise(POSED_NOISE, calibration)),
         seen,
         [shape for _, shape in people],
         person,

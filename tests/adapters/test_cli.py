@@ -305,7 +305,10 @@ def test_calibrate_from_a_table_of_labels(tmp_path, capsys) -> None:
     printed = capsys.readouterr().out
     assert "log likelihood" in printed
     assert "calibration error" in printed
-    assert 0.3 < load_calibration(out).noise_scale < 3
+    assert "noise by keypoint" in printed
+    found = load_calibration(out)
+    assert 0.3 < found.noise_scale < 3
+    assert found.keypoint_noise["left_knee"] == found.keypoint_noise["right_knee"] != 1
     labels.write_text("image,person\nnobody.jpg,anna\n")
     refused = _refused(capsys, "calibrate", str(DEMO / "dataset.parquet"), "--people", str(labels), "--out", str(out))
     assert "nobody.jpg" in refused

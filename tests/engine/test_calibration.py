@@ -5,18 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from engine.calibration import (
-    Calibration,
-    as_observation,
-    calibrate,
-    calibrated,
-    calibrated_pictures,
-    expected_calibration_error,
-    leave_one_out,
-    log_likelihood,
-    reliability,
-)
+from engine.calibration import Calibration, calibrated, calibrated_noise, calibrated_pictures
+from engine.calibration_estimate import as_observation, calibrate, log_likelihood
 from engine.evidence import ShapeEvidence, fuse, log_bayes_factor, weaken
+from engine.keypoints import COCO_17
+from engine.problem import NoiseModel
+from engine.reliability import expected_calibration_error, leave_one_out, reliability
 
 LIKELIHOOD_TOLERANCE = 1e-4
 EVIDENCE_TOLERANCE = 2e-4
@@ -54,7 +48,8 @@ def test_likelihood_is_that_of_the_dense_gaussian() -> None:
     values = np.asarray(observed.values, float).reshape(-1)
     covariance = rows @ rows.T + noise
     expected = -0.5 * (values @ np.linalg.solve(covariance, values) + np.linalg.slogdet(covariance)[1])
-    ours = log_likelihood(observed, jnp.asarray(person), 1, jnp.log(1.4), jnp.asarray(np.diag(within), jnp.float32))
+    variances = jnp.asarray(np.diag(within), jnp.float32)
+    ours = log_likelihood(observed, jnp.asarray(person), 1, jnp.log(1.4), variances, jnp.ones(3))
     assert 3 * float(ours) == pytest.approx(expected, rel=LIKELIHOOD_TOLERANCE)
 
 
@@ -85,6 +80,53 @@ def test_calibrate_leaves_honest_evidence_as_it_is() -> None:
     assert report.calibration.noise_scale == pytest.approx(1.0, rel=RECOVERY_TOLERANCE)
     assert np.diag(report.calibration.within_person).max() < 0.05
     assert report.log_likelihood_after >= report.log_likelihood_before
+
+
+def _clips(people: int, clips: int, frames: int, correlation: float) -> tuple[ShapeEvidence, np.ndarray, np.ndarray]:
+    """Frames that see the same directions of β, with errors of which a share is the clip's own."""
+    draw = np.random.default_rng(2)
+    group = np.repeat(np.arange(people * clips), frames)
+    person = group // clips
+    roots = (3 * draw.normal(size=(people * clips, 6, 4)) / 2)[group]
+    shapes = draw.normal(size=(people, 4))[person]
+    shared, own = draw.normal(size=(people * clips, 6))[group], draw.normal(size=(len(group), 6))
+    seen = np.einsum("nrb,nb->nr", roots, shapes) + np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
+    precision = np.einsum("nrb,nrc->nbc", roots, roots)
+    information = np.einsum("nrb,nr->nb", roots, seen)
+    return ShapeEvidence(precision.astype(np.float32), information.astype(np.float32)), person, group
+
+
+@pytest.mark.parametrize("correlation", [0.2, 0.6])
+def test_calibrate_finds_what_frames_of_a_clip_share(correlation: float) -> None:
+    evidence, person, group = _clips(people=30, clips=3, frames=5, correlation=correlation)
+    report = calibrate(evidence, person, "drawn from the model", group)
+    assert report.calibration.group_correlation == pytest.approx(correlation, abs=RECOVERY_TOLERANCE)
+    assert report.calibration.noise_scale == pytest.approx(1.0, rel=RECOVERY_TOLERANCE)
+    assert report.calibration_error_after < report.calibration_error_before
+
+
+def test_frames_of_a_clip_count_as_one_picture_for_noise_and_variances() -> None:
+    evidence, person = _pictures(people=20, pictures=4, noise_scale=1.5, within=0.2 * np.eye(4))
+    once = calibrate(evidence, person, "a")
+    thrice = calibrate(
+        jax.tree.map(lambda part: np.repeat(part, 3, axis=0), evidence),
+        np.repeat(person, 3), "a", np.repeat(np.arange(len(person)), 3),
+    )  # fmt: skip
+    assert thrice.calibration.noise_scale == pytest.approx(once.calibration.noise_scale, rel=1e-3)
+    assert thrice.log_likelihood_after == pytest.approx(once.log_likelihood_after, abs=1e-3)
+    assert thrice.calibration.group_correlation > 0.92
+
+
+def test_without_clips_the_correlation_stays_that_which_is_shipped() -> None:
+    evidence, person = _pictures(people=5, pictures=3, noise_scale=1.0, within=np.zeros((4, 4)))
+    plain = Calibration(1.0, np.zeros((4, 4)), "by hand")
+    assert calibrate(evidence, person, "a").calibration.group_correlation == plain.group_correlation
+
+
+def test_noise_of_keypoints_multiplies_what_was_assumed() -> None:
+    calibration = Calibration(1.0, np.zeros((10, 10)), "by hand", keypoint_noise={"nose": 2.0, "no_keypoint": 9.0})
+    factors = calibrated_noise(NoiseModel(0.01), calibration).sigmas(COCO_17) / NoiseModel(0.01).sigmas(COCO_17)
+    np.testing.assert_allclose(factors, [2.0] + 16 * [1.0], rtol=1e-6)
 
 
 def test_order_of_pictures_and_names_of_people_are_free() -> None:
@@ -141,8 +183,10 @@ def test_mistakes_are_named() -> None:
     evidence, person = _pictures(people=1, pictures=4, noise_scale=1.0, within=np.zeros((4, 4)))
     with pytest.raises(ValueError, match="at least two people"):
         calibrate(evidence, person, "one person")
-    with pytest.raises(ValueError, match="two pictures of at least one"):
+    with pytest.raises(ValueError, match="not of one clip, of at least one"):
         calibrate(evidence, np.arange(4), "four strangers")
+    with pytest.raises(ValueError, match="shows several people"):
+        calibrate(evidence, np.arange(4) // 2, "two people in a clip", np.array([0, 1, 1, 2]))
     with pytest.raises(ValueError, match="one kind is missing"):
         reliability(np.array([0.5]), np.array([True]))
     with pytest.raises(ValueError, match="must be above 0"):

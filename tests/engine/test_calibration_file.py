@@ -17,7 +17,9 @@ from engine.calibration_file import (
     save_calibration,
 )
 
-CALIBRATION = Calibration(1.3, np.diag(np.linspace(0, 0.3, 10)), "four people, a test", 0.8, "0123456789abcdef")
+CALIBRATION = Calibration(
+    1.3, np.diag(np.linspace(0, 0.3, 10)), "four people, a test", 0.8, "0123456789abcdef", {"left_hip": 0.7}
+)
 
 
 def test_round_trip(tmp_path) -> None:
@@ -29,8 +31,18 @@ def test_round_trip(tmp_path) -> None:
 
 
 def test_every_number_changes_the_id() -> None:
-    changed = [replace(CALIBRATION, noise_scale=1.31), replace(CALIBRATION, within_person=np.zeros((10, 10)))]
-    assert len({calibration_id(one) for one in (CALIBRATION, *changed)}) == 3
+    changed = [
+        replace(CALIBRATION, noise_scale=1.31),
+        replace(CALIBRATION, within_person=np.zeros((10, 10))),
+        replace(CALIBRATION, keypoint_noise={}),
+    ]
+    assert len({calibration_id(one) for one in (CALIBRATION, *changed)}) == 4
+
+
+def test_a_file_of_before_keypoints_had_noise_of_their_own_is_read() -> None:
+    record = as_record(CALIBRATION)
+    del record["keypoint_noise"]
+    assert from_record(record).keypoint_noise == {}
 
 
 def test_the_shipped_calibration_fits_any_body_and_says_where_it_is_from() -> None:
@@ -56,6 +68,8 @@ def test_a_calibration_of_another_body_is_refused() -> None:
         ({"noise_scale": "much"}, "damaged"),
         ({"within_person": [[1.0, 2.0]]}, "shape"),
         ({"group_correlation": 1.5}, "between 0 and 1"),
+        ({"keypoint_noise": {"left_hip": 0.0}}, "left_hip"),
+        ({"keypoint_noise": ["left_hip"]}, "damaged"),
     ],
 )
 def test_records_that_are_no_calibration_are_refused(change, message) -> None:
