@@ -216,29 +216,3 @@ def test_doctor_knows_the_detectors_and_what_mends_them(monkeypatch) -> None:
     found = {name: (state, remedy) for name, state, remedy in detector_states()}
     assert found["mmpose"][1].startswith("pip install '.[mmpose]'")
     assert found["rtmpose-onnx"][1] == "pip install 'samebody[rtmpose-onnx]'"
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("own_cache")
-def test_fit_and_score_take_photographs(tmp_path) -> None:
-    """The same numbers as by way of a file of keypoints."""
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    (photos / "man.jpg").write_bytes(MAN.read_bytes())
-    Image.open(MAN).resize((450, 800)).save(photos / "larger.png")
-    (photos / "broken.jpg").write_bytes(MAN.read_bytes()[:3000])
-    shapes, scores = (
-        [tmp_path / f"{way}.{suffix}" for way in ("photographs", "keypoints")] for suffix in ("npz", "csv")
-    )
-    keypoints = tmp_path / "keypoints.parquet"
-    assert main(["detect", str(photos), "--out", str(keypoints)]) == 0
-    for source, shape, out in zip(
-        ([str(photos), "--detector", "mediapipe"], [str(keypoints)]), shapes, scores, strict=True
-    ):
-        assert main(["fit", *source, "--out", str(shape)]) == 0
-        assert main(["score", *source, "--shape", str(shape), "--out", str(out)]) == 0
-    assert scores[0].read_bytes() == scores[1].read_bytes()
-    rows = scores[0].read_text().splitlines()
-    assert [row.split(",")[0].strip('"') for row in rows[1:]] == ["broken.jpg", "larger.png", "man.jpg"]
-    assert main(["score", str(photos), "--detector", "mediapipe", "--shape", str(shapes[0]), "--strict",
-                 "--out", str(scores[0])]) == 1  # fmt: skip
