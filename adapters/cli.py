@@ -1,4 +1,4 @@
-"""The command line: ``samebody demo | detect | fit | score | report | cluster | calibrate | ...``.
+"""The command line: ``samebody demo | detect | fit | score | report | plot | cluster | calibrate | ...``.
 
 Exit status: 0 done; 1 some rows could not be scored (with --strict); 2 the input or the usage is wrong, with one line
 on stderr; 130 interrupted. A traceback means a bug in samebody, never a mistake of the user.
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import click
 
+from adapters.commands.help_text import Group
 from engine.version import VERSION
 
 # Commands are imported when they are called: `--help` need not wait for JAX.
@@ -19,6 +20,7 @@ _COMMANDS = {
     "fit": ("adapters.commands.fit", "fit"),
     "score": ("adapters.commands.score", "score"),
     "report": ("adapters.commands.report", "report"),
+    "plot": ("adapters.commands.plot", "plot"),
     "cluster": ("adapters.commands.cluster", "cluster"),
     "calibrate": ("adapters.commands.calibrate", "calibrate"),
     "export-body": ("adapters.commands.export_body", "export_body"),
@@ -27,7 +29,7 @@ _COMMANDS = {
 }
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -38,19 +40,22 @@ class _LazyGroup(click.Group):
         return getattr(importlib.import_module(module), attribute)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    examples="""
+    samebody demo
+    samebody detect photos/ --out keypoints.parquet
+    samebody fit references/ --out shape.npz
+    samebody score dataset/ --shape shape.npz --out scores.parquet
+    samebody report scores.parquet --images pictures/ --out report.html
+    """,
+)
 @click.version_option(VERSION, prog_name="samebody")
 def samebody() -> None:
     """Is the person in each picture built like the person in my reference pictures?
 
-    \b
-    samebody demo                                            see it work, no files needed
-    samebody detect photos/ --out keypoints.parquet          people and their keypoints in photographs
-    samebody fit references/ --out shape.npz                 one body shape from reference keypoints
-    samebody score dataset/ --shape shape.npz --out scores.parquet
-    samebody report scores.parquet --images pictures/ --out report.html
-
-    Keypoints come from MMPose (prediction JSON), COCO keypoint JSON, Parquet or .npz.
+    Keypoints come from photographs (samebody detect), MMPose (prediction JSON), COCO keypoint JSON, Parquet or .npz.
     """
 
 

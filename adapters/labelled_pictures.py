@@ -73,7 +73,7 @@ def read_labels(path: str | os.PathLike[str]) -> Labels:
     except FileNotFoundError:
         raise ValueError(f"no labels file {path}; it is a CSV with the columns image and person") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: no UTF-8 text ({error})") from error
+        raise ValueError(f"{path}: no UTF-8 text; labels are a CSV with the columns image and person") from error
     return labels
 
 

@@ -115,7 +115,9 @@ def load_shape(path: str | os.PathLike[str]) -> PersonShape:
     except FileNotFoundError:
         raise ShapeFileError(f"no shape file {path}; make one with: samebody fit REFERENCES --out {path}") from None
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ShapeFileError(f"{path}: damaged or no shape file ({error})") from error
+        raise ShapeFileError(
+            f"{path}: damaged, or no shape file ({type(error).__name__}); make one with: samebody fit"
+        ) from error
     if not isinstance(header, dict) or header.pop("format", None) != FORMAT:
         raise ShapeFileError(f"{path}: an .npz, but not a samebody shape; make one with: samebody fit")
     version = header.pop("version", None)

@@ -7,6 +7,7 @@ import numpy as np
 
 from adapters.bodies import find_body
 from adapters.commands import options
+from adapters.commands.help_text import Command
 from adapters.compile_cache import enable_compile_cache
 from adapters.labelled_pictures import calibrate_from_labels, read_labels
 from adapters.readers import read_keypoints
@@ -14,7 +15,14 @@ from engine.calibration_file import save_calibration
 from engine.keypoints import find_schema
 
 
-@click.command(short_help="How far keypoints can be trusted, from labelled pictures.")
+@click.command(
+    cls=Command,
+    short_help="How far keypoints can be trusted, from labelled pictures.",
+    examples="""
+    samebody calibrate labelled/ --people labels.csv --out calibration.json
+    samebody fit references/ --calibration calibration.json --out shape.npz
+    """,
+)
 @click.argument("labelled", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--people",
@@ -38,10 +46,6 @@ def calibrate(
     the calibration error of probabilities (each clip left out of its person's) before and after.
 
     The noise of keypoints acts on fits: fit references with the calibration too, and score with the same.
-
-    \b
-    samebody calibrate labelled/ --people labels.csv --out calibration.json
-    samebody fit references/ --calibration calibration.json --out shape.npz
     """
     enable_compile_cache()
     labels = read_labels(people)

@@ -10,6 +10,7 @@ from adapters.bodies import find_body
 from adapters.clustering import Clustering, cluster_pictures
 from adapters.commands import options
 from adapters.commands.display import say
+from adapters.commands.help_text import Command
 from adapters.compile_cache import enable_compile_cache
 from adapters.fit_job import body_columns
 from adapters.readers import read_keypoints
@@ -37,7 +38,13 @@ COLUMNS = pa.schema(
 _SURE = 0.9
 
 
-@click.command(short_help="Group pictures by body, without references.")
+@click.command(
+    cls=Command,
+    short_help="Group pictures by body, without references.",
+    examples="""
+    samebody cluster keypoints/ --out clusters.csv
+    """,
+)
 @click.argument("keypoints", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Where the groups go: .csv, .parquet or .jsonl."
@@ -60,9 +67,6 @@ def cluster(
     against a stranger (log_bayes_factor), against the best other cluster (margin), and the probability that it is the
     body of its cluster. One picture with 17 keypoints at 1 % noise says less than a bit: then expect small clusters
     that mix people, and probabilities that say so.
-
-    \b
-    samebody cluster keypoints/ --out clusters.csv
     """
     enable_compile_cache()
     check_result_path(out)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from adapters.commands.display import print_table
+from adapters.commands.help_text import Command
 from adapters.commands.report import can_report, write_report
 from adapters.compile_cache import enable_compile_cache
 from adapters.fit_job import fit_references
@@ -22,7 +23,14 @@ _DATA = "adapters.demo_data"
 _SHOWN = ("consistency", "same_body_probability")
 
 
-@click.command(short_help="See it work on packaged keypoints.")
+@click.command(
+    cls=Command,
+    short_help="See it work on packaged keypoints.",
+    examples="""
+    samebody demo
+    samebody demo --out somewhere/else
+    """,
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -61,8 +69,8 @@ def demo(out: Path) -> None:
         )
         for name in dict.fromkeys(names)
     ]
-    title = f"{summary.rows} pictures against the shape of {len(shape.references)} references"
-    print_table(title, ("person", "pictures", "consistency (median)", "same body? (median)"), rows)
+    title = f"{summary.rows} pictures against the shape of {len(shape.references)} references (medians)"
+    print_table(title, ("person", "pictures", "consistency", "same body?"), rows)
     page = [out / "report.html"] if can_report() else []
     for path in page:
         write_report(scores_path, path, "Whose pictures show Anna's body?")

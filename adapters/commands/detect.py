@@ -7,13 +7,22 @@ import click
 
 from adapters.commands.detector_options import detection_line, detector_option, photo_detection
 from adapters.commands.display import row_progress, say
+from adapters.commands.help_text import Command
 from adapters.detect_job import detect_to_file
 from adapters.detectors.choice import DetectorName
 from adapters.detectors.pictures import find_pictures
 from adapters.keypoint_writers import check_keypoint_path
 
 
-@click.command(short_help="Find people and their keypoints in photographs.")
+@click.command(
+    cls=Command,
+    short_help="Find people and their keypoints in photographs.",
+    examples="""
+    samebody detect photos/ --out keypoints.parquet
+    samebody detect walk.mp4 --every 10 --out keypoints.parquet
+    samebody detect photos/ --out keypoints.parquet --detector mmpose --model CONFIG --weights CHECKPOINT
+    """,
+)
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Where the keypoints go: .parquet, .npz or .json."
@@ -32,11 +41,6 @@ def detect(
     PHOTOS are pictures, videos, and folders of them. Every person becomes one row; a picture without one, or one that
     cannot be read, is a row that says so. What was found is kept: the next run with the same detector looks only at
     files that are new.
-
-    \b
-    samebody detect photos/ --out keypoints.parquet
-    samebody detect walk.mp4 --every 10 --out keypoints.parquet
-    samebody detect photos/ --out keypoints.parquet --detector mmpose --model CONFIG --weights CHECKPOINT
     """
     check_keypoint_path(out)
     files = find_pictures(photos)

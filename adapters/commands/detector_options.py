@@ -142,7 +142,7 @@ def keypoint_files(
     if detector is None:
         given = [f"--{name.replace('_', '-')}" for name, value in settings.items() if value != _DEFAULTS[name]]
         if given:
-            raise ValueError(f"{', '.join(given)}: only with --detector, for photographs")
+            raise ValueError(f"{', '.join(given)} is for photographs; give --detector too, or leave it out")
         yield paths
         return
     files = find_pictures(paths)

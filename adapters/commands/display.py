@@ -1,18 +1,22 @@
 """What commands show: tables and progress on a terminal, nothing in a pipe."""
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from rich.box import ROUNDED
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from adapters.score_job import DIFFER, MATCH, ScoreSummary
 
 LOG_SECONDS = 60.0
+_NUMBER = re.compile(r"[-+−]?[\d,]*\.?\d+ ?%?|")
 
 
 class RowCounter(Protocol):
@@ -83,13 +87,36 @@ def row_progress(description: str) -> Iterator[RowCounter]:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout; the first column is text, the others are numbers."""
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right")
+    """A table on stdout; numbers are at the right. In a pipe it has no frame, and a row is a line however long."""
+    if not sys.stdout.isatty():
+        for line in (title, *plain_table(columns, rows)):
+            print(line)
+        return
+    table = Table(title=title, title_justify="left", title_style="", header_style="bold", box=ROUNDED)
+    for column, right in zip(columns, _at_right(rows, len(columns)), strict=True):
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     Console().print(table)
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with two spaces or more between columns."""
+    every = [columns, *rows]
+    widths = [max(len(row[i]) for row in every) for i in range(len(columns))]
+    right = _at_right(rows, len(columns))
+    return [
+        "  ".join(
+            cell.rjust(width) if at_right else cell.ljust(width)
+            for cell, width, at_right in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in every
+    ]
+
+
+def _at_right(rows: Sequence[Sequence[str]], columns: int) -> list[bool]:
+    """Which columns hold numbers and nothing else."""
+    return [bool(rows) and all(_NUMBER.fullmatch(row[i]) for row in rows) for i in range(columns)]
 
 
 def summary_lines(summary: ScoreSummary, out: str) -> list[str]:

@@ -10,6 +10,7 @@ from importlib import metadata
 import click
 
 from adapters.commands.display import print_table
+from adapters.commands.help_text import Command
 from adapters.compile_cache import FOLDER_VARIABLE, cache_folder
 from adapters.detectors.installed import detector_states
 from engine.batching import accelerator_bytes, tile_rows, used_devices, worker_count
@@ -48,7 +49,7 @@ _REQUIRED = (
     "rich",
 )
 _BYTES_PER_PICTURE = 17 * 3 * 4
-_EXTRAS = {"smplx": ("smplx", "torch"), "ray": ("ray",), "report": ("jinja2", "PIL")}
+_EXTRAS = {"smplx": ("smplx", "torch"), "ray": ("ray",), "report": ("jinja2", "PIL"), "plot": ("matplotlib",)}
 _DISTRIBUTIONS = {"PIL": "pillow"}
 """Where a package is not called as it is imported."""
 
@@ -117,7 +118,13 @@ def examine() -> list[Finding]:
     ]
 
 
-@click.command(short_help="What is installed, what is missing, and the fix.")
+@click.command(
+    cls=Command,
+    short_help="What is installed, what is missing, and the fix.",
+    examples="""
+    samebody doctor
+    """,
+)
 def doctor() -> int:
     """Say what is installed, what is missing, and the command that fixes it.
 

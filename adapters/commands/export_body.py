@@ -5,16 +5,31 @@ from pathlib import Path
 import click
 
 from adapters.commands.display import say
+from adapters.commands.help_text import Command, Group
 from adapters.smpl_files import GENDERS
 from adapters.smplx_export import export_smpl
 
 
-@click.group("export-body")
+@click.group(
+    "export-body",
+    cls=Group,
+    examples="""
+    samebody export-body smplx --model-path models/smpl --gender neutral --out smpl_neutral.npz
+    """,
+)
 def export_body() -> None:
     """Turn a body model that you have into a body file for --body."""
 
 
-@export_body.command("smplx", short_help="SMPL, from its official .pkl or .npz files.")
+@export_body.command(
+    "smplx",
+    cls=Command,
+    short_help="SMPL, from its official .pkl or .npz files.",
+    examples="""
+    samebody export-body smplx --model-path models/smpl --gender neutral --out smpl_neutral.npz
+    samebody fit references/ --body smpl_neutral.npz --out shape.npz
+    """,
+)
 @click.option(
     "--model-path",
     required=True,
@@ -37,10 +52,6 @@ def smplx_command(model_path: Path, gender: str, out: Path, betas: int) -> None:
 
     The files come from https://smpl.is.tue.mpg.de after a free registration and may not be passed on; neither may
     body files made from them. Reading them runs no code, and needs neither smplx nor chumpy.
-
-    \b
-    samebody export-body smplx --model-path models/smpl --gender neutral --out smpl_neutral.npz
-    samebody fit references/ --body smpl_neutral.npz --out shape.npz
     """
     body = export_smpl(model_path, gender, out, betas)
     say(

@@ -9,6 +9,7 @@ from adapters.bodies import find_body
 from adapters.commands import options
 from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import say
+from adapters.commands.help_text import Command
 from adapters.compile_cache import enable_compile_cache
 from adapters.detectors.choice import DetectorName
 from adapters.fit_job import PERSONS, Person, fit_references
@@ -19,7 +20,15 @@ from engine.shape_file import Mode, save_shape
 from engine.status import Status
 
 
-@click.command(short_help="One body shape from reference keypoints.")
+@click.command(
+    cls=Command,
+    short_help="One body shape from reference keypoints.",
+    examples="""
+    samebody fit cam01.json cam02.json --out shape.npz
+    samebody fit references/ --body smpl_neutral.npz --out shape.npz
+    samebody fit photos/ --detector mediapipe --out shape.npz
+    """,
+)
 @click.argument("references", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Where the shape goes (.npz)."
@@ -53,11 +62,6 @@ def fit(
 
     REFERENCES are keypoint files, or folders of them: MMPose prediction JSON, COCO keypoint JSON, Parquet, .npz. With
     --detector they are photographs, or folders of them.
-
-    \b
-    samebody fit cam01.json cam02.json --out shape.npz
-    samebody fit references/ --body smpl_neutral.npz --out shape.npz
-    samebody fit photos/ --detector mediapipe --out shape.npz
     """
     enable_compile_cache()
     with keypoint_files(references, detector, settings) as files:

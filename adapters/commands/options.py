@@ -27,6 +27,22 @@ calibration = click.option(
     metavar="FILE",
     help="How far these keypoints can be trusted, made by `samebody calibrate`.  [default: as is shipped]",
 )
+scored_keypoints = click.option(
+    "--keypoints",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The keypoint files that were scored, or folders of them.  [default: as SCORES says]",
+)
+scored_shapes = click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The shape file that they were compared with; several times for several people.  [default: as SCORES says]",
+)
+scored_body = click.option(
+    "--body", metavar="anny24|FILE", help="The body of the shape.  [default: as SCORES says, or anny24]"
+)
 FREE_HELP = "free: every picture has its own pose. rest: the original recipe, T-pose, only the camera is fitted."
 
 solver = click.option(

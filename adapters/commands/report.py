@@ -7,29 +7,26 @@ import click
 
 from adapters.commands import options
 from adapters.commands.display import row_progress, say
+from adapters.commands.help_text import Command
 from adapters.compile_cache import enable_compile_cache
 
 _REMEDY = "pip install 'samebody[report]'"
 
 
-@click.command(short_help="Make a page to look at scores with.")
+@click.command(
+    cls=Command,
+    short_help="Make a page to look at scores with.",
+    examples="""
+    samebody report scores.parquet --images pictures/ --out report.html
+    samebody report scores.csv --keypoints dataset/ --shape shape.npz --images pictures/ --out report.html
+    """,
+)
 @click.argument("scores", type=click.Path(path_type=Path))
 @click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="The folder that holds the pictures.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.html", help="Where the page goes.")
-@click.option(
-    "--keypoints",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="The keypoint files that were scored, or folders of them.  [default: as SCORES says]",
-)
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="The shape file that they were compared with; several times for several people.  [default: as SCORES says]",
-)
-@click.option("--body", metavar="anny24|FILE", help="The body of the shape.  [default: as SCORES says, or anny24]")
+@options.scored_keypoints
+@options.scored_shapes
+@options.scored_body
 @options.calibration
 @options.schema
 @click.option("--title", help="What stands at the top of the page.")
@@ -57,19 +54,17 @@ def report(
     SCORES is what `samebody score` wrote. A Parquet file says itself where its keypoints and its shape lie; to a .csv
     or .jsonl give them. The page needs no network and no server: open it in a browser. It holds cut-down pictures
     without their metadata, and no path of this machine.
-
-    \b
-    samebody report scores.parquet --images pictures/ --out report.html
-    samebody report scores.csv --keypoints dataset/ --shape shape.npz --images pictures/ --out report.html
     """
     if not can_report():
         raise click.UsageError(f"a report needs packages that are not installed; get them with: {_REMEDY}")
     from adapters.report.build import ReportInputs, make_report
+    from adapters.report.drawings import FitSources
 
     if out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{out}: the page is HTML; end the file's name in .html")
     enable_compile_cache()
-    inputs = ReportInputs(scores, images, keypoints, shapes, body, calibration, schema, title, most)
+    sources = FitSources(scores, keypoints, shapes, body, calibration, schema)
+    inputs = ReportInputs(sources, images, title, most)
     with row_progress("report") as progress:
         made = make_report(inputs, out, lambda _, done, expected: progress(done, expected))
     say(
@@ -88,5 +83,6 @@ def can_report() -> bool:
 def write_report(scores: Path, out: Path, title: str) -> None:
     """The page of a result file that says where it came from, without pictures."""
     from adapters.report.build import ReportInputs, make_report
+    from adapters.report.drawings import FitSources
 
-    make_report(ReportInputs(scores, title=title), out)
+    make_report(ReportInputs(FitSources(scores), title=title), out)

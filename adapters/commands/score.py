@@ -9,6 +9,7 @@ from adapters.bodies import find_body
 from adapters.commands import options
 from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import row_progress, say, summary_lines
+from adapters.commands.help_text import Command
 from adapters.compile_cache import enable_compile_cache
 from adapters.detectors.choice import DetectorName
 from adapters.ray_runner import RayCluster
@@ -24,7 +25,16 @@ from engine.score import REST_THRESHOLD
 from engine.shape_file import Mode, load_shape
 
 
-@click.command(short_help="Score every person in every picture.")
+@click.command(
+    cls=Command,
+    short_help="Score every person in every picture.",
+    examples="""
+    samebody score dataset/ --shape shape.npz --out scores.parquet
+    samebody score keypoints.parquet --shape shape.npz --out scores.csv --strict
+    samebody score dataset/ --shape anna.npz --shape boris.npz --out scores.parquet
+    samebody score photos/ --detector mediapipe --shape shape.npz --out scores.parquet
+    """,
+)
 @click.argument("dataset", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--shape",
@@ -97,12 +107,6 @@ def score(
     person in them becomes one row; a row that cannot be scored says why in its status. With --detector they are
     photographs, or folders of them.
 
-    \b
-    samebody score dataset/ --shape shape.npz --out scores.parquet
-    samebody score keypoints.parquet --shape shape.npz --out scores.csv --strict
-    samebody score dataset/ --shape anna.npz --shape boris.npz --out scores.parquet
-    samebody score photos/ --detector mediapipe --shape shape.npz --out scores.parquet
-
     A long run that is interrupted keeps what it has done in a folder beside the output; the same command with --resume
     goes on from there.
     """
@@ -140,5 +144,7 @@ def _names(shapes: tuple[Path, ...]) -> list[str]:
     """What people are called: by their files."""
     names = [path.stem for path in shapes]
     if len(set(names)) < len(names):
-        raise ValueError("several shape files bear one name; people are called by the names of their files")
+        raise ValueError(
+            "several shape files bear one name, and people are called by the names of their files; rename one"
+        )
     return names

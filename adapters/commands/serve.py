@@ -9,6 +9,7 @@ import click
 
 from adapters.bodies import find_body
 from adapters.commands import options
+from adapters.commands.help_text import Command
 from adapters.compile_cache import enable_compile_cache
 from engine.shape_file import Mode
 
@@ -17,7 +18,14 @@ _MOST_CONNECTIONS = 1000
 TOKEN_VARIABLE = "SAMEBODY_TOKEN"
 
 
-@click.command(short_help="The HTTP interface on this machine, for trying it out.")
+@click.command(
+    cls=Command,
+    short_help="The HTTP interface on this machine, for trying it out.",
+    examples="""
+    samebody serve
+    SAMEBODY_TOKEN=secret samebody serve --port 9000 --database team.db
+    """,
+)
 @click.option(
     "--database",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -62,9 +62,17 @@ def find_files(paths: Sequence[str | os.PathLike[str]]) -> tuple[SourceFile, ...
         if os.path.isdir(given):
             names = _json_below(given)
             if not names:
-                raise ValueError(f"{given}: no .json file in or below this folder (give .parquet and .npz by name)")
+                raise ValueError(
+                    f"{given}: no .json file in or below this folder; give .parquet and .npz by name, and --detector "
+                    "if it holds photographs"
+                )
+        elif not given.lower().endswith(SUFFIXES) and not os.path.exists(given):
+            raise ValueError(f"{given}: no such file or folder")
         elif not given.lower().endswith(SUFFIXES):
-            raise ValueError(f"{given}: not a keypoint file; samebody reads {', '.join(SUFFIXES)} and folders of .json")
+            raise ValueError(
+                f"{given}: not a keypoint file; samebody reads {', '.join(SUFFIXES)} and "
+                "folders of .json; photographs need --detector"
+            )
         elif not os.path.isfile(given):
             raise ValueError(f"{given}: {'not a regular file' if os.path.exists(given) else 'no such file'}")
         else:

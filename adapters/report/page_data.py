@@ -114,13 +114,13 @@ def row_texts(scores: Scores) -> dict[str, Any]:
     }
 
 
-def drawing_texts(schema: KeypointSchema, parents: tuple[int, ...]) -> dict[str, Any]:
-    """What the arrays of drawings mean."""
+def drawing_texts(schema: KeypointSchema | None, parents: tuple[int, ...]) -> dict[str, Any]:
+    """What the arrays of drawings mean; nothing where there are no keypoints."""
     return {
-        "keypoint_names": list(schema.keypoint_names),
-        "edges": [list(edge) for edge in schema.edges],
+        "keypoint_names": [] if schema is None else list(schema.keypoint_names),
+        "edges": [] if schema is None else [list(edge) for edge in schema.edges],
         "parents": list(parents),
-        "limbs": [name for name, _ in LIMBS],
+        "limbs": [] if schema is None else [name for name, _ in LIMBS],
     }
 
 

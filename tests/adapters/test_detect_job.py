@@ -190,7 +190,7 @@ def test_exit_status_tells_what_could_not_be_found(tmp_path, folder, capsys) -> 
         (["detect", "PHOTOS", "--out", "k.parquet", "--detector", "rtmpose-onnx"], "needs --model"),
         (["detect", "PHOTOS", "--out", "k.parquet", "--model", "x"], "one model"),
         (["detect", "PHOTOS", "--out", "k.parquet", "--boxes", "BOXES"], "boxes"),
-        (["fit", "PHOTOS", "--out", "s.npz", "--every", "3"], "--every: only with --detector"),
+        (["fit", "PHOTOS", "--out", "s.npz", "--every", "3"], "--every is for photographs; give --detector"),
         (["fit", "PHOTOS", "--out", "s.npz"], "no .json file"),
     ],
 )

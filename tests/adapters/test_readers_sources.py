@@ -68,8 +68,8 @@ def test_upper_case_suffix_is_read(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("missing.json", "missing.json: no such file"),
-        ("missing", "not a keypoint file; samebody reads .json, .npz, .parquet"),
-        ("notes.txt", "not a keypoint file"),
+        ("missing", "no such file or folder"),
+        ("notes.txt", "not a keypoint file; samebody reads .json, .npz, .parquet.*--detector"),
         ("empty", "no .json file in or below this folder"),
     ],
 )

@@ -1,0 +1,65 @@
+"""Colours of figures, those of the report's page by day, and figures that a notebook shows as they are."""
+
+import io
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, SOFT, LINE, GROUND, STAGE = "#1c2126", "#59626c", "#dfdcd5", "#ffffff", "#e9e6df"
+ABOVE, BELOW = "#2f8fa0", "#d9804a"
+"""Scores at or above a threshold, and below it."""
+MATCH, DIFFER = "#0a6372", "#a33d05"
+"""The same two as text."""
+BODY, HALO, POINT, ARROW = "#39b7ff", "#080e16", "#ff9d2e", "#ffe14d"
+"""What is drawn over a picture."""
+DIFFERENCE = ("#ede8de", "#f5b859", "#cc541a", "#5c1417")
+"""One hue from light to dark, readable without colour vision."""
+
+FONT = "DejaVu Sans"
+"""Comes with matplotlib, so that figures look alike everywhere."""
+TITLE, TEXT, SMALL = 13, 10, 8.5
+"""Points."""
+
+
+class ShownFigure(Figure):
+    """A figure that a notebook shows when it is the value of a cell; matplotlib's own want pyplot for that."""
+
+    def _repr_png_(self) -> bytes:
+        return self.encoded("png")
+
+    def encoded(self, kind: str, dpi: float = 144) -> bytes:
+        """The content of a file of that kind (``png``, ``svg``, ``pdf``), without a date: same figure, same bytes."""
+        stream = io.BytesIO()
+        undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        self.savefig(stream, format=kind, dpi=dpi, metadata=undated.get(kind))
+        return stream.getvalue()
+
+
+def new_figure(width_in: float, height_in: float) -> ShownFigure:
+    """An empty figure, in inches."""
+    return ShownFigure(figsize=(width_in, height_in), facecolor=GROUND, layout="constrained")
+
+
+def title_of(figure: Figure, text: str) -> None:
+    """A title at the left; dollar signs are no formulas, since names of pictures may hold them."""
+    figure.suptitle(
+        text, x=0.02, ha="left", fontsize=TITLE, fontweight="bold", color=INK, fontfamily=FONT, parse_math=False
+    )
+
+
+def empty_axes(axes: Axes, ground: str = GROUND) -> None:
+    """No frame and no ticks."""
+    axes.set_facecolor(ground)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def plain_axes(axes: Axes, sides: Sequence[str] = ("bottom",)) -> None:
+    """Ticks as small text, and a thin line on the given sides only."""
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in sides)
+        spine.set_color(LINE)
+    axes.tick_params(colors=SOFT, labelsize=SMALL, labelfontfamily=FONT, length=3, color=LINE)
