@@ -84,7 +84,7 @@ def overlay(panels: Sequence[Panel], parts: Sequence[str] = PARTS, columns: int 
         figure.legend(
             handles=keys,
             loc="outside lower left",
-            ncols=min(len(keys), 2 * wide),
+            ncols=min(len(keys), 2 * wide - 1),
             frameon=False,
             prop={"family": FONT, "size": SMALL},
             handlelength=1.6,

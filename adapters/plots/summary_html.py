@@ -17,6 +17,7 @@ from adapters.report.summary import summarise
 
 _ENDS = 5
 """Rows shown of each end."""
+_WORDS = {"log_bayes_factor": "evidence, nats", "consistency": "consistency"}
 _BOX = f"font:14px/1.45 system-ui,sans-serif;color:{INK};background:#fff;padding:12px 16px;max-width:760px"
 _CELL = "padding:2px 14px 2px 0;border:0;background:none"
 
@@ -83,16 +84,17 @@ def _ends(scores: Scores) -> str:
 
 
 def _table(scores: Scores, column: str, word: str, rows: np.ndarray) -> str:
-    shown = [name for name in (column, "same_body_probability", "information_bits") if name in scores.numbers]
+    words = {column: _WORDS[column], "same_body_probability": "probability", "information_bits": "bits"}
+    shown = [name for name in words if name in scores.numbers]
     heads = "".join(
         f'<th style="{_CELL};text-align:{"left" if i == 0 else "right"};color:{SOFT};font-weight:600">{text}</th>'
-        for i, text in enumerate((word, *(name.replace("_", " ") for name in shown)))
+        for i, text in enumerate((word, *(words[name] for name in shown)))
     )
     body = "".join(
         f'<tr style="background:none"><td style="{_CELL};text-align:left">{_who(scores, row)}</td>'
         + "".join(
             f'<td style="{_CELL};text-align:right;font-variant-numeric:tabular-nums">'
-            f"{scores.numbers[name][row]:{'+.2f' if name == 'log_bayes_factor' else '.2f'}}</td>"
+            f"{_number(name, scores.numbers[name][row])}</td>"
             for name in shown
         )
         + "</tr>"
@@ -101,9 +103,13 @@ def _table(scores: Scores, column: str, word: str, rows: np.ndarray) -> str:
     line = f"border-left:3px solid {ABOVE if word == 'highest' else BELOW};padding-left:8px"
     return (
         f'<div style="display:inline-block;vertical-align:top;margin:6px 18px 0 0;{line}">'
-        f'<table style="border-collapse:collapse;margin:0"><thead><tr>{heads}</tr></thead>'
+        f'<table style="border-collapse:collapse;margin:0;font-size:13px"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _number(column: str, value: float) -> str:
+    return f"{value:{'+' if column == 'log_bayes_factor' else ''}.2f}".replace("-", "−")
 
 
 def _who(scores: Scores, row: int) -> str:

@@ -34,3 +34,14 @@ def test_a_log_gets_a_line_a_minute_and_counts_from_where_the_run_went_on(capsys
         "samebody: scoring 1,600 of 5,000 rows, 10 rows/s, 5:40 left",
         "samebody: scoring 2,200 of 5,000 rows, 10 rows/s, 4:40 left",
     ]
+
+
+def test_in_a_pipe_a_table_is_plain_and_a_row_is_a_line(capsys) -> None:
+    long = "a state " * 20
+    display.print_table("what there is", ("what", "count", "note"), [("one", "1,024", long), ("twelve", "7", "")])
+    assert capsys.readouterr().out.splitlines() == [
+        "what there is",
+        "what    count  note",
+        f"one     1,024  {long.rstrip()}",
+        "twelve      7",
+    ]
