@@ -26,7 +26,7 @@ from engine.observations import Observation
 from engine.posed_jacobian import linearise
 from engine.posed_model import PosedModel
 from engine.posed_problem import FRAME_SIZE, Noise, PictureUnknowns, apply_step, posed_energy
-from engine.solvers.levenberg_marquardt import Lane, LMSettings, Problem, open_lane, take_step
+from engine.solvers.levenberg_marquardt import NEAR, Lane, LMSettings, Problem, open_lane, take_step
 
 TILE = 128
 """Lanes per tile: one step of 128 lanes of 17 keypoints works on 3.6 MB (benchmarks/results.md, "Posed fits")."""
@@ -38,8 +38,11 @@ _SETTLING_STEPS = 4
 _FLIPS = 4
 _FLIP_STEPS = 3
 _FINISHING_STEPS = 6
+_FINISHED = 2e-8
+"""Nats that the last step may promise: what is left moves no score by 1e-4, where 1e-4 nats moved some by 1e-3
+(benchmarks/results.md, "Identity", "Laws")."""
 MAX_STEPS = 80
-"""After which a lane that has not converged is given up; 99 % need fewer than 40."""
+"""After which a lane is left where it is; it counts as converged if its last step promised less than ``NEAR``."""
 
 # Little noise makes narrow valleys, in which starts get stuck: below this largest sigma (hips at just under 1 % noise),
 # person heights, all but the last rounds assume up to three times the noise, one start more is kept, and the limbs of
@@ -80,6 +83,7 @@ class _Rounds(NamedTuple):
     model: PosedModel
     noise: Noise
     steps: Int[AnyArray, ""]
+    tolerance: Float[AnyArray, ""]
 
 
 class _Open(NamedTuple):
@@ -89,6 +93,7 @@ class _Open(NamedTuple):
     unknowns: PictureUnknowns
     damping: Float[AnyArray, "*lanes"]
     growth: Float[AnyArray, "*lanes"]
+    promise: Float[AnyArray, "*lanes"]
 
 
 class Free(NamedTuple):
@@ -123,10 +128,10 @@ def picture_problem(model: PosedModel, noise: Noise, picture: Picture, free_beta
 def _advance(context: _Rounds, lane: _Open, free_betas: bool) -> Lane:
     problem = picture_problem(context.model, context.noise, lane.picture, free_betas)
     opened = open_lane(problem, Free(lane.unknowns, lane.picture.betas))
-    opened = opened._replace(damping=lane.damping, growth=lane.growth)
+    opened = opened._replace(damping=lane.damping, growth=lane.growth, promise=lane.promise)
     return jax.lax.while_loop(
         lambda lane: ~lane.converged & (lane.steps < context.steps),
-        lambda lane: take_step(problem, lane, LMSettings()),
+        lambda lane: take_step(problem, lane, LMSettings(), context.tolerance),
         opened,
     )
 
@@ -168,6 +173,7 @@ class Lanes(NamedTuple):
     energy: Float[AnyArray, "images starts"]
     damping: Float[AnyArray, "images starts"]
     growth: Float[AnyArray, "images starts"]
+    promise: Float[AnyArray, "images starts"]
     converged: Bool[AnyArray, "images starts"]
 
 
@@ -191,6 +197,7 @@ def open_lanes(unknowns: PictureUnknowns, betas: AnyArray) -> Lanes:
         np.full(shape, np.inf, dtype),
         np.ones(shape, dtype),
         np.full(shape, 2.0, dtype),
+        np.full(shape, np.inf, dtype),
         np.zeros(shape, bool),
     )
 
@@ -214,7 +221,14 @@ class Search:
         self.count = len(pictures.betas)
         self.steps = np.zeros(self.count, np.int32)
 
-    def advance(self, lanes: Lanes, steps: int, free_betas: bool = False, width: float | None = None) -> Lanes:
+    def advance(
+        self,
+        lanes: Lanes,
+        steps: int,
+        free_betas: bool = False,
+        width: float | None = None,
+        tolerance: float = NEAR,
+    ) -> Lanes:
         """All lanes, by so many steps or until they converge."""
         starts = lanes.energy.shape[1]
         noise = self.context.noise
@@ -225,12 +239,19 @@ class Search:
         pictures = eqx.tree_at(lambda picture: picture.betas, pictures, unknowns.betas)
         done: Lane = map_samples(
             _advance_shape if free_betas else _advance_pose,
-            _Rounds(self.context.model, noise, np.asarray(steps, np.int32)),
-            _Open(pictures, unknowns.picture, lanes.damping.reshape(-1), lanes.growth.reshape(-1)),
+            _Rounds(self.context.model, noise, np.asarray(steps, np.int32), np.asarray(tolerance, lanes.energy.dtype)),
+            _Open(
+                pictures,
+                unknowns.picture,
+                lanes.damping.reshape(-1),
+                lanes.growth.reshape(-1),
+                lanes.promise.reshape(-1),
+            ),
             TILE,
         )
         self.steps += done.steps.reshape(self.count, starts).sum(axis=1)
-        return _grouped(Lanes(done.unknowns, done.energy, done.damping, done.growth, done.converged), starts)
+        ended = Lanes(done.unknowns, done.energy, done.damping, done.growth, done.promise, done.converged)
+        return _grouped(ended, starts)
 
     def starts(self) -> Lanes:
         return open_lanes(map_samples(_starts_of, self.context, self.pictures, TILE), self.pictures.betas)
@@ -250,13 +271,13 @@ class Search:
         open_rows = np.arange(self.count)
         for _ in range(0, MAX_STEPS, _FINISHING_STEPS):
             part = Search(self.context, rows(self.pictures, open_rows))
-            advanced = part.advance(rows(lanes, open_rows), _FINISHING_STEPS, free_betas)
+            advanced = part.advance(rows(lanes, open_rows), _FINISHING_STEPS, free_betas, tolerance=_FINISHED)
             self.steps[open_rows] += part.steps
             jax.tree.map(lambda whole, new, at=open_rows: whole.__setitem__(at, new), lanes, advanced)
             open_rows = open_rows[~advanced.converged[:, 0]]
             if not len(open_rows):
                 break
-        return lanes
+        return lanes._replace(converged=lanes.converged | (lanes.promise < NEAR))
 
     def run(self, free_betas: bool, initial: Lanes | None = None) -> Lanes:
         """From starts to one finished lane per picture."""

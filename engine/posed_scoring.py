@@ -30,7 +30,7 @@ from engine.comparison import Matches, best_matches, log_bayes_factors
 from engine.evidence import ShapeEvidence, information_bits
 from engine.observations import Observation
 from engine.posed_fit import fit_shapes, observe_pictures
-from engine.posed_problem import PictureUnknowns
+from engine.posed_problem import PictureUnknowns, posed_energy
 from engine.posed_results import Described, PosedFit, describe, shape_evidence
 from engine.posed_rounds import TILE, Picture, PosedContext, Search, open_lanes
 from engine.score import object_keypoint_similarity
@@ -224,16 +224,17 @@ def excess_energy(
         own: fits with free shapes.
         betas: one for each picture.
     """
-    energy, at_shape = _refit(context, own, betas)
-    own_energy = own.energy - 0.5 * np.sum(np.square(own.betas), axis=-1)
+    refitted = _refit(context, own, betas)
+    pictures, unknowns = own.pictures, jax.tree.map(np.nan_to_num, own.unknowns)
+    excess = _exact_energies(context, refitted) - _exact_energies(context, (pictures, unknowns))
     # The own shape is drawn to the mean person by its prior, so the given one may even do a little better.
-    return np.maximum(energy - own_energy, 0.0), at_shape
+    return np.maximum(excess, 0.0).astype(own.energy.dtype), map_samples(_describe, context, refitted, TILE)
 
 
 def _refit(
     context: PosedContext, own: PosedFit, betas: Float[AnyArray, "images betas"]
-) -> tuple[Float[AnyArray, " images"], Described]:
-    """Energy and fit of every picture at a given shape, starting from the pose that goes with its own shape.
+) -> tuple[Picture, PictureUnknowns]:
+    """Fit of every picture at a given shape, starting from the pose that goes with its own shape.
 
     Staying near that pose is what is wanted: the excess shall measure the change of shape, not of the pose's basin.
     """
@@ -242,8 +243,19 @@ def _refit(
     unknowns = jax.tree.map(lambda leaf: np.nan_to_num(leaf)[:, None], own.unknowns)
     search = Search(context, pictures)
     lanes = search.finish(open_lanes(unknowns, betas), free_betas=False)
-    found = jax.tree.map(lambda leaf: leaf[:, 0], lanes.unknowns.picture)
-    return lanes.energy[:, 0], map_samples(_describe, context, (pictures, found), TILE)
+    return pictures, jax.tree.map(lambda leaf: leaf[:, 0], lanes.unknowns.picture)
+
+
+def _exact_energies(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> Float[AnyArray, " images"]:
+    """In double precision: scores are made of differences of energies, which single precision rounds by 1e-4 nats."""
+    with jax.enable_x64(True):
+        return map_samples(_energy, context, jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), fitted), TILE)
+
+
+def _energy(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> Float[Array, ""]:
+    picture, unknowns = fitted
+    betas = jnp.asarray(picture.betas)
+    return posed_energy(context.model, context.noise, betas, unknowns, picture.observation, picture.lens)
 
 
 def _describe(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> Described:

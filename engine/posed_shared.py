@@ -307,6 +307,7 @@ def _finish(
         energy=joint.picture_energies()[:, None],
         damping=joint.damping[joint.person, None],
         growth=joint.growth[joint.person, None],
+        promise=np.full((len(joint.person), 1), np.inf),
         converged=joint.converged[joint.person, None],
     )
     given = eqx.tree_at(lambda p: p.betas, given, joint.betas[person].astype(dtype))

@@ -16,6 +16,10 @@ residuals that the linear model predicts; because everything is made of gradient
 λ follows the ratio of actual to predicted decrease, and steps are bounded in length as well, so that no picture leaves
 the region where linearising means anything. Every lane controls its own steps.
 
+Near a minimum energies differ by rounding only, but what a step promises, made of gradients, goes on falling. There
+steps are taken on trust and λ follows the promises: where they grow, the neglected second derivatives are larger than
+the curvature that is known, and λ makes up for them.
+
 Sources: Marquardt, SIAM J. Appl. Math. 1963; Nielsen, "Damping parameter in Marquardt's method", 1999; Golub and Van
 Loan, "Matrix computations", 2013, section 2.1.4 (Sherman-Morrison-Woodbury).
 """
@@ -63,14 +67,16 @@ class LMSettings:
     """What a step that did all it promised multiplies the damping by."""
     whitened_bound: float = 4.0
     """Longest step of any entry of z, in standard deviations of its prior."""
-    tolerance: float = 1e-4
-    """A lane whose next step promises a smaller decrease, in nats, has converged: the linear model's minimum is within
-    √(2 · tolerance) posterior standard deviations."""
 
 
 INITIAL_DAMPING = 1.0
 """As much as the prior itself."""
+NEAR = 1e-4
+"""Nats of promised decrease below which steps are taken on trust: the linear model's minimum is within √(2 · 1e-4)
+posterior standard deviations."""
 _DAMPING_RANGE = (1e-6, 1e6)
+# Where promises grow again a damping of nearly nothing must become one at once.
+_STARTING_AGAIN = 0.01
 # Coordinates come out of a long chain of products and are off by a few units in the last place.
 _ROUNDING_UNITS = 2
 
@@ -84,6 +90,8 @@ class Lane(NamedTuple):
     damping: Float[Array, ""]
     growth: Float[Array, ""]
     """What the damping is multiplied by when the next step fails."""
+    promise: Float[Array, ""]
+    """Bound of what could still be gained before the last step, by the linear model, in nats; infinite at first."""
     steps: Int[Array, ""]
     converged: Bool[Array, ""]
 
@@ -167,38 +175,52 @@ def open_lane(problem: Problem, unknowns: Any) -> Lane:
         energy,
         damping=jnp.full_like(energy, INITIAL_DAMPING),
         growth=jnp.full_like(energy, 2.0),
+        promise=jnp.full_like(energy, jnp.inf),
         steps=jnp.zeros((), jnp.int32),
         converged=jnp.zeros((), bool),
     )
 
 
-def energy_rounding(model: LinearModel, dense_unit: Float[Array, " dense"]) -> Float[Array, ""]:
-    """How far rounding alone may move the energy: what relative errors of a few units in the last place of c would do.
+class Rounding(NamedTuple):
+    """How far rounding alone may move things, in nats: what relative errors of a few units in the last place of c do.
 
     Small sigmas make this large: whitened residuals are differences of coordinates, divided by sigma.
     """
+
+    energy: Float[Array, ""]
+    decrease: Float[Array, ""]
+    """What a step may seem to promise at the minimum itself."""
+
+
+def rounding(model: LinearModel, dense_unit: Float[Array, " dense"]) -> Rounding:
     sensitivity = jnp.abs(model.by_dense) @ dense_unit
-    units = _ROUNDING_UNITS * jnp.finfo(sensitivity.dtype).eps
-    return units * jnp.linalg.norm(model.residuals * sensitivity)
+    moved = _ROUNDING_UNITS * jnp.finfo(sensitivity.dtype).eps * sensitivity
+    return Rounding(energy=jnp.linalg.norm(model.residuals * moved), decrease=jnp.sum(moved**2))
 
 
-def take_step(problem: Problem, lane: Lane, settings: LMSettings) -> Lane:
-    """One step; a converged lane stays exactly as it is."""
+def take_step(
+    problem: Problem, lane: Lane, settings: LMSettings, tolerance: Float[AnyArray, ""] | float = NEAR
+) -> Lane:
+    """One step; a converged lane stays exactly as it is.
+
+    Args:
+        tolerance: a lane whose step promises a smaller decrease, in nats, has converged.
+    """
     model = problem.linearise(lane.unknowns)
     proposal = propose_step(model, lane.damping, problem.dense_unit, settings.whitened_bound)
     proposed = problem.apply_step(lane.unknowns, proposal.whitened, proposal.dense)
     energy = problem.energy(proposed)
     finite = jnp.isfinite(energy) & jnp.isfinite(proposal.decrease)
-    rounding = energy_rounding(model, problem.dense_unit)
-    small = finite & (proposal.decrease < jnp.maximum(settings.tolerance, rounding))
-    # A damping above the prior's own precision makes steps, and so what they promise, small for its own reason.
-    trusted = small & (lane.damping <= 1.0)
-    # The last step is taken on trust: rounding may hide that it goes down.
-    accepted = finite & ((energy < lane.energy) | trusted) & ~lane.converged
+    # Damping makes steps, and so what they promise, small for its own reason; priors bound by how much.
+    promise = jnp.where(finite, proposal.decrease * (1 + lane.damping), jnp.inf)
+    rounds = rounding(model, problem.dense_unit)
+    near = promise < jnp.maximum(NEAR, rounds.energy)
+    accepted = finite & ((energy < lane.energy) | near) & ~lane.converged
     ratio = (lane.energy - energy) / jnp.maximum(proposal.decrease, jnp.finfo(energy.dtype).tiny)
     # Nielsen's rule: gentle where the linear model is half right.
     shrink = jnp.clip(1 - (2 * jnp.clip(ratio, 0.0, 1.0) - 1) ** 3, settings.fastest_shrink, 2.0)
-    damping = jnp.where(accepted, lane.damping * shrink, lane.damping * lane.growth).clip(*_DAMPING_RANGE)
+    by_energy = jnp.where(accepted, lane.damping * shrink, lane.damping * lane.growth)
+    damping = jnp.where(near, _damping_by_promise(lane, promise), by_energy).clip(*_DAMPING_RANGE)
 
     def keep(old: Array, new: Array) -> Array:
         return jnp.where(accepted, new, old)
@@ -208,6 +230,14 @@ def take_step(problem: Problem, lane: Lane, settings: LMSettings) -> Lane:
         energy=keep(lane.energy, energy),
         damping=jnp.where(lane.converged, lane.damping, damping),
         growth=jnp.where(accepted | lane.converged, 2.0, lane.growth * 2),
+        promise=jnp.where(lane.converged, lane.promise, promise),
         steps=lane.steps + ~lane.converged,
-        converged=lane.converged | trusted | (small & (energy >= lane.energy)),
+        converged=lane.converged | (promise < jnp.maximum(tolerance, rounds.decrease)),
     )
+
+
+def _damping_by_promise(lane: Lane, promise: Float[Array, ""]) -> Float[Array, ""]:
+    """Less where promises fall fast, more where they hardly do, much more where they grow."""
+    left = promise / lane.promise
+    factor = jnp.select([left < 0.25, left < 0.6, left < 1.0], [0.2, 0.6, 1.0], 4.0)
+    return jnp.where(left < 1.0, lane.damping * factor, lane.damping * factor + _STARTING_AGAIN)

@@ -18,6 +18,9 @@ from engine.status import Status
 RESIDUAL_TOLERANCE = 0.005
 """Person heights: half of what the fit assumes as noise."""
 
+LAW_TOLERANCE = 1e-4
+"""Of scores in 0..1."""
+
 
 @pytest.fixture(scope="module")
 def context(coco_body: KeypointBody):
@@ -81,6 +84,22 @@ def test_every_lane_of_a_tile_gives_the_same_bits(context, person, pictures) -> 
     evidence = shape_evidence(context, fit_shapes(context, observe_pictures(context, *copies)))
     for values in jax.tree.leaves((scores, evidence)):
         np.testing.assert_array_equal(values, np.broadcast_to(values[:1], values.shape))
+
+
+def test_no_score_changes_when_a_picture_is_resized_shifted_or_mirrored(context, person, coco_body) -> None:
+    settings = SyntheticSettings(people=8, pictures=4, noise_level=0.01, seed=3)
+    drawn = make_pictures(coco_body, sampled_poses(load_pose_prior(), 50), settings)
+    keypoints = drawn.keypoints_px.reshape(-1, 17, 2).astype(np.float32)
+    confidence = drawn.confidence.reshape(-1, 17).astype(np.float32)
+    swap = list(coco_body.schema.swap)
+    mirrored = np.array([2000, 0], np.float32) + (keypoints * np.array([-1, 1], np.float32))[:, swap]
+    before = score_posed_pictures(context, person, keypoints, confidence)
+    for variant in (keypoints * np.float32(1.7), keypoints + np.array([314, -159], np.float32), mirrored):
+        after = score_posed_pictures(
+            context, person, variant, confidence[:, swap] if variant is mirrored else confidence
+        )
+        for name in ("consistency", "same_body_probability", "oks"):
+            np.testing.assert_allclose(getattr(after, name), getattr(before, name), atol=LAW_TOLERANCE, err_msg=name)
 
 
 def test_a_picture_alone_gets_the_same_bits(context, person, pictures, scores) -> None:
