@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -39,7 +40,7 @@ PARTS = ("outline", "skeleton", "keypoints", "arrows")
 _PANEL_IN = 3.4
 PROPORTION = 1.28
 """Height of a panel over its width."""
-_SHORTEST_ARROW, _LONGEST_BARB = 0.014, 0.022
+_SHORTEST_ARROW, _LONGEST_BARB = 0.01, 0.022
 """In sides of the panel; shorter ones are points."""
 _BARB_RAD = 0.45
 
@@ -169,8 +170,7 @@ def _skeleton(axes: Axes, person: DrawnPerson) -> None:
 
 def _arrows(axes: Axes, person: DrawnPerson) -> None:
     side = abs(float(np.diff(axes.get_xlim())[0]))
-    length = np.linalg.norm(person.residuals_px, axis=1)
-    drawn = np.flatnonzero((person.confidence > 0) & (length > _SHORTEST_ARROW * side))
+    drawn = _with_arrow(person, side)
     strokes = []
     for start, way in zip(person.keypoints_px[drawn], -person.residuals_px[drawn], strict=True):
         angle = np.arctan2(way[1], way[0]) + np.pi + np.array([_BARB_RAD, -_BARB_RAD])
@@ -180,6 +180,12 @@ def _arrows(axes: Axes, person: DrawnPerson) -> None:
     lines = LineCollection(strokes, colors=ARROW, linewidths=1.4, capstyle="round", joinstyle="round", zorder=6)
     lines.set_path_effects(_halo(2.8))
     axes.add_collection(lines, autolim=False)
+
+
+def _with_arrow(person: DrawnPerson, side_px: float) -> Int[np.ndarray, " drawn"]:
+    """Keypoints whose arrow is long enough to be seen in a panel of that width."""
+    length = np.linalg.norm(person.residuals_px, axis=1)
+    return np.flatnonzero((person.confidence > 0) & (length > _SHORTEST_ARROW * side_px))
 
 
 def _keypoints(axes: Axes, person: DrawnPerson) -> None:
@@ -192,13 +198,14 @@ def _keypoints(axes: Axes, person: DrawnPerson) -> None:
 def _legend(parts: Sequence[str], panels: Sequence[Panel]) -> list[Line2D]:
     """What the signs mean, of those that are there."""
     bodies = any(panel.person.bones for panel in panels)
+    arrows = any(len(_with_arrow(panel.person, _view(panel)[2] - _view(panel)[0])) for panel in panels)
     keys = []
     if bodies and {"outline", "skeleton"} & set(parts):
         keys.append(Line2D([], [], color=BODY, linewidth=2.0, label="reference body, fitted"))
     if "keypoints" in parts:
         style = {"marker": "o", "markerfacecolor": POINT, "markeredgecolor": HALO, "markersize": 5.5}
         keys.append(Line2D([], [], linestyle="none", label="seen keypoint", **style))
-    if bodies and "arrows" in parts:
+    if arrows and "arrows" in parts:
         arrow = Line2D([], [], color=ARROW, linewidth=1.5, label="to where the body has it")
         arrow.set_path_effects(_halo(3.2))
         keys.append(arrow)

@@ -19,7 +19,7 @@ _ENDS = 5
 """Rows shown of each end."""
 _WORDS = {"log_bayes_factor": "evidence, nats", "consistency": "consistency"}
 _BOX = f"font:14px/1.45 system-ui,sans-serif;color:{INK};background:#fff;padding:12px 16px;max-width:760px"
-_CELL = "padding:2px 14px 2px 0;border:0;background:none"
+_CELL = "padding:2px 10px 2px 0;border:0;background:none"
 
 
 def scores_html(scores: Scores, name: str) -> str:
@@ -94,7 +94,7 @@ def _table(scores: Scores, column: str, word: str, rows: np.ndarray) -> str:
         f'<tr style="background:none"><td style="{_CELL};text-align:left">{_who(scores, row)}</td>'
         + "".join(
             f'<td style="{_CELL};text-align:right;font-variant-numeric:tabular-nums">'
-            f"{_number(name, scores.numbers[name][row])}</td>"
+            f"{_number(name, float(scores.numbers[name][row]))}</td>"
             for name in shown
         )
         + "</tr>"
@@ -102,7 +102,7 @@ def _table(scores: Scores, column: str, word: str, rows: np.ndarray) -> str:
     )
     line = f"border-left:3px solid {ABOVE if word == 'highest' else BELOW};padding-left:8px"
     return (
-        f'<div style="display:inline-block;vertical-align:top;margin:6px 18px 0 0;{line}">'
+        f'<div style="display:inline-block;vertical-align:top;margin:6px 14px 0 0;{line}">'
         f'<table style="border-collapse:collapse;margin:0;font-size:13px"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
