@@ -110,6 +110,11 @@ def photo_detection(
         DetectorError: it cannot be made.
         ValueError: the boxes cannot be read.
     """
+    if detector == "mmpose" and weights is None and not download:
+        click.echo(
+            "samebody: no --weights, so they are random: this tries the installation, the keypoints are nonsense",
+            err=True,
+        )
     folder = None if no_cache else detections_folder()
     choice = DetectorChoice(detector, model, weights, device, person_model, person_weights, download, trust_weights)
     return PhotoDetection(

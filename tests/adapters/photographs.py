@@ -1,5 +1,7 @@
 """Photographs for tests, and a detector that needs no weights."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,3 +58,23 @@ def spot_pixels(size: tuple[int, int] = (120, 80), spot: tuple[int, int, int, in
 def save_spot(path: Path, **settings) -> Path:
     Image.fromarray(spot_pixels()).save(path, **settings)
     return path
+
+
+def printed_by_processes(detector: str, count: int = 5) -> set[bytes]:
+    """What so many processes print of all bits that a detector finds on the photograph, and of its identity.
+
+    Args:
+        detector: an expression for it, with its imports before a semicolon.
+    """
+    imports, expression = detector.rsplit(";", 1)
+    script = f"""
+{imports}
+import numpy as np
+from PIL import Image
+detector = {expression}
+(people,) = detector.detect([np.ascontiguousarray(np.asarray(Image.open({str(MAN)!r}))[..., ::-1])])
+assert people
+print([person.keypoints.tobytes().hex() + person.confidence.tobytes().hex() for person in people], detector.identity)
+"""
+    command = [sys.executable, "-c", script]
+    return {subprocess.run(command, capture_output=True, check=True).stdout for _ in range(count)}

@@ -1,18 +1,17 @@
 """MMPose itself, from the configs that it ships, with random weights: the whole path but for the training."""
 
-import json
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from adapters.cli import main
 from adapters.detectors.confidences import LEAST_SCORE, confidences
 from adapters.detectors.mmpose_detector import MMPoseDetector
 from adapters.detectors.mmpose_inferencer import MMPoseInferencerDetector
 from adapters.detectors.protocol import DetectorError
+from tests.adapters.photographs import MAN, printed_by_processes
 
 RTMPOSE_17 = "rtmpose-t_8xb256-420e_coco-256x192"
 RTMO = "rtmo-t_8xb32-600e_body7-416x416"
@@ -181,21 +180,13 @@ def test_scores_become_confidences() -> None:
 
 
 @pytest.mark.slow
-def test_five_processes_give_the_same_bits(tmp_path) -> None:
-    np.save(tmp_path / "picture.npy", _picture())
-    script = f"""
-import json, sys
-import numpy as np
-from adapters.detectors.mmpose_detector import MMPoseDetector
-detector = MMPoseDetector({RTMPOSE_17!r}, least_score={ALL_SCORES!r})
-((person,),) = detector.detect([np.load(sys.argv[1])])
-print(json.dumps([person.keypoints.tobytes().hex(), person.confidence.tobytes().hex(), detector.identity]))
-"""
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path / "picture.npy")], capture_output=True, check=True
-        ).stdout
-        for _ in range(5)
-    }
-    assert len(outputs) == 1
-    assert len(json.loads(outputs.pop())) == 3
+def test_five_processes_give_the_same_bits() -> None:
+    detector = f"MMPoseDetector({RTMPOSE_17!r}, least_score={ALL_SCORES!r})"
+    assert len(printed_by_processes(f"from adapters.detectors.mmpose_detector import MMPoseDetector;{detector}")) == 1
+
+
+def test_random_weights_are_called_random(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("SAMEBODY_CACHE", "")
+    command = ["detect", str(MAN), "--detector", "mmpose", "--model", RTMPOSE_17, "--out", str(tmp_path / "k.npz")]
+    assert main(command) == 0
+    assert "random" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from PIL import Image
 from adapters.cli import main
 from benchmarks.photographs import VideosMissingError, detect_people, fetch_videos, separation
 from engine.shape_file import load_shape
-from tests.adapters.photographs import MAN
+from tests.adapters.photographs import MAN, printed_by_processes
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +50,11 @@ def test_fit_and_score_take_photographs(tmp_path) -> None:
     assert [row.split(",")[0].strip('"') for row in rows[1:]] == ["broken.jpg", "larger.png", "man.jpg"]
     assert main(["score", str(photos), "--detector", "mediapipe", "--shape", str(shapes[0]), "--strict",
                  "--out", str(scores[0])]) == 1  # fmt: skip
+
+
+def test_five_processes_give_the_same_bits() -> None:
+    imports = "from adapters.detectors.mediapipe_detector import MediaPipeDetector"
+    assert len(printed_by_processes(f"{imports};MediaPipeDetector()")) == 1
 
 
 def test_the_man_of_four_cameras_from_video_to_report(videos, tmp_path) -> None:

@@ -10,7 +10,7 @@ from adapters.detectors.mmpose_detector import MMPoseDetector, quietly
 from adapters.detectors.protocol import DetectorError
 from adapters.detectors.rtmpose_onnx_detector import RTMPoseOnnxDetector
 from adapters.readers import read_keypoints
-from tests.adapters.photographs import MAN
+from tests.adapters.photographs import MAN, printed_by_processes
 
 CONFIG = "rtmpose-t_8xb256-420e_coco-256x192"
 ALL_SCORES = -1e9
@@ -102,6 +102,13 @@ def test_rtmlib_differs_by_colour_order_and_score(onnx_file, picture, capsys) ->
     assert not np.allclose(keypoints, unswapped, atol=1.0)
     # The mean of two maxima is at least the smaller one.
     assert np.all(np.clip(scores[0], 0, 1)[inside] >= person.confidence[inside] - SCORE_TOLERANCE)
+
+
+@pytest.mark.slow
+def test_five_processes_give_the_same_bits(onnx_file) -> None:
+    detector = f"RTMPoseOnnxDetector({onnx_file!r}, least_score={ALL_SCORES!r})"
+    imports = "from adapters.detectors.rtmpose_onnx_detector import RTMPoseOnnxDetector"
+    assert len(printed_by_processes(f"{imports};{detector}")) == 1
 
 
 def test_the_command_line_takes_it(onnx_file, tmp_path, monkeypatch, capsys) -> None:
