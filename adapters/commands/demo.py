@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from adapters.commands.display import print_table
 from adapters.commands.help_text import Command
-from adapters.commands.report import can_report, write_report
+from adapters.commands.report import REMEDY, can_report, write_report
 from adapters.compile_cache import enable_compile_cache
 from adapters.fit_job import fit_references
 from adapters.keypoint_writers import write_keypoints
@@ -77,7 +77,9 @@ def demo(out: Path) -> None:
     files = (references, dataset, shape_path, scores_path, *page)
     click.echo(
         f"files are in {out}: {', '.join(path.name for path in files)}\n"
-        "now your own keypoints:\n"
+        + (f"look at it in a browser: {page[0]}\n" if page else f"a page to look at it: {REMEDY}\n")
+        + "now your own: keypoints, or photographs with --detector\n"
         "  samebody fit REFERENCES... --out shape.npz\n"
-        "  samebody score DATASET... --shape shape.npz --out scores.parquet"
+        "  samebody score DATASET... --shape shape.npz --out scores.parquet\n"
+        "  samebody report scores.parquet --images PICTURES --out report.html"
     )

@@ -10,7 +10,7 @@ from adapters.commands.display import row_progress, say
 from adapters.commands.help_text import Command
 from adapters.compile_cache import enable_compile_cache
 
-_REMEDY = "pip install 'samebody[report]'"
+REMEDY = "pip install 'samebody[report]'"
 
 
 @click.command(
@@ -56,7 +56,7 @@ def report(
     without their metadata, and no path of this machine.
     """
     if not can_report():
-        raise click.UsageError(f"a report needs packages that are not installed; get them with: {_REMEDY}")
+        raise click.UsageError(f"a report needs packages that are not installed; get them with: {REMEDY}")
     from adapters.report.build import ReportInputs, make_report
     from adapters.report.drawings import FitSources
 
