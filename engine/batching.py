@@ -113,6 +113,16 @@ def map_samples(
     return map_tiles(lambda tile: run(context, tile), samples, tile_size, concurrent)
 
 
+def map_samples_in_double(
+    function: Callable[[Context, Any], Result], context: Context, samples: Any, tile_size: int
+) -> Result:
+    """``map_samples`` in double precision, whatever the process computes in; for what single precision rounds away."""
+    with jax.enable_x64(True):
+        return map_samples(
+            function, context, jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), samples), tile_size
+        )
+
+
 def map_tiles(function: Callable[[Any], Result], samples: Any, tile_size: int, concurrent: bool = True) -> Result:
     """Like ``map_samples``, for a function that takes a whole tile.
 

@@ -213,8 +213,10 @@ def _pairs(
     together = -both(own_pictures, own_people)
     determinants = [jnp.ones((), together.dtype)] * (-(-betas // _PIVOTS_PER_LOG))
     for pivot in range(betas):
-        inverse = 1 / matrix[pivot, pivot]
-        determinants[pivot // _PIVOTS_PER_LOG] = determinants[pivot // _PIVOTS_PER_LOG] * matrix[pivot, pivot]
+        # Of I plus something positive: rounding must not take it lower.
+        size = jnp.maximum(matrix[pivot, pivot], 1.0)
+        inverse = 1 / size
+        determinants[pivot // _PIVOTS_PER_LOG] = determinants[pivot // _PIVOTS_PER_LOG] * size
         together = together + 0.5 * right[pivot] * right[pivot] * inverse
         for row in range(pivot + 1, betas):
             factor = matrix[row, pivot] * inverse

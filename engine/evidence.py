@@ -96,14 +96,16 @@ def same_body_probability(log_bayes: Float[AnyArray, "*n"], prior_probability: f
 def _solve_and_log_determinant(
     matrix: Float[AnyArray, "n n"], right: Float[AnyArray, "n k"]
 ) -> tuple[Float[Array, "n k"], Float[Array, ""]]:
-    """matrix⁻¹ right and log|matrix| of a positive definite matrix, by elimination.
+    """matrix⁻¹ right and log|matrix| of I plus a positive semi-definite matrix, by elimination.
 
-    No LAPACK, for the reason that ``engine.solvers.small_systems`` gives.
+    Its pivots are 1 at least, whatever rounding makes of them. No LAPACK, for the reason that
+    ``engine.solvers.small_systems`` gives.
     """
     rows = jnp.concatenate([matrix, right], axis=1)
     log_determinant = jnp.zeros((), matrix.dtype)
     for pivot in range(len(matrix)):
-        pivot_row = rows[pivot] / rows[pivot, pivot]
-        log_determinant = log_determinant + jnp.log(rows[pivot, pivot])
+        size = jnp.maximum(rows[pivot, pivot], 1.0)
+        pivot_row = rows[pivot] / size
+        log_determinant = log_determinant + jnp.log(size)
         rows = (rows - rows[:, pivot, None] * pivot_row).at[pivot].set(pivot_row)
     return rows[:, len(matrix) :], log_determinant

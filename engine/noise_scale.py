@@ -77,23 +77,32 @@ def log_likelihood(
     # Columns of equal length, so that one ridge serves turns and shifts alike.
     length = jnp.sqrt(jnp.sum(frame**2, axis=0))
     frame = frame / jnp.where(length > 0, length, 1.0)
-    solved, log_determinant = _eliminate(variance, jnp.concatenate([frame, values[:, None]], axis=1))
+    solved, log_determinant = _eliminate(
+        variance, jnp.concatenate([frame, values[:, None]], axis=1), jnp.minimum(scale**2, 1.0)
+    )
     curvature = frame.T @ solved[:, :-1]
     ridge = _RIDGE * jnp.trace(curvature) + jnp.where(jnp.any(seen), 0.0, 1.0)
     pull = frame.T @ solved[:, -1:]
-    shift, log_curvature = _eliminate(curvature + ridge * jnp.eye(len(curvature), dtype=curvature.dtype), pull)
+    shift, log_curvature = _eliminate(curvature + ridge * jnp.eye(len(curvature), dtype=curvature.dtype), pull, ridge)
     return -0.5 * (log_determinant + log_curvature + values @ solved[:, -1] - jnp.sum(pull * shift))
 
 
-def _eliminate(matrix: Float[Array, "n n"], right: Float[Array, "n k"]) -> tuple[Float[Array, "n k"], Float[Array, ""]]:
-    """matrix⁻¹ right and log|matrix|, positive definite; no LAPACK, as in ``engine.solvers.small_systems``."""
+def _eliminate(
+    matrix: Float[Array, "n n"], right: Float[Array, "n k"], smallest: Float[Array, ""]
+) -> tuple[Float[Array, "n k"], Float[Array, ""]]:
+    """matrix⁻¹ right and log|matrix|, positive definite; no LAPACK, as in ``engine.solvers.small_systems``.
+
+    Args:
+        smallest: a bound of the matrix's eigenvalues from below, and so of its pivots, which rounding may take below 0
+            where noise is small.
+    """
     order = jnp.arange(len(matrix))
 
     def step(pivot: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         rows, log_determinant = carry
         pivot_row = jax.lax.dynamic_slice_in_dim(rows, pivot, 1, axis=0)
         column = jax.lax.dynamic_slice_in_dim(rows, pivot, 1, axis=1)
-        size = jax.lax.dynamic_slice_in_dim(pivot_row, pivot, 1, axis=1)
+        size = jnp.maximum(jax.lax.dynamic_slice_in_dim(pivot_row, pivot, 1, axis=1), smallest)
         factor = jnp.where((order == pivot)[:, None], 1 - 1 / size, column / size)
         return rows - factor * pivot_row, log_determinant + jnp.log(size[0, 0])
 

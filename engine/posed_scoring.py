@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from engine.arrays import AnyArray
-from engine.batching import map_samples
+from engine.batching import map_samples, map_samples_in_double
 from engine.calibration import Calibration, calibrated, calibrated_pictures
 from engine.calibration_file import default_calibration
 from engine.comparison import Matches, best_matches, log_bayes_factors
@@ -250,8 +250,7 @@ def _refit(
 
 def _exact_energies(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> Float[AnyArray, " images"]:
     """In double precision: scores are made of differences of energies, which single precision rounds by 1e-4 nats."""
-    with jax.enable_x64(True):
-        return map_samples(_energy, context, jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), fitted), TILE)
+    return map_samples_in_double(_energy, context, fitted, TILE)
 
 
 def _energy(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> Float[Array, ""]:

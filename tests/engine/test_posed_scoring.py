@@ -13,6 +13,7 @@ from engine.posed_fit import fit_shapes, make_context, observe_pictures
 from engine.posed_results import picture_evidence, shape_evidence
 from engine.posed_rounds import TILE
 from engine.posed_scoring import PosedScore, ReferencePerson, compare, compare_people, fit_own, score_posed_pictures
+from engine.problem import NoiseModel
 from engine.status import Status
 
 RESIDUAL_TOLERANCE = 0.005
@@ -70,6 +71,17 @@ def test_evidence_belongs_to_the_fitted_shape(context, own) -> None:
     np.testing.assert_allclose(
         evidence.information[converged], (ratio[:, None] * assumed.information)[converged], rtol=1e-3, atol=1e-3
     )
+
+
+def test_evidence_of_nearly_noiseless_pictures_is_finite(coco_body, pictures) -> None:
+    """Small sigmas make systems whose smallest pivots single precision rounds away."""
+    exact = make_context(coco_body, noise=NoiseModel(0.0003))
+    fits = fit_own(exact, *pictures)
+    assert np.isfinite(fits.evidence.precision).all()
+    fitted = np.isfinite(fits.fit.energy)
+    assert (np.trace(fits.evidence.precision, axis1=1, axis2=2)[fitted] > 10).all()
+    person = ReferencePerson(fits.fit.betas[0], ShapeEvidence(*(np.asarray(part[0]) for part in fits.evidence)))
+    assert np.isfinite(compare(exact, person, fits).log_bayes_factor[fitted]).all()
 
 
 def test_the_reference_picture_scores_itself_perfectly(scores) -> None:
