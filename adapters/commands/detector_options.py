@@ -110,7 +110,7 @@ def photo_detection(
         DetectorError: it cannot be made.
         ValueError: the boxes cannot be read.
     """
-    if detector == "mmpose" and weights is None and not download:
+    if detector == "mmpose" and model is not None and weights is None and not download:
         click.echo(
             "samebody: no --weights, so they are random: this tries the installation, the keypoints are nonsense",
             err=True,

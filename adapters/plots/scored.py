@@ -100,7 +100,8 @@ class ScoredPictures:
             if key[0] == image and instance in (None, key[1])
         ]
         if not found:
-            raise ValueError(f"no row {image!r} in {self.sources.scores.name}; its first: {self.scores.image[:1]}")
+            first = self.scores.image[0] if self.scores.image else "none"
+            raise ValueError(f"no row {image!r} in {self.sources.scores.name}; its first: {first}")
         if len(found) > 1:
             numbers = ", ".join(str(self.scores.instance[at]) for at in found)
             raise ValueError(f"{image} shows several people; say which: (name, instance), instance one of {numbers}")
