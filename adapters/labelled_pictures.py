@@ -25,9 +25,6 @@ from engine.posed_scoring import fit_own
 from engine.problem import NoiseModel
 from engine.status import Status
 
-NOISE_ROUNDS = 2
-"""Of fitting and estimating the noise of keypoints; more let elbows and knees drift (benchmarks/results.md)."""
-
 
 class Label(NamedTuple):
     """What is known of one person in one picture."""
@@ -124,19 +121,15 @@ def calibrate_from_labels(table: KeypointTable, labels: Labels, body: BodyModel,
         raise ValueError("no labelled picture has keypoints; are the images named as in the results of samebody score?")
     reduced = reduce_body(body, table.schema)
     keypoints, confidence = (values[labelled.rows] for values in body_columns(table, reduced))
-    noise = POSED_NOISE
+    context = make_context(reduced)
+    factors = keypoint_noise(context, fit_own(context, keypoints, confidence).fit)
+    # With this noise, as everything will be from now on. Estimating again drifts (benchmarks/results.md, "Identity").
+    noise = NoiseModel(POSED_NOISE.level, tuple(sorted(factors.items())))
     pictures = fit_own(make_context(reduced, noise=noise), keypoints, confidence)
-    # The fit bends towards the noise that it assumes, and the estimate with it: fitting again corrects both.
-    for _ in range(NOISE_ROUNDS):
-        context = make_context(reduced, noise=noise)
-        factors = dict(noise.factors)
-        found = keypoint_noise(context, pictures.fit)
-        noise = NoiseModel(noise.level, tuple((name, factors.get(name, 1.0) * found[name]) for name in sorted(found)))
-        pictures = fit_own(make_context(reduced, noise=noise), keypoints, confidence)
     fitted = np.isfinite(pictures.fit.energy)
     evidence = type(pictures.evidence)(*(np.asarray(part)[fitted] for part in pictures.evidence))
     known = np.unique(labelled.person[fitted], return_inverse=True)[1]
-    report = calibrate(evidence, known, provenance, labelled.group[fitted], dict(noise.factors))
+    report = calibrate(evidence, known, provenance, labelled.group[fitted], factors)
     within = report.calibration.within_person
     fingerprint = body.fingerprint if within.any() else ""
     return replace(report, calibration=replace(report.calibration, body_fingerprint=fingerprint))

@@ -12,8 +12,9 @@ P = V⁻¹ − V⁻¹F (FᵀV⁻¹F)⁻¹ FᵀV⁻¹ the restricted likelihood i
 climbs it at every step. A few imaginary coordinates of just the assumed noise are added to each sum, so that a keypoint
 that is hardly ever seen stays where it was.
 
-The fit has bent towards the noise that was assumed, so the estimate lies between the truth and the assumption: fit
-again with it, and estimate again.
+The fit has bent towards the noise that was assumed, so the estimate lies between the truth and the assumption. Fitting
+with it and estimating again comes nearer where noise is larger, and makes keypoints of limbs that poses follow anyway
+(ankles, elbows) seem better and better (benchmarks/results.md, "Identity"): one estimate is enough.
 
 Sources: Patterson and Thompson, "Recovery of inter-block information when block sizes are unequal", Biometrika 1971;
 Zhou, Hu, Zhou and Lange, "MM algorithms for variance components models", J. Comput. Graph. Stat. 2019 (the step).
@@ -33,8 +34,7 @@ MOST_PICTURES = 2000
 """More do not change the answer; so many are taken, evenly spread."""
 
 _IMAGINARY = 60.0
-"""Of 20, 60 and 200 the one that costs little where the assumption is right and gains much where it is wrong
-(benchmarks/results.md, "Identity")."""
+"""20 costs more where the assumption is right, 200 gains less where it is wrong (benchmarks/results.md, "Identity")."""
 _ITERATIONS = 60
 _AT_ONCE = 250
 # As in engine.noise_scale.

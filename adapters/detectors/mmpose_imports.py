@@ -25,13 +25,15 @@ from typing import Any
 from adapters.detectors.protocol import DetectorError
 
 INSTALL = "pip install '.[mmpose]' in a checkout of samebody"
+# Imports are repaired once per process.
+_repaired: list[str] = []
 
 
 def import_mmpose() -> list[str]:
     """Import ``mmpose`` and ``mmpose.apis``, repaired as far as needed.
 
     Returns:
-        The packages that were repaired.
+        The packages that were repaired, now or before.
 
     Raises:
         DetectorError: MMPose or what it needs is missing or broken; the message names it and the remedy.
@@ -40,7 +42,7 @@ def import_mmpose() -> list[str]:
         warnings.simplefilter("ignore")
         try:
             importlib.import_module("torch")
-            repaired = [name for name, repair in REPAIRS.items() if repair()]
+            _repaired.extend(name for name, repair in REPAIRS.items() if repair())
             importlib.import_module("mmpose.apis")
         except ModuleNotFoundError as error:
             if error.name == "pkg_resources":
@@ -52,7 +54,7 @@ def import_mmpose() -> list[str]:
             Exception
         ) as error:  # version checks of mmdet and mmpose are assertions, compiled parts raise what they like
             raise DetectorError(f"MMPose cannot be imported ({type(error).__name__}: {error}): {INSTALL}") from error
-    return repaired
+    return list(_repaired)
 
 
 def repair_mmcv_ops() -> bool:
