@@ -1,8 +1,8 @@
 """Is noise that differs by keypoint found from fits alone, and is it worth it? ``python -m benchmarks.keypoint_noise``.
 
 Pictures are drawn with known factors on the noise of some keypoints and fitted with what has been found so far, round
-by round; ``samebody calibrate`` does one. The last row is told the truth. The pictures that separate people are not those
-from which the factors come.
+by round; ``samebody calibrate`` does one. The last row is told the truth. The pictures that separate people are not
+those from which the factors come.
 """
 
 from collections.abc import Iterator
