@@ -42,9 +42,10 @@ NONE_PRIOR = 0.5
 
 # Logarithms cost more than all else; the product of four pivots, each at least 1, stays within float32 up to 4e9 each.
 _PIVOTS_PER_LOG = 4
-# Pairs of one tile; fewer are padded. Of 16 to 128 people and 256 to 4096 pictures this was the fastest.
+# Pairs of one tile; fewer are padded. Of 32 to 256 people and 256 to 8192 pictures this was the fastest
+# (benchmarks/results.md, "Identity", "All pairs").
 _PEOPLE_PER_TILE = 64
-_PICTURES_PER_TILE = 1024
+_PICTURES_PER_TILE = 4096
 _PICTURES_AT_ONCE = 65536
 _ROWS_PER_TILE = 1024
 
