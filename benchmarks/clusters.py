@@ -13,7 +13,8 @@ import numpy as np
 from adapters.clustering import cluster_pictures
 from adapters.commands.display import print_table
 from adapters.pose_prior_export import read_poses
-from benchmarks.identity import PICTURES, Faults, honest, make_bench, photograph
+from benchmarks.identity import make_bench
+from benchmarks.identity_methods import PICTURES, Faults, honest, photograph
 from benchmarks.synthetic import held_out_poses, sampled_poses
 from engine.keypoints import COCO_17, HALPE_26
 from engine.pose_prior import load_pose_prior

@@ -11,17 +11,8 @@ import jax
 import numpy as np
 
 from adapters.pose_prior_export import read_poses
-from benchmarks.identity import (
-    LEVELS,
-    PICTURES,
-    Bench,
-    Faults,
-    honest,
-    make_bench,
-    pairs_of,
-    photograph,
-    single_probe,
-)
+from benchmarks.identity import LEVELS, Bench, make_bench, single_probe
+from benchmarks.identity_methods import PICTURES, Faults, honest, pairs_of, photograph
 from benchmarks.synthetic import held_out_poses, sampled_poses
 from engine.evidence import information_bits
 from engine.keypoints import COCO_17, HALPE_26

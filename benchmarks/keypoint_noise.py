@@ -13,7 +13,8 @@ import numpy as np
 
 from adapters.commands.display import print_table
 from adapters.pose_prior_export import read_poses
-from benchmarks.identity import PICTURES, pairs_of, single_probe
+from benchmarks.identity import single_probe
+from benchmarks.identity_methods import PICTURES, pairs_of
 from benchmarks.synthetic import PoseSet, SyntheticSettings, held_out_poses, make_pictures, sampled_poses
 from engine.bodies import load_embedded_body
 from engine.calibration import calibrated_pictures

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.identity import PICTURES, REFERENCES, main, pairs_of
+from benchmarks.identity import main
+from benchmarks.identity_methods import PICTURES, REFERENCES, pairs_of
 from benchmarks.identity_metrics import separation
 
 
