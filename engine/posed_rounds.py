@@ -26,7 +26,7 @@ from engine.observations import Observation
 from engine.posed_jacobian import linearise
 from engine.posed_model import PosedModel
 from engine.posed_problem import FRAME_SIZE, Noise, PictureUnknowns, apply_step, posed_energy
-from engine.solvers.levenberg_marquardt import NEAR, Lane, LMSettings, Problem, open_lane, take_step
+from engine.solvers.levenberg_marquardt import GROWTH, NEAR, Lane, LMSettings, Problem, open_lane, take_step
 
 TILE = 128
 """Lanes per tile: one step of 128 lanes of 17 keypoints works on 3.6 MB (benchmarks/results.md, "Posed fits")."""
@@ -196,7 +196,7 @@ def open_lanes(unknowns: PictureUnknowns, betas: AnyArray) -> Lanes:
         Free(unknowns, by_start),
         np.full(shape, np.inf, dtype),
         np.ones(shape, dtype),
-        np.full(shape, 2.0, dtype),
+        np.full(shape, GROWTH, dtype),
         np.full(shape, np.inf, dtype),
         np.zeros(shape, bool),
     )

@@ -71,12 +71,16 @@ class LMSettings:
 
 INITIAL_DAMPING = 1.0
 """As much as the prior itself."""
+GROWTH = 2.0
+"""Of the damping when a step fails; twice that when the next fails too (Nielsen)."""
 NEAR = 1e-4
 """Nats of promised decrease below which steps are taken on trust: the linear model's minimum is within √(2 · 1e-4)
 posterior standard deviations."""
 _DAMPING_RANGE = (1e-6, 1e6)
-# Where promises grow again a damping of nearly nothing must become one at once.
+# Where promises grow again a damping of nearly nothing must become one at once; far above the prior's own precision it
+# makes steps that say nothing about what is left.
 _STARTING_AGAIN = 0.01
+_LARGEST_NEAR = 30.0
 # Coordinates come out of a long chain of products and are off by a few units in the last place.
 _ROUNDING_UNITS = 2
 
@@ -89,7 +93,7 @@ class Lane(NamedTuple):
     energy: Float[Array, ""]
     damping: Float[Array, ""]
     growth: Float[Array, ""]
-    """What the damping is multiplied by when the next step fails."""
+    """What the damping is multiplied by when the next step fails; near the minimum, whether promises have grown."""
     promise: Float[Array, ""]
     """Bound of what could still be gained before the last step, by the linear model, in nats; infinite at first."""
     steps: Int[Array, ""]
@@ -174,7 +178,7 @@ def open_lane(problem: Problem, unknowns: Any) -> Lane:
         unknowns,
         energy,
         damping=jnp.full_like(energy, INITIAL_DAMPING),
-        growth=jnp.full_like(energy, 2.0),
+        growth=jnp.full_like(energy, GROWTH),
         promise=jnp.full_like(energy, jnp.inf),
         steps=jnp.zeros((), jnp.int32),
         converged=jnp.zeros((), bool),
@@ -216,11 +220,15 @@ def take_step(
     rounds = rounding(model, problem.dense_unit)
     near = promise < jnp.maximum(NEAR, rounds.energy)
     accepted = finite & ((energy < lane.energy) | near) & ~lane.converged
+    # Rounding hides whether steps help, and damped ones promise next to nothing: this is as far as it goes.
+    stuck = finite & ~accepted & (lane.damping > _LARGEST_NEAR) & (proposal.decrease < NEAR)
     ratio = (lane.energy - energy) / jnp.maximum(proposal.decrease, jnp.finfo(energy.dtype).tiny)
     # Nielsen's rule: gentle where the linear model is half right.
     shrink = jnp.clip(1 - (2 * jnp.clip(ratio, 0.0, 1.0) - 1) ** 3, settings.fastest_shrink, 2.0)
     by_energy = jnp.where(accepted, lane.damping * shrink, lane.damping * lane.growth)
-    damping = jnp.where(near, _damping_by_promise(lane, promise), by_energy).clip(*_DAMPING_RANGE)
+    by_promise, growth = _damping_by_promise(lane, promise)
+    damping = jnp.where(near, by_promise, by_energy).clip(*_DAMPING_RANGE)
+    growth = jnp.where(near, growth, jnp.where(accepted, GROWTH, lane.growth * 2))
 
     def keep(old: Array, new: Array) -> Array:
         return jnp.where(accepted, new, old)
@@ -229,15 +237,17 @@ def take_step(
         unknowns=jax.tree.map(keep, lane.unknowns, proposed),
         energy=keep(lane.energy, energy),
         damping=jnp.where(lane.converged, lane.damping, damping),
-        growth=jnp.where(accepted | lane.converged, 2.0, lane.growth * 2),
+        growth=jnp.where(lane.converged, lane.growth, growth),
         promise=jnp.where(lane.converged, lane.promise, promise),
         steps=lane.steps + ~lane.converged,
-        converged=lane.converged | (promise < jnp.maximum(tolerance, rounds.decrease)),
+        converged=lane.converged | stuck | (promise < jnp.maximum(tolerance, rounds.decrease)),
     )
 
 
-def _damping_by_promise(lane: Lane, promise: Float[Array, ""]) -> Float[Array, ""]:
-    """Less where promises fall fast, more where they hardly do, much more where they grow."""
-    left = promise / lane.promise
-    factor = jnp.select([left < 0.25, left < 0.6, left < 1.0], [0.2, 0.6, 1.0], 4.0)
-    return jnp.where(left < 1.0, lane.damping * factor, lane.damping * factor + _STARTING_AGAIN)
+def _damping_by_promise(lane: Lane, promise: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Damping and growth: less damping while promises fall, more as soon as they grow, and from then on never less."""
+    grew = promise >= lane.promise
+    never_grew = lane.growth <= GROWTH
+    factor = jnp.where(never_grew & (promise < 0.25 * lane.promise), 0.2, 1.0)
+    damping = jnp.where(grew, 4 * lane.damping + _STARTING_AGAIN, lane.damping * factor)
+    return jnp.minimum(damping, _LARGEST_NEAR), jnp.where(grew, 2 * GROWTH, lane.growth)
