@@ -22,7 +22,6 @@ from engine.keypoint_body import reduce_body
 from engine.keypoint_noise import keypoint_noise
 from engine.posed_fit import POSED_NOISE, make_context
 from engine.posed_scoring import fit_own
-from engine.problem import NoiseModel
 from engine.status import Status
 
 
@@ -124,7 +123,7 @@ def calibrate_from_labels(table: KeypointTable, labels: Labels, body: BodyModel,
     context = make_context(reduced)
     factors = keypoint_noise(context, fit_own(context, keypoints, confidence).fit)
     # With this noise, as everything will be from now on. Estimating again drifts (benchmarks/results.md, "Identity").
-    noise = NoiseModel(POSED_NOISE.level, tuple(sorted(factors.items())))
+    noise = POSED_NOISE.with_factors(factors)
     pictures = fit_own(make_context(reduced, noise=noise), keypoints, confidence)
     fitted = np.isfinite(pictures.fit.energy)
     evidence = type(pictures.evidence)(*(np.asarray(part)[fitted] for part in pictures.evidence))

@@ -26,7 +26,6 @@ from engine.pose_prior import load_pose_prior
 from engine.posed_fit import POSED_NOISE, make_context
 from engine.posed_rounds import PosedContext
 from engine.posed_scoring import OwnFits, fit_own
-from engine.problem import NoiseModel
 
 DETECTORS = {
     "as assumed": {},
@@ -46,7 +45,7 @@ def draw(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints and confidence of pictures whose noise at each keypoint is so many times what the engine assumes."""
     drawn = make_pictures(body, poses, SyntheticSettings(people=people, pictures=PICTURES, seed=seed))
-    sigmas = np.asarray(NoiseModel(POSED_NOISE.level, tuple(sorted(factors.items()))).sigmas(body.schema))
+    sigmas = np.asarray(POSED_NOISE.with_factors(factors).sigmas(body.schema))
     noise = np.random.default_rng(seed).normal(size=drawn.true_keypoints_px.shape) * sigmas[:, None]
     keypoints = drawn.true_keypoints_px + noise * drawn.person_height_px[..., None, None]
     count = people * PICTURES
@@ -56,7 +55,7 @@ def draw(
 def _fitted(
     body: KeypointBody, factors: dict[str, float], pictures: tuple[np.ndarray, np.ndarray]
 ) -> tuple[PosedContext, OwnFits]:
-    context = make_context(body, noise=NoiseModel(POSED_NOISE.level, tuple(sorted(factors.items()))))
+    context = make_context(body, noise=POSED_NOISE.with_factors(factors))
     return context, fit_own(context, *pictures)
 
 

@@ -66,7 +66,7 @@ class Calibration:
 
 def calibrated_noise(assumed: NoiseModel, calibration: Calibration) -> NoiseModel:
     """The noise with which pictures of this detector are fitted."""
-    return NoiseModel(assumed.level, tuple(sorted(calibration.keypoint_noise.items())))
+    return assumed.with_factors(calibration.keypoint_noise)
 
 
 def calibrated(evidence: ShapeEvidence, calibration: Calibration, pictures: int = 1) -> ShapeEvidence:

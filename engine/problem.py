@@ -13,6 +13,8 @@ would count it as independent evidence and drive β of 400 frames to 25 standard
 "Rest-pose mode on real keypoints").
 """
 
+from collections.abc import Mapping
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -34,6 +36,10 @@ class NoiseModel(eqx.Module):
     """Standard deviation of a typical joint, in person heights."""
     factors: tuple[tuple[str, float], ...] = eqx.field(static=True, default=())
     """What a detector's deviation at a keypoint is multiplied by, by name; 1 for those that are not named."""
+
+    def with_factors(self, factors: Mapping[str, float]) -> "NoiseModel":
+        """The same level with these factors by name of keypoint."""
+        return NoiseModel(self.level, tuple(sorted(factors.items())))
 
     def sigmas(self, schema: KeypointSchema) -> Float[Array, " keypoints"]:
         """One standard deviation per keypoint, in person heights."""
