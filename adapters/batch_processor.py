@@ -15,14 +15,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from adapters.database.connect import HostDatabase
-from adapters.database.score_store import score_rows, store_scores
-from adapters.database.shape_store import load_shared_shape
-from adapters.host_inputs import array_table, keypoint_table
-from adapters.keypoint_table import KeypointTable
-from adapters.shape_engine import shape_engine
-from engine.keypoints import COCO_17, KeypointSchema
-from engine.shape_file import Mode
+from adapters.host.database.connect import HostDatabase
+from adapters.host.database.score_store import score_rows, store_scores
+from adapters.host.database.shape_store import load_shared_shape
+from adapters.host.inputs import array_table, keypoint_table
+from adapters.host.shape_engine import shape_engine
+from adapters.keypoints.table import KeypointTable
+from engine.body.schemas import COCO_17, KeypointSchema
+from engine.shape import Mode
 
 _CHUNK: Mapping[Mode, int] = {"free": 1024, "rest": 16384}
 """Multiples of the engine's tiles; about ten seconds of work on two cores."""

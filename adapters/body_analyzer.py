@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from adapters.host_inputs import as_betas, keypoint_table
-from adapters.keypoint_table import KeypointTable
-from adapters.shape_engine import ScoreColumns, shape_engine
-from engine.keypoints import KeypointSchema
-from engine.shape_file import Mode, PersonShape
-from engine.status import LABELS, Status
+from adapters.host.inputs import as_betas, keypoint_table
+from adapters.host.shape_engine import ScoreColumns, shape_engine
+from adapters.keypoints.table import KeypointTable
+from engine.body.schemas import KeypointSchema
+from engine.scores import LABELS, Status
+from engine.shape import Mode, PersonShape
 
 NO_KEYPOINTS = "no keypoints were given, and the analyzer has no detector"
 NO_BETA = "no reference shape: set reference images first"
@@ -53,7 +53,7 @@ class BodyAnalysis:
     reason: str | None
     """Why ``consistency_3d`` is None."""
     same_body_probability: float | None = None
-    """Needs the evidence of the references, as stored by ``adapters.database``; never from β alone."""
+    """Needs the evidence of the references, as stored by ``adapters.host.database``; never from β alone."""
     log_bayes_factor: float | None = None
     """Nats."""
     information_bits: float | None = None
@@ -96,7 +96,8 @@ class BodyAnalyzer:
         Args:
             image_path: given to the detector and reported back; the file is not opened here.
             keypoints: in any form of ``host_inputs``; by default the detector's.
-            optimized_beta: what ``optimize_shared_beta`` returned, or a ``PersonShape`` from ``adapters.database``,
+            optimized_beta: what ``optimize_shared_beta`` returned, or a ``PersonShape`` from
+            ``adapters.host.database``,
                 which brings the evidence along that a probability needs.
 
         Raises:
@@ -141,10 +142,10 @@ class BodyAnalyzer:
             ]
         engine = shape_engine(self._smpl_model, table.schema)
         if isinstance(optimized_beta, PersonShape):
-            optimized_beta.check_body(engine.reduced, engine.body.fingerprint)
-            scores = engine.score(table, optimized_beta, self._mode)
+            optimized_beta.check_body(engine.reduced, engine.body.model.fingerprint)
+            scores = engine.picture.misfit(table, optimized_beta, self._mode)
         else:
-            scores = engine.score(table, as_betas(optimized_beta), self._mode)
+            scores = engine.picture.misfit(table, as_betas(optimized_beta), self._mode)
         return [_analysis(table, names[i], i, scores, ratios, names[i] in unasked) for i in range(len(table))]
 
 

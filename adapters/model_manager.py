@@ -13,10 +13,10 @@ import threading
 import warnings
 from pathlib import Path
 
-from adapters.host_inputs import BETA_COUNT
-from adapters.smpl_files import GENDERS, SmplFileError, find_smpl_file, load_smpl_file
-from engine.bodies import load_embedded_body
-from engine.body import BodyModel
+from adapters.bodies.smpl_files import GENDERS, SmplFileError, find_smpl_file, load_smpl_file
+from adapters.host.inputs import BETA_COUNT
+from engine.body.embedded import load_embedded_body
+from engine.body.model import BodyModel
 
 
 class EmbeddedBodyWarning(UserWarning):

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from adapters.host_inputs import as_betas, as_body, keypoint_table, readable, reference_table
-from adapters.shape_engine import shape_engine
-from engine.body import BodyModel
-from engine.cameras import WeakPerspective
-from engine.keypoints import KeypointSchema
-from engine.shape_file import Mode
-from engine.status import LABELS
+from adapters.host.inputs import as_betas, as_body, keypoint_table, readable, reference_table
+from adapters.host.shape_engine import shape_engine
+from engine.body.model import BodyModel
+from engine.body.schemas import KeypointSchema
+from engine.picture.cameras import WeakPerspective
+from engine.scores import LABELS
+from engine.shape import Mode
 
 
 def optimize_shared_beta(
@@ -62,8 +62,8 @@ def compute_fitting_consistency(
     """How well the reference shape explains a picture, 0..1; the picture that β was fitted to scores 1.
 
     mode="free": exp(−excess/threshold), where excess is how many nats worse the reference shape explains the keypoints
-    than the picture's own best shape (``engine.posed_scoring``). That needs β and nothing else: no evidence of the
-    references. mode="rest": exp(−reprojection error/threshold) (``engine.score``).
+    than the picture's own best shape (``engine.posed.scoring``). That needs β and nothing else: no evidence of the
+    references. mode="rest": exp(−reprojection error/threshold) (``engine.picture.misfit``).
 
     Args:
         dataset_keypoints: one picture; or a list of pictures with one person each, or of several people in one
@@ -123,7 +123,8 @@ class SMPLOptimizer:
 
         Args:
             joints_3d: (..., joints, 3) in metres; x to the subject's left, y up.
-            camera: (s, tx, ty), {"scale": s, "translation": (tx, ty)}, or an ``engine.cameras.WeakPerspective``; with
+            camera: (s, tx, ty), {"scale": s, "translation": (tx, ty)}, or an
+            ``engine.picture.cameras.WeakPerspective``; with
                 leading axes as ``joints_3d`` has them, or none.
 
         Raises:

@@ -10,14 +10,14 @@ from pathlib import Path
 import click
 import numpy as np
 
-from adapters.clustering import cluster_pictures
+from adapters.bodies.makers.pose_prior_export import read_poses
 from adapters.commands.display import print_table
-from adapters.pose_prior_export import read_poses
+from adapters.jobs.clustering import cluster_pictures
 from benchmarks.identity import make_bench
 from benchmarks.identity_methods import PICTURES, Faults, honest, photograph
 from benchmarks.synthetic import held_out_poses, sampled_poses
-from engine.keypoints import COCO_17, HALPE_26
-from engine.pose_prior import load_pose_prior
+from engine.body.pose_prior import load_pose_prior
+from engine.body.schemas import COCO_17, HALPE_26
 
 _SURE = 0.9
 

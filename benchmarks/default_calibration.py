@@ -3,7 +3,7 @@
 Synthetic pictures, since labelled real ones of many people are not to be had: people drawn from the shape prior, poses
 from the shipped pose prior, any view, COCO-17, independent Gaussian noise of 1 % of a person's height on a typical
 joint. That is the size that real detections of one person showed against four-view triangulation (0.9 to 1.1 %; see
-``engine.posed_fit.POSED_NOISE``). Real errors mostly repeat within a camera, 0.27 % change from frame to frame: for
+``engine.posed.fit.POSED_NOISE``). Real errors mostly repeat within a camera, 0.27 % change from frame to frame: for
 pictures of different shots they are independent, for frames of one clip the group correlation stands for it,
 1 − (0.27/1)² = 0.93, rounded down. Clothes are in no data that was used: the within-person covariance is what is left
 to explain, and that is next to nothing.
@@ -15,15 +15,15 @@ import click
 import numpy as np
 
 from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
-from engine.bodies import load_embedded_body
-from engine.calibration import Calibration
-from engine.calibration_estimate import calibrate
-from engine.calibration_file import save_calibration
-from engine.keypoint_body import reduce_body
-from engine.keypoints import COCO_17
-from engine.pose_prior import load_pose_prior
-from engine.posed_fit import POSED_NOISE, fit_shapes, make_context, observe_pictures
-from engine.posed_results import shape_evidence
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import reduce_body
+from engine.body.pose_prior import load_pose_prior
+from engine.body.schemas import COCO_17
+from engine.evidence.calibration import Calibration
+from engine.evidence.calibration_estimate import calibrate
+from engine.evidence.calibration_file import save_calibration
+from engine.posed.fit import POSED_NOISE, fit_shapes, make_context, observe_pictures
+from engine.posed.results import shape_evidence
 
 PEOPLE, PICTURES, SEED = 100, 8, 3005
 _NEGLIGIBLE = 0.02
@@ -37,7 +37,7 @@ _PROVENANCE = (
 
 @click.command()
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path(__file__).parents[1] / "engine/calibrations/default.json"
+    "--out", type=click.Path(path_type=Path), default=Path(__file__).parents[1] / "engine/evidence/data/default.json"
 )
 def main(out: Path) -> None:
     """Draw, fit, calibrate, and write the file."""

@@ -17,11 +17,11 @@ from scipy.spatial.transform import Rotation
 
 from benchmarks.pose_densities import Density, full_precision_parts
 from benchmarks.synthetic import SyntheticPictures
-from engine.keypoint_body import KeypointBody, pose_keypoints, pose_skeleton
-from engine.observations import REFERENCE_STATURE_M
-from engine.pose_prior import PosePrior, limits_residuals
-from engine.problem import NoiseModel
-from engine.rotations import rotation_matrix
+from engine.body.keypoint_body import KeypointBody, pose_keypoints, pose_skeleton
+from engine.body.pose_prior import PosePrior, limits_residuals
+from engine.body.rotations import rotation_matrix
+from engine.picture.observation import REFERENCE_STATURE_M
+from engine.rest.problem import NoiseModel
 
 _STEPS = 25
 LIMBS = (1, 2, 4, 5, 7, 8, 12, 15, 16, 17, 18, 19, 20, 21)

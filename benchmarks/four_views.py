@@ -20,17 +20,17 @@ from jaxtyping import Float
 from rich.console import Console
 from rich.table import Table
 
-from adapters.readers import read_keypoints
+from adapters.keypoints.readers import read_keypoints
 from benchmarks.dense_fit import aligned_error_mm
 from benchmarks.real_keypoints import load_labels
-from engine.bodies import load_embedded_body
-from engine.cameras import Lens, lens_in_person_heights
-from engine.keypoint_body import KeypointBody, pose_keypoints, reduce_body
-from engine.keypoints import COCO_17
-from engine.posed_fit import fit_poses, fit_shapes, make_context, observe_pictures
-from engine.posed_results import PosedFit
-from engine.posed_shared import fit_shared_shapes
-from engine.status import Status
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import KeypointBody, pose_keypoints, reduce_body
+from engine.body.schemas import COCO_17
+from engine.picture.cameras import Lens, lens_in_person_heights
+from engine.posed.fit import fit_poses, fit_shapes, make_context, observe_pictures
+from engine.posed.results import PosedFit
+from engine.posed.shared_shape import fit_shared_shapes
+from engine.scores import Status
 
 CAMERAS = ("cam01", "cam02", "cam03", "cam04")
 PERSON, TRIAL = "adult_A", "T01_balancing"

@@ -20,8 +20,7 @@ from sqlalchemy import delete
 from sqlalchemy.orm import sessionmaker
 
 from adapters.batch_processor import BatchProcessor
-from adapters.compile_cache import enable_compile_cache
-from adapters.database import (
+from adapters.host.database import (
     BodyScore,
     HostDatabase,
     NewReference,
@@ -33,20 +32,21 @@ from adapters.database import (
     replace_references,
     store_scores,
 )
-from adapters.database.score_store import score_rows
-from adapters.host_inputs import array_table
-from adapters.shape_engine import shape_engine
+from adapters.host.database.score_store import score_rows
+from adapters.host.inputs import array_table
+from adapters.host.shape_engine import shape_engine
+from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.smpl_optimizer import compute_fitting_consistency, optimize_shared_beta
 from benchmarks.metrics import hardware, median_ratio, timed
 from benchmarks.rest_pose import random_pictures
 from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
-from engine.bodies import load_embedded_body
-from engine.body import BodyModel
-from engine.keypoint_body import reduce_body
-from engine.keypoints import COCO_17
-from engine.observations import observe
-from engine.pose_prior import load_pose_prior
-from engine.shape_file import Mode
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import reduce_body
+from engine.body.model import BodyModel
+from engine.body.pose_prior import load_pose_prior
+from engine.body.schemas import COCO_17
+from engine.picture.observation import observe
+from engine.shape import Mode
 
 _REPETITIONS = 100
 _RECIPE_PICTURES = 3
@@ -79,7 +79,7 @@ def batch_against_engine(url: str, count: int, mode: Mode, rounds: int) -> float
     table = array_table(names, keypoints, confidence)
 
     def score() -> Any:
-        return engine.score(table, stored.shape, mode)
+        return engine.picture.misfit(table, stored.shape, mode)
 
     rows = score_rows("anna", stored.digest, table, score())
 

@@ -26,9 +26,9 @@ import httpx2
 
 from benchmarks.metrics import hardware
 from benchmarks.rest_pose import random_pictures
-from engine.bodies import load_embedded_body
-from engine.keypoint_body import reduce_body
-from engine.keypoints import COCO_17
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import reduce_body
+from engine.body.schemas import COCO_17
 
 TOKEN = "load"
 _START_S = 120.0
@@ -65,7 +65,7 @@ def run_load(clients: int, seconds: float, pose: str = "rest") -> LoadResult:
     """
     with tempfile.TemporaryDirectory() as folder:
         port = _free_port()
-        command = [sys.executable, "-m", "adapters.cli", "serve", "--port", str(port), "--pose", pose]
+        command = [sys.executable, "-m", "adapters.commands.cli", "serve", "--port", str(port), "--pose", pose]
         environment = os.environ | {"SAMEBODY_TOKEN": TOKEN, "PYTHONPATH": str(Path(__file__).parents[1])}
         with (
             open(f"{folder}/log", "w") as log,

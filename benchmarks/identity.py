@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from adapters.pose_prior_export import read_poses
+from adapters.bodies.makers.pose_prior_export import read_poses
 from benchmarks.identity_methods import (
     PICTURES,
     REFERENCES,
@@ -34,15 +34,15 @@ from benchmarks.identity_methods import (
 from benchmarks.identity_metrics import Separation, plot_reliability, separation
 from benchmarks.metrics import Metric
 from benchmarks.synthetic import PoseSet, held_out_poses, sampled_poses
-from engine.bodies import load_embedded_body
-from engine.calibration_file import default_calibration
-from engine.comparison import fuse_groups
-from engine.evidence import ShapeEvidence, same_body_probability
-from engine.keypoint_body import KeypointBody, reduce_body
-from engine.keypoints import COCO_17, HALPE_26, WHOLEBODY_133, KeypointSchema
-from engine.pose_prior import load_pose_prior
-from engine.posed_rounds import PosedContext
-from engine.reliability import ReliabilityBin, expected_calibration_error, reliability
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import KeypointBody, reduce_body
+from engine.body.pose_prior import load_pose_prior
+from engine.body.schemas import COCO_17, HALPE_26, WHOLEBODY_133, KeypointSchema
+from engine.evidence.calibration_file import default_calibration
+from engine.evidence.comparison import fuse_groups
+from engine.evidence.reliability import ReliabilityBin, expected_calibration_error, reliability
+from engine.evidence.shape_evidence import ShapeEvidence, same_body_probability
+from engine.posed.search import PosedContext
 
 LEVELS = (0.003, 0.01, 0.02)
 _REFERENCE_COUNTS = (1, 2, 4, 8, 16)

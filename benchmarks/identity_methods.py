@@ -14,16 +14,16 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from benchmarks.synthetic import LEGS, PoseSet, SyntheticSettings, make_pictures
-from engine.calibration import calibrated_pictures
-from engine.calibration_file import default_calibration
-from engine.evidence import ShapeEvidence, log_bayes_factor, posterior
-from engine.keypoint_body import KeypointBody
-from engine.observations import Observation, size_edges
-from engine.posed_fit import PosedFit, fit_poses, fit_shapes, make_context, observe_pictures
-from engine.posed_results import shape_evidence
-from engine.posed_rounds import PosedContext
-from engine.problem import NoiseModel
-from engine.rest_fit import fit_rest_shape, score_rest_pictures
+from engine.body.keypoint_body import KeypointBody
+from engine.evidence.calibration import calibrated_pictures
+from engine.evidence.calibration_file import default_calibration
+from engine.evidence.shape_evidence import ShapeEvidence, log_bayes_factor, posterior
+from engine.picture.observation import Observation, size_edges
+from engine.posed.fit import PosedFit, fit_poses, fit_shapes, make_context, observe_pictures
+from engine.posed.results import shape_evidence
+from engine.posed.search import PosedContext
+from engine.rest.fit import fit_rest_shape, score_rest_pictures
+from engine.rest.problem import NoiseModel
 
 REFERENCES = 4
 PICTURES = 8

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
-from engine.reliability import ReliabilityBin
+from engine.evidence.reliability import ReliabilityBin
 
 
 class Separation(NamedTuple):

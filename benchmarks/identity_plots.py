@@ -10,13 +10,13 @@ import click
 import jax
 import numpy as np
 
-from adapters.pose_prior_export import read_poses
+from adapters.bodies.makers.pose_prior_export import read_poses
 from benchmarks.identity import LEVELS, Bench, make_bench, single_probe
 from benchmarks.identity_methods import PICTURES, Faults, honest, pairs_of, photograph
 from benchmarks.synthetic import held_out_poses, sampled_poses
-from engine.evidence import information_bits
-from engine.keypoints import COCO_17, HALPE_26
-from engine.pose_prior import load_pose_prior
+from engine.body.pose_prior import load_pose_prior
+from engine.body.schemas import COCO_17, HALPE_26
+from engine.evidence.shape_evidence import information_bits
 
 _SIZE = (5.0, 3.6)
 _SEEN = {

@@ -11,21 +11,21 @@ from pathlib import Path
 import click
 import numpy as np
 
+from adapters.bodies.makers.pose_prior_export import read_poses
 from adapters.commands.display import print_table
-from adapters.pose_prior_export import read_poses
 from benchmarks.identity import single_probe
 from benchmarks.identity_methods import PICTURES, pairs_of
 from benchmarks.synthetic import PoseSet, SyntheticSettings, held_out_poses, make_pictures, sampled_poses
-from engine.bodies import load_embedded_body
-from engine.calibration import calibrated_pictures
-from engine.calibration_file import default_calibration
-from engine.keypoint_body import KeypointBody, reduce_body
-from engine.keypoint_noise import keypoint_noise
-from engine.keypoints import COCO_17
-from engine.pose_prior import load_pose_prior
-from engine.posed_fit import POSED_NOISE, make_context
-from engine.posed_rounds import PosedContext
-from engine.posed_scoring import OwnFits, fit_own
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import KeypointBody, reduce_body
+from engine.body.pose_prior import load_pose_prior
+from engine.body.schemas import COCO_17
+from engine.evidence.calibration import calibrated_pictures
+from engine.evidence.calibration_file import default_calibration
+from engine.evidence.keypoint_noise import keypoint_noise
+from engine.posed.fit import POSED_NOISE, make_context
+from engine.posed.scoring import OwnFits, fit_own
+from engine.posed.search import PosedContext
 
 DETECTORS = {
     "as assumed": {},

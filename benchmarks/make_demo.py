@@ -11,14 +11,14 @@ import click
 import numpy as np
 import pyarrow as pa
 
-from adapters.keypoint_table import KeypointTable
-from adapters.keypoint_writers import write_keypoints
+from adapters.keypoints.table import KeypointTable
+from adapters.keypoints.writers import write_keypoints
 from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
-from engine.bodies import load_embedded_body
-from engine.keypoint_body import reduce_body
-from engine.keypoints import COCO_17
-from engine.pose_prior import load_pose_prior
-from engine.status import Status
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import reduce_body
+from engine.body.pose_prior import load_pose_prior
+from engine.body.schemas import COCO_17
+from engine.scores import Status
 
 NAMES = ("anna", "boris", "chen", "dalia", "emil")
 REFERENCES = 6
@@ -28,7 +28,7 @@ _SEED = 20
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("adapters/demo_data"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("adapters/jobs/demo_data"), show_default=True)
 def make_demo(out: Path) -> None:
     """Write references.parquet (anna alone) and dataset.parquet (all five, who is who in the pictures' names)."""
     body = reduce_body(load_embedded_body(), COCO_17)

@@ -27,18 +27,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adapters.commands.display import print_table
-from adapters.detect_job import PhotoDetection, detect_to_table
-from adapters.detectors.mediapipe_detector import MediaPipeDetector
-from adapters.detectors.pictures import PictureFile, decode_frames, find_pictures
-from adapters.detectors.protocol import Detector
-from adapters.fit_job import fit_references
-from adapters.keypoint_table import KeypointTable, concat_tables
-from adapters.keypoint_writers import write_keypoints
-from adapters.readers import open_keypoints
-from adapters.score_job import score_to_file
+from adapters.jobs.detect import PhotoDetection, detect_to_table
+from adapters.jobs.fit import fit_references
+from adapters.jobs.score import score_to_file
+from adapters.keypoints.detectors.mediapipe_detector import MediaPipeDetector
+from adapters.keypoints.detectors.pictures import PictureFile, decode_frames, find_pictures
+from adapters.keypoints.detectors.protocol import Detector
+from adapters.keypoints.readers import open_keypoints
+from adapters.keypoints.table import KeypointTable, concat_tables
+from adapters.keypoints.writers import write_keypoints
 from benchmarks.real_keypoints import area_under_roc
-from engine.bodies import load_embedded_body
-from engine.status import Status
+from engine.body.embedded import load_embedded_body
+from engine.scores import Status
 
 PACKAGES = {"pose2sim": "0.10.49", "sports2d": "0.8.34"}
 CAMERAS = ("cam01", "cam02", "cam03", "cam04")
@@ -238,7 +238,7 @@ def _confidence_rules(folder: Path, every: int) -> list[tuple[str, dict[str, Key
 
 def throughput(folder: Path, count: int = 40) -> list[tuple[str, float]]:
     """Pictures a second: detectors on decoded frames, and posed scoring of what they found."""
-    from adapters.detectors.mmpose_detector import MMPoseDetector
+    from adapters.keypoints.detectors.mmpose_detector import MMPoseDetector
 
     frames = list(decode_frames(PictureFile(str(folder / _MAN / "cam02.mp4"), "cam02"), 100 // count))[:count]
     pixels = [frame.pixels for frame in frames]

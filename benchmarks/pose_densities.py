@@ -20,8 +20,8 @@ from math import lgamma
 import numpy as np
 from jaxtyping import Float
 
-from adapters.pose_prior_export import floor_deviations
-from engine.pose_prior import POSED_JOINTS, load_pose_prior, mirror_indices
+from adapters.bodies.makers.pose_prior_export import floor_deviations
+from engine.body.pose_prior import POSED_JOINTS, load_pose_prior, mirror_indices
 
 _LOOSE_PARTS = ("collar", "hand", "wrist", "foot")
 _POOLED_POSES = 200.0

@@ -17,14 +17,20 @@ from jaxtyping import Float
 from rich.console import Console
 from rich.table import Table
 
-from adapters.pose_prior_export import HELD_OUT_CLIPS, CapturedPoses, fit_gaussian, read_poses, without_clips
+from adapters.bodies.makers.pose_prior_export import (
+    HELD_OUT_CLIPS,
+    CapturedPoses,
+    fit_gaussian,
+    read_poses,
+    without_clips,
+)
 from benchmarks.dense_fit import QuadraticParts, fit_pictures, parts_of_density, parts_of_gaussian
 from benchmarks.pose_densities import Form, core_basis, fit_density, log_density
 from benchmarks.synthetic import SyntheticPictures, SyntheticSettings, held_out_poses, make_pictures
-from engine.bodies import load_embedded_body
-from engine.keypoint_body import KeypointBody, reduce_body
-from engine.keypoints import COCO_17
-from engine.pose_prior import POSED_JOINTS, PosePrior, energy, limits_residuals, load_pose_prior
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import KeypointBody, reduce_body
+from engine.body.pose_prior import POSED_JOINTS, PosePrior, energy, limits_residuals, load_pose_prior
+from engine.body.schemas import COCO_17
 
 _NOISE_LEVEL = 0.01
 

@@ -14,15 +14,15 @@ from rich.table import Table
 
 from benchmarks.posed_trials import Part, Trial, make_trial, parts_command, reprojection_error
 from benchmarks.synthetic import PoseSet, SyntheticSettings
-from engine.arrays import AnyArray
-from engine.keypoints import COCO_17
-from engine.observations import REFERENCE_STATURE_M
-from engine.posed_first_order import SOLVERS
-from engine.posed_fit import fit_poses
-from engine.posed_fit import make_pictures as lay_out
-from engine.posed_problem import PictureUnknowns
-from engine.posed_rounds import Search, open_lanes, rows
-from engine.status import Status
+from engine.batching import AnyArray
+from engine.body.schemas import COCO_17
+from engine.picture.observation import REFERENCE_STATURE_M
+from engine.posed.first_order import SOLVERS
+from engine.posed.fit import fit_poses
+from engine.posed.fit import make_pictures as lay_out
+from engine.posed.problem import PictureUnknowns
+from engine.posed.search import Search, open_lanes, rows
+from engine.scores import Status
 
 RANDOM_STARTS = 64
 _RANDOM_STEPS = 60

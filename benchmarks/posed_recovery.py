@@ -21,15 +21,14 @@ from benchmarks.posed_trials import (
     true_unknowns,
 )
 from benchmarks.synthetic import PoseSet, SyntheticSettings
-from engine.arrays import AnyArray
-from engine.batching import map_samples
-from engine.keypoints import BODY_25, COCO_17, HALPE_26, WHOLEBODY_133
-from engine.posed_fit import fit_shapes
-from engine.posed_fit import make_pictures as lay_out
-from engine.posed_results import picture_evidence
-from engine.posed_rounds import TILE
-from engine.posed_shared import fit_shared_shapes
-from engine.status import Status
+from engine.batching import AnyArray, map_samples
+from engine.body.schemas import BODY_25, COCO_17, HALPE_26, WHOLEBODY_133
+from engine.posed.fit import fit_shapes
+from engine.posed.fit import make_pictures as lay_out
+from engine.posed.results import picture_evidence
+from engine.posed.search import TILE
+from engine.posed.shared_shape import fit_shared_shapes
+from engine.scores import Status
 
 LEVELS = (0.0, 0.003, 0.01, 0.03)
 SCHEMAS = (COCO_17, HALPE_26, BODY_25, WHOLEBODY_133)

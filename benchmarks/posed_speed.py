@@ -20,18 +20,18 @@ from rich.table import Table
 from benchmarks.posed_trials import Part, Trial, make_trial, parts_command, reprojection_error, true_unknowns
 from benchmarks.synthetic import PoseSet, SyntheticSettings
 from benchmarks.torch_smplify import Optimiser, TorchProblem, smplify
-from engine.bodies import load_embedded_body
-from engine.evidence import ShapeEvidence
-from engine.keypoints import COCO_17
-from engine.pose_prior import load_pose_prior
-from engine.posed_fit import fit_poses, fit_shapes
-from engine.posed_fit import make_pictures as lay_out
-from engine.posed_problem import PictureUnknowns
-from engine.posed_results import PosedFit
-from engine.posed_rounds import TILE, Free, Picture, picture_problem
-from engine.posed_scoring import ReferencePerson, score_posed_pictures
+from engine.body.embedded import load_embedded_body
+from engine.body.pose_prior import load_pose_prior
+from engine.body.schemas import COCO_17
+from engine.evidence.shape_evidence import ShapeEvidence
+from engine.posed.fit import fit_poses, fit_shapes
+from engine.posed.fit import make_pictures as lay_out
+from engine.posed.problem import PictureUnknowns
+from engine.posed.results import PosedFit
+from engine.posed.scoring import ReferencePerson, score_posed_pictures
+from engine.posed.search import TILE, Free, Picture, picture_problem
+from engine.scores import Status
 from engine.solvers.levenberg_marquardt import Lane, LMSettings, open_lane, take_step
-from engine.status import Status
 
 _LEVEL = 0.01
 _BATCHES = (1, 16, 128, 1024, 4096)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from rich.console import Console
 
-from adapters.pose_prior_export import read_poses
+from adapters.bodies.makers.pose_prior_export import read_poses
 from benchmarks.dense_fit import LIMBS, aligned_error_mm
 from benchmarks.synthetic import (
     PoseSet,
@@ -21,17 +21,17 @@ from benchmarks.synthetic import (
     make_pictures,
     sampled_poses,
 )
-from engine import quaternions
-from engine.bodies import load_embedded_body
-from engine.keypoint_body import KeypointBody, pose_skeleton, reduce_body
-from engine.keypoints import KeypointSchema
-from engine.observations import Observation
-from engine.pose_prior import load_pose_prior
-from engine.posed_fit import make_context, observe_pictures
-from engine.posed_problem import PictureUnknowns
-from engine.posed_results import PosedFit
-from engine.posed_rounds import PosedContext
-from engine.problem import NoiseModel
+from engine.body import quaternions
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import KeypointBody, pose_skeleton, reduce_body
+from engine.body.pose_prior import load_pose_prior
+from engine.body.schemas import KeypointSchema
+from engine.picture.observation import Observation
+from engine.posed.fit import make_context, observe_pictures
+from engine.posed.problem import PictureUnknowns
+from engine.posed.results import PosedFit
+from engine.posed.search import PosedContext
+from engine.rest.problem import NoiseModel
 
 
 class Trial(NamedTuple):

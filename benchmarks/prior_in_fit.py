@@ -20,7 +20,7 @@ from jaxtyping import Float
 from rich.console import Console
 from rich.table import Table
 
-from adapters.pose_prior_export import (
+from adapters.bodies.makers.pose_prior_export import (
     HELD_OUT_CLIPS,
     CapturedPoses,
     fit_gaussian,
@@ -32,15 +32,15 @@ from benchmarks.dense_fit import LIMBS, aligned_error_mm
 from benchmarks.identity_metrics import separation
 from benchmarks.pose_prior import UNUSUAL_POSES, unusual_pose
 from benchmarks.synthetic import PoseSet, SyntheticPictures, SyntheticSettings, held_out_poses, make_pictures
-from engine.bodies import load_embedded_body
-from engine.evidence import ShapeEvidence, log_bayes_factor
-from engine.keypoint_body import KeypointBody, pose_skeleton, reduce_body
-from engine.keypoints import COCO_17
-from engine.pose_prior import POSED_JOINTS, PosePrior, load_pose_prior
-from engine.posed_fit import fit_poses, fit_shapes, make_context, observe_pictures
-from engine.posed_results import shape_evidence
-from engine.posed_rounds import PosedContext
-from engine.problem import NoiseModel
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import KeypointBody, pose_skeleton, reduce_body
+from engine.body.pose_prior import POSED_JOINTS, PosePrior, load_pose_prior
+from engine.body.schemas import COCO_17
+from engine.evidence.shape_evidence import ShapeEvidence, log_bayes_factor
+from engine.posed.fit import fit_poses, fit_shapes, make_context, observe_pictures
+from engine.posed.results import shape_evidence
+from engine.posed.search import PosedContext
+from engine.rest.problem import NoiseModel
 
 _NOISE_LEVEL = 0.005
 _PULL_NOISE_LEVEL = 0.01

@@ -3,7 +3,7 @@
 DATA is a folder of MMPose prediction JSON with ``labels.json`` beside or above it (``benchmarks.real_keypoints``). For
 each camera the shape of one identity is fitted to every tenth frame of it, and every instance of DATA and of the
 folders beside it is scored against each of these shapes. Nothing is tuned on this data but the size of the assumed
-noise (``engine.posed_fit.POSED_NOISE``) and the group correlation, which come from its documentation.
+noise (``engine.posed.fit.POSED_NOISE``) and the group correlation, which come from its documentation.
 """
 
 from pathlib import Path
@@ -12,18 +12,18 @@ import click
 import numpy as np
 
 from adapters.commands.display import print_table
-from adapters.readers import read_keypoints
+from adapters.keypoints.readers import read_keypoints
 from benchmarks.identity_metrics import separation
 from benchmarks.real_keypoints import load_labels
-from engine.bodies import load_embedded_body
-from engine.calibration import calibrated_pictures
-from engine.calibration_file import default_calibration
-from engine.comparison import fuse_groups, log_bayes_factors
-from engine.evidence import ShapeEvidence
-from engine.keypoint_body import reduce_body
-from engine.posed_fit import make_context, observe_pictures
-from engine.posed_scoring import ReferencePerson, calibrated_people, compare, fit_own
-from engine.posed_shared import fit_shared_shapes
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import reduce_body
+from engine.evidence.calibration import calibrated_pictures
+from engine.evidence.calibration_file import default_calibration
+from engine.evidence.comparison import fuse_groups, log_bayes_factors
+from engine.evidence.shape_evidence import ShapeEvidence
+from engine.posed.fit import make_context, observe_pictures
+from engine.posed.scoring import ReferencePerson, calibrated_people, compare, fit_own
+from engine.posed.shared_shape import fit_shared_shapes
 
 _EVERY = 10
 

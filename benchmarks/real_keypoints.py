@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from scipy.stats import mannwhitneyu
 
 from adapters.commands.display import print_table
-from adapters.fit_job import fit_references
-from adapters.readers import open_keypoints, read_keypoints
-from adapters.score_job import score_to_file
-from engine.bodies import load_embedded_body
+from adapters.jobs.fit import fit_references
+from adapters.jobs.score import score_to_file
+from adapters.keypoints.readers import open_keypoints, read_keypoints
+from engine.body.embedded import load_embedded_body
 
 
 def load_labels(data: Path) -> dict[tuple[str, int], str]:

@@ -21,18 +21,18 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from adapters.report.fits import Fits
-from adapters.report.page import PageParts, write_page
-from adapters.report.page_data import ArrayBlock, add_body, add_fits, add_scores, drawing_texts, row_texts
-from adapters.report.scores import Scores
-from adapters.report.summary import summarise
-from adapters.report.thumbnails import SIZE_PX, Thumbnail, empty_frame, make_thumbnails, person_box
-from adapters.table_scoring import NUMBERS
-from engine.bodies import load_embedded_body
-from engine.keypoint_body import reduce_body
-from engine.keypoints import COCO_17
-from engine.pose_prior import load_pose_prior
-from engine.status import Status
+from adapters.jobs.table_scoring import NUMBERS
+from adapters.results.report.fits import Fits
+from adapters.results.report.page import PageParts, write_page
+from adapters.results.report.page_data import ArrayBlock, add_body, add_fits, add_scores, drawing_texts, row_texts
+from adapters.results.report.scores import Scores
+from adapters.results.report.summary import summarise
+from adapters.results.report.thumbnails import SIZE_PX, Thumbnail, empty_frame, make_thumbnails, person_box
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import reduce_body
+from engine.body.pose_prior import load_pose_prior
+from engine.body.schemas import COCO_17
+from engine.scores import Status
 
 _CHROMIUM = "/usr/bin/chromium"
 
@@ -84,7 +84,8 @@ def invented_fits(count: int, seed: int = 0) -> Fits:
 
 
 def write_invented_page(path: Path, scores: Scores, fits: Fits, thumbnails: list[Thumbnail | None]) -> Path | None:
-    """A page of invented rows, as ``adapters.report.build`` makes it of fitted ones; gives the folder of pictures."""
+    """A page of invented rows, as ``adapters.results.report.build`` makes it of fitted ones; gives the folder of
+    pictures."""
     body = load_embedded_body()
     boxes = [person_box(p, c > 0) for p, c in zip(fits.keypoints_px, fits.confidence, strict=True)]
     frames = [

@@ -12,17 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
-from adapters.fit_job import fit_references
-from adapters.keypoint_table import KeypointTable
-from adapters.keypoint_writers import write_keypoints
+from adapters.jobs.fit import fit_references
+from adapters.keypoints.table import KeypointTable
+from adapters.keypoints.writers import write_keypoints
 from benchmarks.metrics import Metric, median_ratio, side_by_side, timed
-from engine.bodies import load_embedded_body
-from engine.keypoint_body import KeypointBody, reduce_body, rest_keypoints
-from engine.keypoints import COCO_17
-from engine.observations import observe
-from engine.rest_fit import fit_rest_shape, score_rest_pictures
-from engine.shape_file import save_shape
-from engine.status import Status
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import KeypointBody, reduce_body, rest_keypoints
+from engine.body.schemas import COCO_17
+from engine.picture.observation import observe
+from engine.rest.fit import fit_rest_shape, score_rest_pictures
+from engine.scores import Status
+from engine.shape import save_shape
 
 _SEED = 1
 
@@ -106,11 +106,11 @@ def cold_start(quick: bool) -> list[Metric]:
     """A fresh process: import, and the first fit and the first score, compilation included."""
     script = (
         "import time; t0 = time.perf_counter()\n"
-        "import engine.rest_fit as r; t1 = time.perf_counter()\n"
+        "import engine.rest.fit as r; t1 = time.perf_counter()\n"
         "import numpy as np\n"
-        "from engine.bodies import load_embedded_body\n"
-        "from engine.keypoint_body import reduce_body\n"
-        "from engine.keypoints import COCO_17\n"
+        "from engine.body.embedded import load_embedded_body\n"
+        "from engine.body.keypoint_body import reduce_body\n"
+        "from engine.body.schemas import COCO_17\n"
         "body = reduce_body(load_embedded_body(), COCO_17); t2 = time.perf_counter()\n"
         "g = np.random.default_rng(0); k = g.uniform(0, 900, (4, 17, 2)).astype(np.float32)\n"
         "c = np.ones((4, 17), np.float32)\n"
@@ -152,7 +152,7 @@ def from_files(quick: bool) -> list[Metric]:
         for suffix in ("parquet", "npz", "json"):
             write_keypoints(root / f"keypoints.{suffix}", table)
             command = [
-                sys.executable, "-m", "adapters.cli", "score", str(root / f"keypoints.{suffix}"),
+                sys.executable, "-m", "adapters.commands.cli", "score", str(root / f"keypoints.{suffix}"),
                 "--shape", str(root / "shape.npz"), "--out", str(root / "scores.parquet"),
             ]  # fmt: skip
             seconds = []

@@ -9,18 +9,18 @@ from pathlib import Path
 import click
 import numpy as np
 
-from adapters.pose_prior_export import read_poses
+from adapters.bodies.makers.pose_prior_export import read_poses
 from benchmarks.synthetic import PoseSet, SyntheticSettings, held_out_poses, make_pictures, sampled_poses
-from engine.bodies import load_embedded_body
-from engine.evidence import ShapeEvidence
-from engine.keypoint_body import reduce_body
-from engine.keypoints import COCO_17
-from engine.pose_prior import load_pose_prior
-from engine.posed_fit import make_context, observe_pictures
-from engine.posed_rounds import PosedContext
-from engine.posed_scoring import EXCESS_THRESHOLD, ReferencePerson, compare, excess_energy, fit_own
-from engine.posed_shared import fit_shared_shapes
-from engine.problem import NoiseModel
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import reduce_body
+from engine.body.pose_prior import load_pose_prior
+from engine.body.schemas import COCO_17
+from engine.evidence.shape_evidence import ShapeEvidence
+from engine.posed.fit import make_context, observe_pictures
+from engine.posed.scoring import EXCESS_THRESHOLD, ReferencePerson, compare, excess_energy, fit_own
+from engine.posed.search import PosedContext
+from engine.posed.shared_shape import fit_shared_shapes
+from engine.rest.problem import NoiseModel
 
 _PEOPLE, _PICTURES, _SEED = 32, 4, 11
 # Opposite multiples of one vector of standard normal components, as deviations of the two bodies: root mean square

@@ -26,11 +26,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from scipy.spatial.transform import Rotation
 
-from adapters.pose_prior_export import HELD_OUT_CLIPS, CapturedPoses
-from engine.cameras import WeakPerspective
-from engine.keypoint_body import KeypointBody, pose_keypoints, pose_skeleton
-from engine.observations import REFERENCE_STATURE_M
-from engine.pose_prior import PosePrior, mirror_indices, sample
+from adapters.bodies.makers.pose_prior_export import HELD_OUT_CLIPS, CapturedPoses
+from engine.body.keypoint_body import KeypointBody, pose_keypoints, pose_skeleton
+from engine.body.pose_prior import PosePrior, mirror_indices, sample
+from engine.picture.cameras import WeakPerspective
+from engine.picture.observation import REFERENCE_STATURE_M
 
 LEGS = tuple(
     f"{side}_{part}" for side in ("left", "right") for part in ("knee", "ankle", "big_toe", "small_toe", "heel")

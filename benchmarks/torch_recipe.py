@@ -13,7 +13,7 @@ import torch
 from smplx.utils import Struct
 from smplx.vertex_ids import vertex_ids
 
-from engine.body import BodyModel
+from engine.body.model import BodyModel
 
 STEPS = 50
 LEARNING_RATE = 0.1

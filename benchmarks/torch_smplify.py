@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from benchmarks.torch_recipe import smplx_model
-from engine.body import BodyModel
-from engine.pose_prior import PosePrior
+from engine.body.model import BodyModel
+from engine.body.pose_prior import PosePrior
 
 Optimiser = Literal["adam", "lbfgs"]
 STEPS = 100

@@ -20,28 +20,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adapters.evidence_table import evidence_columns, evidence_fields, open_evidence_writer, read_evidence
-from adapters.fit_job import fit_references
-from adapters.keypoint_table import KeypointTable
-from adapters.keypoint_writers import arrow_table, write_keypoints
-from adapters.readers import open_keypoints, read_keypoints
-from adapters.score_job import score_to_file
-from adapters.table_scoring import ScoringOptions, TableScorer
+from adapters.jobs.fit import fit_references
+from adapters.jobs.score import score_to_file
+from adapters.jobs.table_scoring import ScoringOptions, TableScorer
+from adapters.keypoints.readers import open_keypoints, read_keypoints
+from adapters.keypoints.table import KeypointTable
+from adapters.keypoints.writers import arrow_table, write_keypoints
+from adapters.results.evidence_table import evidence_columns, evidence_fields, open_evidence_writer, read_evidence
 from benchmarks.metrics import Metric, median_ratio, timed
 from benchmarks.rest_pose import random_pictures
 from engine.batching import worker_count
-from engine.bodies import load_embedded_body
-from engine.comparison import match_people
-from engine.evidence import ShapeEvidence
-from engine.keypoint_body import reduce_body
-from engine.keypoints import COCO_17
-from engine.shape_file import load_shape, save_shape
-from engine.status import Status
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import reduce_body
+from engine.body.schemas import COCO_17
+from engine.evidence.comparison import match_people
+from engine.evidence.shape_evidence import ShapeEvidence
+from engine.scores import Status
+from engine.shape import load_shape, save_shape
 
 _ROWS_PER_GROUP = 65536
 _PEOPLE_PER_PICTURE = 100
 _BETAS = 10
-_DEMO = Path(__file__).parents[1] / "adapters" / "demo_data"
+_DEMO = Path(__file__).parents[1] / "adapters" / "jobs" / "demo_data"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def run(data: Path, shape: Path, out: Path, cache: Path, environment: dict[str, 
 
 
 def _score(data: str, shape: str, out: str) -> None:
-    from adapters.compile_cache import enable_compile_cache
+    from adapters.jobs.compile_cache import enable_compile_cache
 
     enable_compile_cache()
     source = open_keypoints([data], processes=worker_count())

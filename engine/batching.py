@@ -22,6 +22,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+AnyArray = jax.Array | np.ndarray
+"""JAX's inside a compiled function and NumPy's outside."""
+
 _TILES = "tiles"
 _TILES_IN_FLIGHT = 2
 """On accelerators: one computes while another is copied."""

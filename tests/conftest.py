@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from engine.bodies import load_embedded_body
-from engine.body import BodyModel
-from engine.keypoint_body import KeypointBody, reduce_body, rest_keypoints
-from engine.keypoints import COCO_17
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import KeypointBody, reduce_body, rest_keypoints
+from engine.body.model import BodyModel
+from engine.body.schemas import COCO_17
 
 # Tests leave the user's cache alone. All processes of one run share another, which begins empty: compiling a posed fit
 # takes most of a minute, and the tests start some dozen processes.

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.smpl_files import JOINT_KEYPOINTS, KeypointOrigin
+from adapters.bodies.smpl_files import JOINT_KEYPOINTS, KeypointOrigin
 
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 """SMPL's tree of joints."""

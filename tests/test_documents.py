@@ -22,17 +22,17 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from adapters.cli import main, samebody
-from adapters.keypoint_table import concat_tables, slice_table
-from adapters.keypoint_writers import write_keypoints
-from adapters.readers import read_keypoints
-from engine.bodies import load_embedded_body
-from engine.body_file import BodyProvenance, save_body
+from adapters.commands.cli import main, samebody
+from adapters.keypoints.readers import read_keypoints
+from adapters.keypoints.table import concat_tables, slice_table
+from adapters.keypoints.writers import write_keypoints
+from engine.body.body_file import BodyProvenance, save_body
+from engine.body.embedded import load_embedded_body
 from tests.adapters.photographs import MAN
+from tests.places import ROOT
 from tests.smpl_samples import sample_model, write_pkl
 
-ROOT = Path(__file__).parents[1]
-DEMO = ROOT / "adapters" / "demo_data"
+DEMO = ROOT / "adapters" / "jobs" / "demo_data"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 WEIGHTS = "wants a checkpoint that is not shipped; tests/adapters/test_mmpose_detector.py runs the detector"
@@ -81,7 +81,7 @@ NOT_RUN = {
 """Python blocks, by document and first line."""
 
 KEYPOINTS = """
-from adapters.readers import read_keypoints
+from adapters.keypoints.readers import read_keypoints
 table = read_keypoints(["samebody-demo/references.parquet"])
 """
 BEFORE = {
@@ -97,25 +97,25 @@ op = Operations(MigrationContext.configure(connection))
     ("host-guide.md", "from adapters.smpl_optimizer import compute_fitting_consistency, optimize_shared_beta"): (
         KEYPOINTS
         + """
-from engine.bodies import load_embedded_body
+from engine.body.embedded import load_embedded_body
 smpl_model = load_embedded_body()
 keypoints, confidence = table.keypoints[0], table.confidence[0]
 """
     ),
-    ("host-guide.md", "from adapters.api import make_router"): """
+    ("host-guide.md", "from adapters.host.api import make_router"): """
 from fastapi import FastAPI
 from sqlalchemy.orm import sessionmaker
-from adapters.database import HostDatabase, create_tables, open_database
-from engine.bodies import load_embedded_body
+from adapters.host.database import HostDatabase, create_tables, open_database
+from engine.body.embedded import load_embedded_body
 engine = open_database("sqlite:///host.db")
 create_tables(engine)
 host_database, smpl_model, app = HostDatabase(sessionmaker(engine)), load_embedded_body(), FastAPI()
 def require_user(): pass
 """,
-    ("scaling-out.md", "from adapters.evidence_table import read_evidence"): """
+    ("scaling-out.md", "from adapters.results.evidence_table import read_evidence"): """
 import numpy as np
-from engine.evidence import ShapeEvidence
-from engine.shape_file import load_shape
+from engine.evidence.shape_evidence import ShapeEvidence
+from engine.shape import load_shape
 people = ShapeEvidence(*(np.asarray(part)[None] for part in load_shape("shape.npz").evidence))
 """,
 }
@@ -130,7 +130,7 @@ assert connection.execute(sa.text("SELECT * FROM reference_images")).all() == [(
     ("host-guide.md", "from adapters.smpl_optimizer import compute_fitting_consistency, optimize_shared_beta"): """
 assert beta.shape == (10,) and consistency > 0.9, consistency
 """,
-    ("scaling-out.md", "from adapters.evidence_table import read_evidence"): """
+    ("scaling-out.md", "from adapters.results.evidence_table import read_evidence"): """
 assert len(matches.best) > 0
 """,
 }

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
-from engine.pose_prior import load_pose_prior
+from engine.body.pose_prior import load_pose_prior
 from tests.database_servers import database_url, postgresql  # noqa: F401
 
 HOST = Path(__file__).parent / "host_app"

@@ -5,14 +5,14 @@ from pathlib import Path
 import click
 import numpy as np
 
-from adapters.bodies import find_body
+from adapters.bodies.find import find_body
 from adapters.commands import options
 from adapters.commands.help_text import Command
-from adapters.compile_cache import enable_compile_cache
-from adapters.labelled_pictures import calibrate_from_labels, read_labels
-from adapters.readers import read_keypoints
-from engine.calibration_file import save_calibration
-from engine.keypoints import find_schema
+from adapters.jobs.calibrate import calibrate_from_labels, read_labels
+from adapters.jobs.compile_cache import enable_compile_cache
+from adapters.keypoints.readers import read_keypoints
+from engine.body.schemas import find_schema
+from engine.evidence.calibration_file import save_calibration
 
 
 @click.command(

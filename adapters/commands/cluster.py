@@ -6,21 +6,21 @@ import click
 import numpy as np
 import pyarrow as pa
 
-from adapters.bodies import find_body
-from adapters.clustering import Clustering, cluster_pictures
+from adapters.bodies.find import find_body
 from adapters.commands import options
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
-from adapters.compile_cache import enable_compile_cache
-from adapters.fit_job import body_columns
-from adapters.readers import read_keypoints
-from adapters.result_writers import check_result_path, open_result_writer
-from engine.calibration import calibrated_noise, calibrated_pictures
-from engine.keypoint_body import reduce_body
-from engine.keypoints import find_schema
-from engine.posed_fit import POSED_NOISE, make_context
-from engine.posed_scoring import LOW_INFORMATION_BITS, fit_own
-from engine.status import LABELS, Status
+from adapters.jobs.clustering import Clustering, cluster_pictures
+from adapters.jobs.compile_cache import enable_compile_cache
+from adapters.jobs.fit import body_columns
+from adapters.keypoints.readers import read_keypoints
+from adapters.results.writers import check_result_path, open_result_writer
+from engine.body.keypoint_body import reduce_body
+from engine.body.schemas import find_schema
+from engine.evidence.calibration import calibrated_noise, calibrated_pictures
+from engine.posed.fit import POSED_NOISE, make_context
+from engine.posed.scoring import LOW_INFORMATION_BITS, fit_own
+from engine.scores import LABELS, Status
 
 COLUMNS = pa.schema(
     [

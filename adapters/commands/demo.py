@@ -10,16 +10,16 @@ import pyarrow.parquet as pq
 from adapters.commands.display import print_table
 from adapters.commands.help_text import Command
 from adapters.commands.report import REMEDY, can_report, write_report
-from adapters.compile_cache import enable_compile_cache
-from adapters.fit_job import fit_references
-from adapters.keypoint_writers import write_keypoints
-from adapters.readers import open_keypoints, read_keypoints
-from adapters.recorded_sources import record_sources
-from adapters.score_job import score_to_file
-from engine.bodies import load_embedded_body
-from engine.shape_file import save_shape
+from adapters.jobs.compile_cache import enable_compile_cache
+from adapters.jobs.fit import fit_references
+from adapters.jobs.score import score_to_file
+from adapters.keypoints.readers import open_keypoints, read_keypoints
+from adapters.keypoints.writers import write_keypoints
+from adapters.results.recorded_sources import record_sources
+from engine.body.embedded import load_embedded_body
+from engine.shape import save_shape
 
-_DATA = "adapters.demo_data"
+_DATA = "adapters.jobs.demo_data"
 _SHOWN = ("consistency", "same_body_probability")
 
 

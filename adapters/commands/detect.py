@@ -8,10 +8,10 @@ import click
 from adapters.commands.detector_options import detection_line, detector_option, photo_detection
 from adapters.commands.display import row_progress, say
 from adapters.commands.help_text import Command
-from adapters.detect_job import detect_to_file
-from adapters.detectors.choice import DetectorName
-from adapters.detectors.pictures import find_pictures
-from adapters.keypoint_writers import check_keypoint_path
+from adapters.jobs.detect import detect_to_file
+from adapters.keypoints.detectors.choice import DetectorName
+from adapters.keypoints.detectors.pictures import find_pictures
+from adapters.keypoints.writers import check_keypoint_path
 
 
 @click.command(

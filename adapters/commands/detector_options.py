@@ -14,12 +14,12 @@ import msgspec
 import pyarrow.parquet as pq
 
 from adapters.commands.display import row_progress, say
-from adapters.detect_job import DetectSummary, PhotoDetection, detect_to_table
-from adapters.detectors.choice import DETECTORS, DetectorChoice, DetectorName, make_detector
-from adapters.detectors.detection_cache import DetectionCache, detections_folder
-from adapters.detectors.pictures import find_pictures
-from adapters.detectors.protocol import Box
-from adapters.keypoint_writers import arrow_table, write_keypoints
+from adapters.jobs.detect import DetectSummary, PhotoDetection, detect_to_table
+from adapters.keypoints.detectors.choice import DETECTORS, DetectorChoice, DetectorName, make_detector
+from adapters.keypoints.detectors.detection_cache import DetectionCache, detections_folder
+from adapters.keypoints.detectors.pictures import find_pictures
+from adapters.keypoints.detectors.protocol import Box
+from adapters.keypoints.writers import arrow_table, write_keypoints
 
 _OPTIONS = (
     click.option(

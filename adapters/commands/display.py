@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from adapters.score_job import DIFFER, MATCH, ScoreSummary
+from adapters.jobs.score import DIFFER, MATCH, ScoreSummary
 
 LOG_SECONDS = 60.0
 _NUMBER = re.compile(r"[-+−]?[\d,]*\.?\d+ ?%?|")

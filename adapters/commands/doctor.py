@@ -11,15 +11,15 @@ import click
 
 from adapters.commands.display import print_table
 from adapters.commands.help_text import Command
-from adapters.compile_cache import FOLDER_VARIABLE, cache_folder
-from adapters.detectors.installed import detector_states
+from adapters.jobs.compile_cache import FOLDER_VARIABLE, cache_folder
+from adapters.keypoints.detectors.installed import detector_states
+from engine import VERSION
 from engine.batching import accelerator_bytes, tile_rows, used_devices, worker_count
-from engine.bodies import load_embedded_body
-from engine.keypoint_body import reduce_body
-from engine.keypoints import SCHEMAS
-from engine.posed_rounds import TILE
-from engine.rest_scoring import TILE_SIZE
-from engine.version import VERSION
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import reduce_body
+from engine.body.schemas import SCHEMAS
+from engine.posed.search import TILE
+from engine.rest.scoring import TILE_SIZE
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
+from adapters.bodies.smpl_files import GENDERS
+from adapters.bodies.smplx_export import export_smpl
 from adapters.commands.display import say
 from adapters.commands.help_text import Command, Group
-from adapters.smpl_files import GENDERS
-from adapters.smplx_export import export_smpl
 
 
 @click.group(

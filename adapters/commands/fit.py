@@ -5,19 +5,19 @@ from typing import Any
 
 import click
 
-from adapters.bodies import find_body
+from adapters.bodies.find import find_body
 from adapters.commands import options
 from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
-from adapters.compile_cache import enable_compile_cache
-from adapters.detectors.choice import DetectorName
-from adapters.fit_job import PERSONS, Person, fit_references
-from adapters.readers import read_keypoints
-from engine.calibration_file import load_calibration
-from engine.keypoints import find_schema
-from engine.shape_file import Mode, save_shape
-from engine.status import Status
+from adapters.jobs.compile_cache import enable_compile_cache
+from adapters.jobs.fit import PERSONS, Person, fit_references
+from adapters.keypoints.detectors.choice import DetectorName
+from adapters.keypoints.readers import read_keypoints
+from engine.body.schemas import find_schema
+from engine.evidence.calibration_file import load_calibration
+from engine.scores import Status
+from engine.shape import Mode, save_shape
 
 
 @click.command(

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from engine.bodies import EMBEDDED_BODY
-from engine.calibration import Calibration
-from engine.calibration_file import default_calibration, load_calibration
-from engine.keypoints import SCHEMAS
+from engine.body.embedded import EMBEDDED_BODY
+from engine.body.schemas import SCHEMAS
+from engine.evidence.calibration import Calibration
+from engine.evidence.calibration_file import default_calibration, load_calibration
 
 body = click.option(
     "--body",

@@ -9,8 +9,8 @@ import click
 from adapters.commands import options
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
-from adapters.compile_cache import enable_compile_cache
-from engine.files import replace_file
+from adapters.jobs.compile_cache import enable_compile_cache
+from engine.body.files import replace_file
 
 _REMEDY = "pip install 'samebody[plot]'"
 _KINDS = ("png", "svg", "pdf")
@@ -67,7 +67,7 @@ def plot(
     """Draw ONE figure of what SCORES says: a histogram, pictures with the fitted body, or bodies.
 
     SCORES is what `samebody score` wrote. A Parquet file says itself where its keypoints and its shape lie; to a .csv
-    or .jsonl give them. In notebooks: adapters.plots.open_scores.
+    or .jsonl give them. In notebooks: adapters.results.plots.open_scores.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise click.UsageError(f"figures need matplotlib, which is not installed; get it with: {_REMEDY}")
@@ -78,7 +78,7 @@ def plot(
     kind = out.suffix.lower().removeprefix(".")
     if kind not in _KINDS:
         raise ValueError(f"{out}: figures are written as .png, .svg or .pdf; end the file's name in one of them")
-    from adapters.plots import open_scores
+    from adapters.results.plots import open_scores
 
     enable_compile_cache()
     scored = open_scores(scores, images, keypoints, shapes, body, calibration, schema)

@@ -8,7 +8,7 @@ import click
 from adapters.commands import options
 from adapters.commands.display import row_progress, say
 from adapters.commands.help_text import Command
-from adapters.compile_cache import enable_compile_cache
+from adapters.jobs.compile_cache import enable_compile_cache
 
 REMEDY = "pip install 'samebody[report]'"
 
@@ -57,8 +57,8 @@ def report(
     """
     if not can_report():
         raise click.UsageError(f"a report needs packages that are not installed; get them with: {REMEDY}")
-    from adapters.report.build import ReportInputs, make_report
-    from adapters.report.drawings import FitSources
+    from adapters.results.report.build import ReportInputs, make_report
+    from adapters.results.report.drawings import FitSources
 
     if out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{out}: the page is HTML; end the file's name in .html")
@@ -82,7 +82,7 @@ def can_report() -> bool:
 
 def write_report(scores: Path, out: Path, title: str) -> None:
     """The page of a result file that says where it came from, without pictures."""
-    from adapters.report.build import ReportInputs, make_report
-    from adapters.report.drawings import FitSources
+    from adapters.results.report.build import ReportInputs, make_report
+    from adapters.results.report.drawings import FitSources
 
     make_report(ReportInputs(FitSources(scores), title=title), out)

@@ -5,24 +5,24 @@ from typing import Any
 
 import click
 
-from adapters.bodies import find_body
+from adapters.bodies.find import find_body
 from adapters.commands import options
 from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import row_progress, say, summary_lines
 from adapters.commands.help_text import Command
-from adapters.compile_cache import enable_compile_cache
-from adapters.detectors.choice import DetectorName
-from adapters.ray_runner import RayCluster
-from adapters.readers import open_keypoints
-from adapters.recorded_sources import record_sources
-from adapters.result_writers import check_result_path
-from adapters.score_job import score_to_file
+from adapters.jobs.compile_cache import enable_compile_cache
+from adapters.jobs.ray_runner import RayCluster
+from adapters.jobs.score import score_to_file
+from adapters.keypoints.detectors.choice import DetectorName
+from adapters.keypoints.readers import open_keypoints
+from adapters.results.recorded_sources import record_sources
+from adapters.results.writers import check_result_path
 from engine.batching import worker_count
-from engine.calibration_file import load_calibration
-from engine.keypoints import find_schema
-from engine.posed_scoring import EXCESS_THRESHOLD
-from engine.score import REST_THRESHOLD
-from engine.shape_file import Mode, load_shape
+from engine.body.schemas import find_schema
+from engine.evidence.calibration_file import load_calibration
+from engine.picture.misfit import REST_THRESHOLD
+from engine.posed.scoring import EXCESS_THRESHOLD
+from engine.shape import Mode, load_shape
 
 
 @click.command(

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from adapters.bodies import find_body
+from adapters.bodies.find import find_body
 from adapters.commands import options
 from adapters.commands.help_text import Command
-from adapters.compile_cache import enable_compile_cache
-from engine.shape_file import Mode
+from adapters.jobs.compile_cache import enable_compile_cache
+from engine.shape import Mode
 
 _HOST = "127.0.0.1"
 _MOST_CONNECTIONS = 1000
@@ -49,8 +49,8 @@ def serve(database: Path, port: int, pose: Mode, body: str) -> None:
     from sqlalchemy import URL
     from sqlalchemy.orm import sessionmaker
 
-    from adapters.api.standalone import make_app
-    from adapters.database import HostDatabase, create_tables, open_database
+    from adapters.host.api.standalone import make_app
+    from adapters.host.database import HostDatabase, create_tables, open_database
 
     if not database.resolve().parent.is_dir():
         raise click.ClickException(f"there is no folder {database.parent} for the database; make it first")

@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from engine.arrays import AnyArray
+from engine.batching import AnyArray
 from engine.solvers.small_systems import positive_diagonal, solve_positive
 
 

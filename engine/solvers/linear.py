@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from engine.cameras import WeakPerspective, image_plane
-from engine.keypoint_body import KeypointBody, rest_keypoints
-from engine.observations import Observation
-from engine.problem import NoiseModel, rest_shape_residuals
+from engine.body.keypoint_body import KeypointBody, rest_keypoints
+from engine.picture.cameras import WeakPerspective, image_plane
+from engine.picture.observation import Observation
+from engine.rest.problem import NoiseModel, rest_shape_residuals
 from engine.solvers.small_systems import solve_positive
 
 # A mirrored or upside-down person would ask for a negative scale, which no camera has. The floor is far below any

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adapters.detectors.protocol import Box, Detection, Pixels
-from engine.keypoints import COCO_17
+from adapters.keypoints.detectors.protocol import Box, Detection, Pixels
+from engine.body.schemas import COCO_17
 
 MAN = Path(__file__).parent / "data" / "man.jpg"
 """Cut from a video of the PyPI package pose2sim (BSD-3, see NOTICE), 244 × 420; the face is hidden there already."""

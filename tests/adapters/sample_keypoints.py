@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from adapters.keypoint_table import KeypointTable
-from engine.keypoints import COCO_17
+from adapters.keypoints.table import KeypointTable
+from engine.body.schemas import COCO_17
 
 
 def points(seed: int, count: int = 17) -> list[list[float]]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import sessionmaker
 from adapters import batch_processor
 from adapters.batch_processor import BatchProcessor
 from adapters.body_analyzer import BodyAnalyzer
-from adapters.database import (
+from adapters.host.database import (
     Base,
     BodyScore,
     HostDatabase,
@@ -21,9 +21,9 @@ from adapters.database import (
     open_database,
     replace_references,
 )
-from engine.body import BodyModel
-from engine.keypoints import HALPE_26
-from engine.shape_file import ShapeFileError
+from engine.body.model import BodyModel
+from engine.body.schemas import HALPE_26
+from engine.shape import ShapeFileError
 from tests.database_servers import database_url, postgresql  # noqa: F401
 
 BETAS = np.linspace(-1.5, 1.5, 10, dtype=np.float32)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from adapters.body_analyzer import NO_BETA, NO_KEYPOINTS, BodyAnalyzer
-from adapters.host_inputs import keypoint_table
-from adapters.shape_engine import shape_engine
+from adapters.host.inputs import keypoint_table
+from adapters.host.shape_engine import shape_engine
 from adapters.smpl_optimizer import compute_fitting_consistency, optimize_shared_beta
 from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
-from engine.body import BodyModel
-from engine.pose_prior import load_pose_prior
-from engine.shape_file import ShapeFileError
+from engine.body.model import BodyModel
+from engine.body.pose_prior import load_pose_prior
+from engine.shape import ShapeFileError
 
 BETAS = np.linspace(-1.5, 1.5, 10, dtype=np.float32)
 
@@ -111,7 +111,7 @@ def test_ratios_are_those_of_the_drawing() -> None:
         "left_elbow": (150, 100), "right_elbow": (50, 100), "left_wrist": (170, 100), "right_wrist": (30, 100),
     }  # fmt: skip
     from adapters.body_analyzer import body_ratios
-    from engine.keypoints import COCO_17
+    from engine.body.schemas import COCO_17
 
     points = np.array([place.get(name, (0, 0)) for name in COCO_17.keypoint_names], float)
     seen = np.array([float(name in place) for name in COCO_17.keypoint_names])

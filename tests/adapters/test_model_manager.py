@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from adapters import model_manager
+from adapters.bodies.smpl_files import SmplFileError
 from adapters.model_manager import EmbeddedBodyWarning, ModelManager
-from adapters.smpl_files import SmplFileError
-from engine.body import BodyModel
+from engine.body.model import BodyModel
 from tests.smpl_samples import sample_model, write_npz, write_pkl
 
 

@@ -12,13 +12,13 @@ import pytest
 import smplx
 import torch
 
-from adapters import shape_engine
-from adapters.smpl_files import SmplFileError
+from adapters.bodies.smpl_files import SmplFileError
+from adapters.bodies.smplx_export import export_live_model
+from adapters.host import shape_engine
 from adapters.smpl_optimizer import SMPLOptimizer, compute_fitting_consistency, optimize_shared_beta
-from adapters.smplx_export import export_live_model
-from engine.body import BodyModel, pose_body
-from engine.cameras import WeakPerspective
-from engine.rest_fit import fit_rest_shape, score_rest_pictures
+from engine.body.model import BodyModel, pose_body
+from engine.picture.cameras import WeakPerspective
+from engine.rest.fit import fit_rest_shape, score_rest_pictures
 from tests.smpl_samples import sample_model, write_pkl
 
 BETAS = np.linspace(1.5, -1.5, 10, dtype=np.float32)
@@ -114,7 +114,7 @@ def test_what_is_made_for_a_body_is_made_once(anny: BodyModel, coco_body, monkey
 
 
 def test_more_shape_components_than_ten_are_cut(pictures) -> None:
-    from engine.bodies import load_embedded_body
+    from engine.body.embedded import load_embedded_body
 
     beta = optimize_shared_beta([person(pictures, 0)], load_embedded_body(16), mode="rest")
     np.testing.assert_array_equal(

@@ -9,8 +9,8 @@ from scipy.stats import multivariate_normal, multivariate_t
 from benchmarks.dense_fit import aligned_error_mm, fit_pictures, parts_of_density, parts_of_gaussian, prior_terms
 from benchmarks.pose_densities import Form, core_basis, core_mirror, fit_density, log_density
 from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
-from engine.keypoint_body import KeypointBody
-from engine.pose_prior import load_pose_prior, sample
+from engine.body.keypoint_body import KeypointBody
+from engine.body.pose_prior import load_pose_prior, sample
 
 MIXTURE = Form(singles=1, pairs=1)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from adapters.pose_prior_export import CapturedPoses
+from adapters.bodies.makers.pose_prior_export import CapturedPoses
 from benchmarks.synthetic import (
     LEGS,
     PoseSet,
@@ -17,10 +17,10 @@ from benchmarks.synthetic import (
     make_pictures,
     sampled_poses,
 )
-from engine.cameras import project
-from engine.keypoint_body import KeypointBody, pose_keypoints
-from engine.observations import REFERENCE_STATURE_M
-from engine.pose_prior import load_pose_prior, mirror_indices
+from engine.body.keypoint_body import KeypointBody, pose_keypoints
+from engine.body.pose_prior import load_pose_prior, mirror_indices
+from engine.picture.cameras import project
+from engine.picture.observation import REFERENCE_STATURE_M
 
 # float32 body, coordinates up to 1,300 px.
 PIXELS = 1e-2

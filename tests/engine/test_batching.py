@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.batching import map_samples, map_tiles, tile_rows
-
-ROOT = Path(__file__).parents[2]
+from tests.places import ROOT
 
 
 def _double(context, sample):
@@ -68,11 +66,11 @@ import hashlib, sys
 import jax, numpy as np
 from benchmarks.rest_pose import random_pictures
 from engine.batching import map_samples, used_devices
-from engine.bodies import load_embedded_body
-from engine.keypoint_body import reduce_body
-from engine.keypoints import COCO_17
-from engine.observations import observe
-from engine.rest_fit import score_rest_pictures
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import reduce_body
+from engine.body.schemas import COCO_17
+from engine.picture.observation import observe
+from engine.rest.fit import score_rest_pictures
 
 assert len(used_devices()) == int(sys.argv[1]) and len(used_devices(concurrent=False)) == 1
 body = reduce_body(load_embedded_body(), COCO_17)

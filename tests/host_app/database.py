@@ -5,7 +5,7 @@ import os
 from sqlalchemy import JSON, ForeignKey, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker, synonym
 
-from adapters.database import BodyScoreMixin, HostDatabase, SharedShapeMixin, open_database
+from adapters.host.database import BodyScoreMixin, HostDatabase, SharedShapeMixin, open_database
 
 
 class Base(DeclarativeBase):

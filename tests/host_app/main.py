@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from adapters.database import NoSharedShape, fit_shared_shape, load_shared_shape, read_scores
+from adapters.host.database import NoSharedShape, fit_shared_shape, load_shared_shape, read_scores
 
 app = FastAPI()
 Base.metadata.create_all(engine)

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from adapters.body_analyzer import BodyAnalyzer
-from adapters.compile_cache import enable_compile_cache
+from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.model_manager import ModelManager
 
 enable_compile_cache()

@@ -1,0 +1,1 @@
+"""Bodies from outside: SMPL's files, smplx models."""

@@ -1,0 +1,1 @@
+"""Behind the host contract: inputs, database, HTTP."""

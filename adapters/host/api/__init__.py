@@ -1,0 +1,13 @@
+"""samebody over HTTP, as a router for the host's FastAPI application (extra ``api``).
+
+    app.include_router(make_router(database, smpl_model, authenticate), prefix="/samebody")
+
+``authenticate`` is a dependency of the host's: there is no default, and no way around it but the health check. Errors
+are problem details (RFC 9457). Names of pictures and of reference sets are labels: nothing that comes from outside is
+ever opened as a file. ``standalone`` makes an application for trying it out.
+"""
+
+from adapters.host.api.problems import Problem, install_problem_handlers
+from adapters.host.api.router import Limits, make_router
+
+__all__ = ["Limits", "Problem", "install_problem_handlers", "make_router"]

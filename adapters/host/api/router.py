@@ -1,0 +1,282 @@
+"""The operations: set references, score pictures, read scores, health."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+from sqlalchemy import select, text
+from starlette.concurrency import run_in_threadpool
+
+from adapters.batch_processor import BatchProcessor
+from adapters.host.api.models import (
+    FittedShape,
+    Health,
+    ImageName,
+    NextPage,
+    ReferenceSetState,
+    ReferenceState,
+    RequestModels,
+    ScoredPictures,
+    ScorePage,
+    ScoreRow,
+    SetName,
+    StoredScore,
+    View,
+)
+from adapters.host.api.problems import described, limited_route
+from adapters.host.database import (
+    BlobError,
+    HostDatabase,
+    NewReference,
+    NoSharedShape,
+    StoredShape,
+    fit_shared_shape,
+    load_shared_shape,
+    put_reference,
+    read_scores,
+    replace_references,
+)
+from adapters.host.inputs import reference_table
+from adapters.host.shape_engine import ShapeEngine, shape_engine
+from engine import VERSION
+from engine.body.schemas import COCO_17, KeypointSchema
+from engine.scores import Status
+from engine.shape import Mode, ShapeFileError
+
+_SET = Annotated[SetName, Path(description="Whose references they are.")]
+_IMAGE = Annotated[ImageName, Path(description="How the picture is called.")]
+_LARGEST_INSTANCE = 2**31 - 1
+
+PictureDetector = Callable[[bytes], Any]
+"""From an encoded picture to the keypoints in it, in any form of ``adapters.host.inputs``; ValueError if it is none."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may ask for."""
+
+    body_bytes: int = 4 << 20
+    picture_bytes: int = 20 << 20
+    """Of an encoded picture, where pictures are taken at all."""
+    references: int = 64
+    """In one set."""
+    pictures: int = 1000
+    rows: int = 1000
+    """In one page of results."""
+
+
+@dataclass(frozen=True)
+class _Service:
+    """What the operations share."""
+
+    database: HostDatabase
+    engine: ShapeEngine
+    schema: KeypointSchema
+    mode: Mode
+
+    def fit(self, reference_set: str) -> ReferenceSetState:
+        """Fit after references were set. They are stored either way; without a shape the state says why."""
+        try:
+            stored = fit_shared_shape(self.database, reference_set, self.engine.body, self.mode, self.schema)
+        except NoSharedShape as error:
+            return self.state(reference_set, None, str(error))
+        return self.state(reference_set, stored, None)
+
+    def person(self, found: Any) -> dict[str, Any]:
+        """The one person that a detector found, for JSON."""
+        table = reference_table(["the picture"], [found], self.schema)
+        if table.status[0] != Status.OK:
+            raise ValueError("nobody was found in the picture")
+        return {"keypoints": table.keypoints[0].tolist(), "confidence": table.confidence[0].tolist()}
+
+    def look(self, reference_set: str) -> ReferenceSetState:
+        try:
+            stored = self.load(reference_set)
+        except (NoSharedShape, BlobError, ShapeFileError) as error:
+            return self.state(reference_set, None, str(error))
+        return self.state(reference_set, stored, None)
+
+    def load(self, reference_set: str) -> StoredShape:
+        stored = load_shared_shape(self.database, reference_set)
+        stored.shape.check_body(self.engine.reduced, self.engine.body.fingerprint)
+        return stored
+
+    def state(self, reference_set: str, stored: StoredShape | None, reason: str | None) -> ReferenceSetState:
+        table = self.database.references
+        query = select(table.image, table.view).where(table.reference_set == reference_set).order_by(table.id)
+        with self.database.sessions() as session:
+            rows = session.execute(query).all()
+        if not rows:
+            raise HTTPException(404, f"there is no reference set {reference_set}")
+        fitted = {} if stored is None else {reference.image: reference for reference in stored.shape.references}
+        used = {image for image, reference in fitted.items() if reference.status == Status.OK.label}
+        return ReferenceSetState(
+            reference_set=reference_set,
+            references=[
+                ReferenceState(
+                    image=row.image,
+                    view=row.view,
+                    used=row.image in used,
+                    reprojection_error=fitted[row.image].reprojection_error if row.image in fitted else None,
+                )
+                for row in rows
+            ],
+            shape=None if stored is None else _shown(stored, len(used)),
+            reason=reason,
+        )
+
+
+def _shown(stored: StoredShape, used: int) -> FittedShape:
+    shape = stored.shape
+    return FittedShape(
+        betas=shape.betas.tolist(),
+        body=shape.body_name,
+        mode=shape.mode,
+        keypoint_schema=shape.schema,
+        converged=shape.converged,
+        references_used=used,
+        digest=stored.digest,
+    )
+
+
+def make_router(
+    database: HostDatabase,
+    smpl_model: Any,
+    authenticate: Callable[..., Any],
+    *,
+    mode: Mode = "free",
+    schema: KeypointSchema = COCO_17,
+    limits: Limits | None = None,
+    detect: PictureDetector | None = None,
+) -> APIRouter:
+    """A router for a FastAPI application.
+
+    Args:
+        database: with the ready tables, or tables made like them.
+        smpl_model: see ``adapters.smpl_optimizer``.
+        authenticate: a FastAPI dependency that raises HTTPException where a client may not come in.
+        schema: the keypoints that clients send.
+        detect: with it clients may send pictures as references; without it there is no such operation.
+    """
+    limits = limits or Limits()
+    engine = shape_engine(smpl_model, schema)
+    service = _Service(database, engine, schema, mode)
+    requests = RequestModels(engine.reduced, schema, limits.references, limits.pictures)
+    processor = BatchProcessor(database, engine.body.model, schema)
+    router = APIRouter(
+        tags=["samebody"],
+        route_class=limited_route(limits.body_bytes),
+        dependencies=[Depends(authenticate)],
+        responses=described(400, 401, 403, 413, 422, 503),
+    )
+    References, Pictures = requests.references, requests.pictures
+
+    @router.put("/reference-sets/{reference_set}", summary="Set all references of a person")
+    def set_references(reference_set: _SET, body: References) -> ReferenceSetState:  # pyright: ignore[reportInvalidTypeForm]
+        """Replaces those that were there, fits one shape to them and stores it."""
+        new = [
+            NewReference(image, reference.view, reference.model_dump(include={"keypoints", "confidence"}))
+            for image, reference in body.references.items()
+        ]
+        replace_references(database, reference_set, new)
+        return service.fit(reference_set)
+
+    @router.get("/reference-sets/{reference_set}", summary="Read a reference set", responses=described(404))
+    def read_reference_set(reference_set: _SET) -> ReferenceSetState:
+        return service.look(reference_set)
+
+    @router.post("/reference-sets/{reference_set}/scores", summary="Score pictures", responses=described(409))
+    def score_pictures(reference_set: _SET, body: Pictures) -> ScoredPictures:  # pyright: ignore[reportInvalidTypeForm]
+        """Compares everybody in all pictures with the set's shape and stores the rows; a picture that was scored
+        before gets new rows."""
+        images = list(body.pictures)
+        people = [[person.model_dump() for person in found] for found in body.pictures.values()]
+        try:
+            result = processor.process(reference_set, images, people)
+        except (NoSharedShape, BlobError, ShapeFileError) as error:
+            raise HTTPException(409, str(error)) from error
+        return ScoredPictures(
+            shape_digest=str(result.rows[0]["shape_digest"]), rows=[ScoreRow(**_row(row)) for row in result.rows]
+        )
+
+    @router.get("/reference-sets/{reference_set}/scores", summary="Read stored scores")
+    def stored_scores(
+        reference_set: _SET,
+        limit: Annotated[int, Query(ge=1, le=limits.rows)] = limits.rows,
+        after_image: Annotated[ImageName | None, Query()] = None,
+        after_instance: Annotated[int, Query(ge=-1, le=_LARGEST_INSTANCE)] = _LARGEST_INSTANCE,
+    ) -> ScorePage:
+        """In the order of picture and person, page by page."""
+        after = None if after_image is None else (after_image, after_instance)
+        with database.sessions() as session:
+            found = read_scores(session, database.scores, reference_set, after, limit + 1)
+        try:
+            digest = load_shared_shape(database, reference_set).digest
+        except (NoSharedShape, BlobError):
+            digest = None
+        page = found[:limit]
+        rows = [
+            StoredScore(**ScoreRow.model_validate(row).model_dump(), current=row.shape_digest == digest) for row in page
+        ]
+        more = NextPage(after_image=page[-1].image, after_instance=page[-1].instance) if len(found) > limit else None
+        return ScorePage(rows=rows, next=more)
+
+    if detect is not None:
+        router.include_router(_picture_router(service, detect, limits))
+
+    whole = APIRouter()
+    whole.include_router(router)
+    whole.include_router(_health_router(service))
+    return whole
+
+
+def _row(row: Any) -> dict[str, Any]:
+    return {name: row[name] for name in ScoreRow.model_fields}
+
+
+def _health_router(service: _Service) -> APIRouter:
+    router = APIRouter(tags=["samebody"], route_class=limited_route(0), responses=described(400, 413, 503))
+
+    @router.get("/health", summary="Whether the service can work")
+    def health() -> Health:
+        """Needs no authentication and tells nothing about anybody."""
+        with service.database.sessions() as session:
+            session.execute(text("SELECT 1"))
+        return Health(
+            status="ok",
+            version=VERSION,
+            body=service.engine.body.name,
+            keypoint_schema=service.schema.name,
+            mode=service.mode,
+        )
+
+    return router
+
+
+def _picture_router(service: _Service, detect: PictureDetector, limits: Limits) -> APIRouter:
+    router = APIRouter(route_class=limited_route(limits.picture_bytes))
+    binary = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
+
+    @router.put(
+        "/reference-sets/{reference_set}/references/{image}",
+        summary="Set one reference from a picture",
+        openapi_extra={"requestBody": binary},
+    )
+    async def set_reference_picture(
+        request: Request, reference_set: _SET, image: _IMAGE, view: Annotated[View, Query()]
+    ) -> ReferenceSetState:
+        """Adds a reference, or replaces the one of that name, and fits anew. The picture itself is not kept."""
+        encoded = await request.body()
+
+        def add() -> ReferenceSetState:
+            person = service.person(detect(encoded))
+            put_reference(service.database, reference_set, NewReference(image, view, person), limits.references)
+            return service.fit(reference_set)
+
+        try:
+            return await run_in_threadpool(add)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+
+    return router

@@ -1,0 +1,51 @@
+"""A person's shape in the host's SQL database: on SQLite and on PostgreSQL, through SQLAlchemy 2 (extra ``db``).
+
+    database = HostDatabase(sessionmaker(open_database("sqlite:///host.db")), ReferenceImage, BodyScore)
+    fit_shared_shape(database, "anna", smpl_model)             after references were set: fit and store
+    stored = load_shared_shape(database, "anna")               β, its evidence and history; never a stale one
+
+``tables`` says which columns a host's table needs, ``shape_store`` how β stays true to its references, ``score_store``
+how scores are written, ``migrate`` how an existing table gets the columns.
+"""
+
+from adapters.host.database.codec import BlobError, decode_beta, decode_evidence, encode_beta, encode_evidence
+from adapters.host.database.connect import HostDatabase, create_tables, open_database
+from adapters.host.database.migrate import downgrade, upgrade
+from adapters.host.database.score_store import read_scores, store_scores
+from adapters.host.database.shape_store import (
+    NewReference,
+    NoSharedShape,
+    StoredShape,
+    fit_shared_shape,
+    load_shared_shape,
+    put_reference,
+    replace_references,
+)
+from adapters.host.database.tables import Base, BodyScore, BodyScoreMixin, ReferenceImage, SharedShapeMixin
+
+__all__ = [
+    "Base",
+    "BlobError",
+    "BodyScore",
+    "BodyScoreMixin",
+    "HostDatabase",
+    "NewReference",
+    "NoSharedShape",
+    "ReferenceImage",
+    "SharedShapeMixin",
+    "StoredShape",
+    "create_tables",
+    "decode_beta",
+    "decode_evidence",
+    "downgrade",
+    "encode_beta",
+    "encode_evidence",
+    "fit_shared_shape",
+    "load_shared_shape",
+    "open_database",
+    "put_reference",
+    "read_scores",
+    "replace_references",
+    "store_scores",
+    "upgrade",
+]

@@ -1,0 +1,57 @@
+"""Opening a database, with what SQLite needs to serve many threads."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.orm import Session, sessionmaker
+
+from adapters.host.database.migrate import stamp
+from adapters.host.database.tables import Base, BodyScore, ReferenceImage
+
+_SQLITE_BUSY_S = 30
+_SQLITE_CONNECTIONS = 8
+
+
+@dataclass(frozen=True)
+class HostDatabase:
+    """Where the host keeps references and scores."""
+
+    sessions: sessionmaker[Session]
+    references: Any = ReferenceImage
+    """A mapped class with ``SharedShapeMixin``."""
+    scores: Any = BodyScore
+    """A mapped class with ``BodyScoreMixin``."""
+
+
+def open_database(url: str | URL) -> Engine:
+    """An engine for ``sqlite:///FILE`` or ``postgresql://...``; the latter through psycopg 3.
+
+    Hosts that have an engine of their own use that; on SQLite they should switch on write-ahead logging and wait for
+    locks as is done here.
+    """
+    parsed = make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed, pool_pre_ping=True)
+    options: dict[str, Any] = {"connect_args": {"timeout": _SQLITE_BUSY_S}}
+    if parsed.database not in (None, "", ":memory:"):
+        options |= {"pool_size": _SQLITE_CONNECTIONS, "max_overflow": 0, "pool_timeout": 2 * _SQLITE_BUSY_S}
+    engine = create_engine(parsed, **options)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        # Readers do not wait for a writer, nor a writer for them.
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    return engine
+
+
+def create_tables(engine: Engine) -> None:
+    """The ready tables, where they do not exist yet, marked as being of the newest revision."""
+    Base.metadata.create_all(engine)
+    stamp(engine)

@@ -1,0 +1,70 @@
+"""Scores in the host's table: written again, a row is replaced, so that doing it twice is doing it once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import and_, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from adapters.host.shape_engine import SCORE_COLUMNS, ScoreColumns
+from adapters.keypoints.table import KeypointTable
+from engine.scores import LABELS
+
+_KEY = ("reference_set", "image", "instance")
+_INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+def score_rows(
+    reference_set: str, shape_digest: str, pictures: KeypointTable, scores: ScoreColumns
+) -> list[dict[str, Any]]:
+    """Rows for ``store_scores``."""
+    count = len(pictures)
+    columns = {
+        "reference_set": [reference_set] * count,
+        "image": pictures.image.to_pylist(),
+        "instance": pictures.instance.tolist(),
+        "status": [LABELS[status] for status in scores.status.tolist()],
+        **{name: _nullable(scores.numbers[name]) for name in SCORE_COLUMNS},
+        "detail": pictures.detail.to_pylist(),
+        "shape_digest": [shape_digest] * count,
+    }
+    names = tuple(columns)
+    return [dict(zip(names, row, strict=False)) for row in zip(*columns.values(), strict=True)]
+
+
+def store_scores(session: Session, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows or replace those of the same set, picture and person; commits nothing.
+
+    Raises:
+        ValueError: the database is neither SQLite nor PostgreSQL.
+    """
+    if not rows:
+        return
+    connection = session.connection()
+    if connection.dialect.name not in _INSERTS:
+        raise ValueError(f"scores are stored in SQLite or PostgreSQL, not in {connection.dialect.name}")
+    statement = _INSERTS[connection.dialect.name](table.__table__)
+    replaced = {name: statement.excluded[name] for name in rows[0] if name not in _KEY}
+    # In one order everywhere: two transactions that write the same rows wait for each other in turn, not crosswise.
+    ordered = sorted(rows, key=lambda row: (row["image"], row["instance"]))
+    connection.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=replaced), ordered)
+
+
+def read_scores(
+    session: Session, table: Any, reference_set: Any, after: tuple[str, int] | None = None, limit: int = 1000
+) -> list[Any]:
+    """Rows of a set in the order of picture and person, from behind ``after`` on."""
+    query = select(table).where(table.reference_set == str(reference_set))
+    if after is not None:
+        image, instance = after
+        query = query.where(or_(table.image > image, and_(table.image == image, table.instance > instance)))
+    return list(session.scalars(query.order_by(table.image, table.instance).limit(limit)))
+
+
+def _nullable(values: np.ndarray) -> list[float | None]:
+    known = np.isfinite(values)
+    if known.all():
+        return values.tolist()
+    return [number if is_known else None for number, is_known in zip(values.tolist(), known.tolist(), strict=True)]

@@ -1,0 +1,148 @@
+"""The columns that samebody needs, as mixins for the host's tables, and ready tables for hosts without their own.
+
+    class ReferenceImage(SharedShapeMixin, Base):
+        __tablename__ = "reference_images"
+        id, reference_set, view, image, keypoints = ...            the host's own columns
+
+``SharedShapeMixin`` expects these attributes; where the host's are called otherwise, a synonym does:
+``reference_set = synonym("character_id")``.
+
+    id               primary key
+    reference_set    whose references they are; any column that compares equal
+    view             "body_front", "body_side", ...; rows whose view begins with "body" take part in the fit
+    image            how the picture is called
+    keypoints        in a form of ``adapters.host.inputs`` that JSON can hold
+
+β belongs to the references that made it. Whenever a reference is inserted, deleted or changed through the ORM, the β of
+its set is wiped in the same transaction. (Writes that go around the ORM are noticed when β is read; ``shape_store``.)
+"""
+
+import hashlib
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Float,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    event,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, mapped_column, validates
+from sqlalchemy.orm.attributes import get_history
+
+from adapters.host.database.codec import BETA_BYTES, EVIDENCE_BYTES, decode_beta, decode_evidence
+
+BODY_VIEW = "body"
+FRONT_VIEW = "body_front"
+
+
+class SharedShapeMixin:
+    """The columns of the one row of a reference set that carries its β. NULL in all other rows."""
+
+    optimized_beta_blob: Mapped[bytes | None] = mapped_column(LargeBinary(BETA_BYTES))
+    """float32, little-endian, 40 bytes."""
+    shape_evidence_blob: Mapped[bytes | None] = mapped_column(LargeBinary(EVIDENCE_BYTES))
+    """See ``codec``; NULL with a β from rest-pose mode."""
+    shape_record: Mapped[str | None] = mapped_column(Text)
+    """JSON: which references and which body made β, how and with which version (``shape_store``)."""
+
+    @validates("optimized_beta_blob")
+    def _check_beta(self, _key: str, blob: bytes | None) -> bytes | None:
+        if blob is not None:
+            decode_beta(blob)
+        return blob
+
+    @validates("shape_evidence_blob")
+    def _check_evidence(self, _key: str, blob: bytes | None) -> bytes | None:
+        if blob is not None:
+            decode_evidence(blob)
+        return blob
+
+
+NO_SHAPE: dict[str, None] = dict.fromkeys(("optimized_beta_blob", "shape_evidence_blob", "shape_record"))
+"""The values of a row that carries no β."""
+
+
+class BodyScoreMixin:
+    """One row per person in a scored picture. NULL where a number cannot be given."""
+
+    reference_set: Mapped[str] = mapped_column(String(200), primary_key=True)
+    image: Mapped[str] = mapped_column(String(1000), primary_key=True)
+    instance: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    """Which person in the picture; -1 if nobody was found."""
+    status: Mapped[str] = mapped_column(String(32))
+    consistency: Mapped[float | None] = mapped_column(Float(53))
+    same_body_probability: Mapped[float | None] = mapped_column(Float(53))
+    log_bayes_factor: Mapped[float | None] = mapped_column(Float(53))
+    information_bits: Mapped[float | None] = mapped_column(Float(53))
+    reprojection_error: Mapped[float | None] = mapped_column(Float(53))
+    reprojection_error_px: Mapped[float | None] = mapped_column(Float(53))
+    oks: Mapped[float | None] = mapped_column(Float(53))
+    scale: Mapped[float | None] = mapped_column(Float(53))
+    translation_x: Mapped[float | None] = mapped_column(Float(53))
+    translation_y: Mapped[float | None] = mapped_column(Float(53))
+    detail: Mapped[str | None] = mapped_column(Text)
+    shape_digest: Mapped[str] = mapped_column(String(64))
+    """Which β the row was scored against: ``StoredShape.digest``. Another one today means that the row is outdated."""
+
+
+class Base(DeclarativeBase):
+    """Of the ready tables."""
+
+
+class ReferenceImage(SharedShapeMixin, Base):
+    """A reference picture, for hosts without a table of their own."""
+
+    __tablename__ = "reference_images"
+    __table_args__ = (UniqueConstraint("reference_set", "image"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    reference_set: Mapped[str] = mapped_column(String(200), index=True)
+    view: Mapped[str] = mapped_column(String(32))
+    image: Mapped[str] = mapped_column(String(1000))
+    keypoints: Mapped[Any] = mapped_column(JSON)
+
+
+class BodyScore(BodyScoreMixin, Base):
+    """Scores, for hosts without a table of their own."""
+
+    __tablename__ = "body_scores"
+
+
+@event.listens_for(SharedShapeMixin, "before_insert", propagate=True)
+@event.listens_for(SharedShapeMixin, "before_delete", propagate=True)
+def _wipe_shape(_mapper: Mapper[Any], connection: Connection, reference: Any) -> None:
+    wipe_shape(connection, type(reference), reference.reference_set)
+
+
+@event.listens_for(SharedShapeMixin, "before_update", propagate=True)
+def _wipe_shape_of_changed(mapper: Mapper[Any], connection: Connection, reference: Any) -> None:
+    before = {name: get_history(reference, _own_name(mapper, name)) for name in ("reference_set", "view", "keypoints")}
+    if any(history.has_changes() for history in before.values()):
+        wipe_shape(connection, type(reference), reference.reference_set)
+        for former in before["reference_set"].deleted or ():
+            wipe_shape(connection, type(reference), former)
+
+
+def wipe_shape(connection: Connection, references: Any, reference_set: Any) -> None:
+    """Take β from a set; others who write to the set wait from here to the end of the transaction.
+
+    SQLite lets one transaction write at a time. PostgreSQL locks rows, but not those that are still to come: a set that
+    two replace at once would get the rows of both. So there it is the set that is locked, by its name.
+    """
+    if connection.dialect.name == "postgresql":
+        name = f"samebody {references.__tablename__} {reference_set}"
+        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
+    connection.execute(update(references).where(references.reference_set == reference_set).values(NO_SHAPE))
+
+
+def _own_name(mapper: Mapper[Any], name: str) -> str:
+    return mapper.synonyms[name].name if name in mapper.synonyms else name

@@ -1,0 +1,134 @@
+"""Calibrating from pictures whose people are known: keypoints and a table of labels to a report.
+
+Labels are a CSV with the columns ``image`` and ``person`` and, where pictures show several people, ``instance``;
+pictures are named as in the results of ``samebody score``. A column ``group`` says which pictures are of one clip or
+camera and repeat their errors; without it that is told by their names (``adapters.keypoints.clips``). Rows of keypoints
+without a label are left out.
+"""
+
+import csv
+import os
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from adapters.jobs.fit import body_columns
+from adapters.keypoints.clips import clip_of
+from adapters.keypoints.table import KeypointTable
+from engine.body.keypoint_body import reduce_body
+from engine.body.model import BodyModel
+from engine.evidence.calibration_estimate import CalibrationReport, calibrate
+from engine.evidence.keypoint_noise import keypoint_noise
+from engine.posed.fit import POSED_NOISE, make_context
+from engine.posed.scoring import fit_own
+from engine.scores import Status
+
+
+class Label(NamedTuple):
+    """What is known of one person in one picture."""
+
+    person: str
+    group: str | None
+    """None: a picture of its own."""
+
+
+Labels = dict[tuple[str, int | None], Label]
+"""By image and instance; instance None stands for whoever is in the picture."""
+
+
+class LabelledRows(NamedTuple):
+    """Rows of a table that have a label and keypoints; people and groups are numbered from 0."""
+
+    rows: np.ndarray
+    person: np.ndarray
+    group: np.ndarray
+
+
+def read_labels(path: str | os.PathLike[str]) -> Labels:
+    """A labels file.
+
+    Raises:
+        ValueError: missing, without the columns, a picture is named twice, or an instance is no number.
+    """
+    labels: Labels = {}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            rows = csv.DictReader(stream)
+            if not {"image", "person"} <= set(rows.fieldnames or ()):
+                raise ValueError(f"{path}: the first line must name the columns image and person")
+            for line, row in enumerate(rows, 2):
+                text = row.get("instance") or ""
+                if text and not text.isdecimal():
+                    raise ValueError(f"{path}, line {line}: instance {text!r} is no number")
+                key = (row["image"], int(text) if text else None)
+                if key in labels:
+                    raise ValueError(f"{path}, line {line}: {row['image']} is labelled twice")
+                clip = row["group"] if "group" in row else clip_of(row["image"])
+                labels[key] = Label(row["person"], clip or None)
+    except FileNotFoundError:
+        raise ValueError(f"no labels file {path}; it is a CSV with the columns image and person") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: no UTF-8 text; labels are a CSV with the columns image and person") from error
+    return labels
+
+
+def people_of(table: KeypointTable, labels: Labels) -> LabelledRows:
+    """Rows that have a label and keypoints, who is in them, and of which clip they are.
+
+    Raises:
+        ValueError: a label without a picture, or one label for several people in a picture.
+    """
+    images = table.image.to_pylist()
+    rows, found, seen = [], [], set()
+    for row, (image, instance) in enumerate(zip(images, table.instance.tolist(), strict=True)):
+        key = (image, instance) if (image, instance) in labels else (image, None)
+        if key not in labels:
+            continue
+        if key[1] is None and key in seen:
+            raise ValueError(f"{image} shows several people; say in a column instance which one is labelled")
+        seen.add(key)
+        if table.status[row] == Status.OK:
+            rows.append(row)
+            found.append(labels[key])
+    missing = labels.keys() - seen
+    if missing:
+        raise ValueError(f"{len(missing)} labels have no keypoints, the first: {min(image for image, _ in missing)}")
+    # Two people of one clip are two groups, and a picture of its own is one.
+    groups = [
+        f"row {row}" if label.group is None else f"clip of {label}" for row, label in zip(rows, found, strict=True)
+    ]
+    return LabelledRows(np.array(rows, int), _numbered([label.person for label in found]), _numbered(groups))
+
+
+def _numbered(names: list[str]) -> np.ndarray:
+    return np.unique(names, return_inverse=True)[1] if names else np.zeros(0, int)
+
+
+def calibrate_from_labels(table: KeypointTable, labels: Labels, body: BodyModel, provenance: str) -> CalibrationReport:
+    """Fit every labelled picture on its own, and find how noisy its keypoints are and how far what they say can be
+    trusted.
+
+    Args:
+        provenance: the data and the detector; kept in the file.
+
+    Raises:
+        ValueError: labels do not fit the pictures, or there are too few of them.
+    """
+    labelled = people_of(table, labels)
+    if len(labelled.rows) < 2:
+        raise ValueError("no labelled picture has keypoints; are the images named as in the results of samebody score?")
+    reduced = reduce_body(body, table.schema)
+    keypoints, confidence = (values[labelled.rows] for values in body_columns(table, reduced))
+    context = make_context(reduced)
+    factors = keypoint_noise(context, fit_own(context, keypoints, confidence).fit)
+    # With this noise, as everything will be from now on. Estimating again drifts (benchmarks/results.md, "Identity").
+    noise = POSED_NOISE.with_factors(factors)
+    pictures = fit_own(make_context(reduced, noise=noise), keypoints, confidence)
+    fitted = np.isfinite(pictures.fit.energy)
+    evidence = type(pictures.evidence)(*(np.asarray(part)[fitted] for part in pictures.evidence))
+    known = np.unique(labelled.person[fitted], return_inverse=True)[1]
+    report = calibrate(evidence, known, provenance, labelled.group[fitted], factors)
+    within = report.calibration.within_person
+    fingerprint = body.fingerprint if within.any() else ""
+    return replace(report, calibration=replace(report.calibration, body_fingerprint=fingerprint))

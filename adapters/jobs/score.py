@@ -1,0 +1,238 @@
+"""From keypoint files to a file of scores: reading, computing and writing at once, in memory that does not grow."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from adapters.jobs.run_parts import PICTURES_PER_PART, fingerprint, open_run
+from adapters.jobs.set_verdict import SetTally, SetVerdict
+from adapters.jobs.streaming import StageSeconds, stream
+from adapters.jobs.table_scoring import ROWS_PER_TABLE, ScoringOptions, TableScorer, result_columns
+from adapters.keypoints.readers import KeypointSource
+from adapters.keypoints.readers.source_files import SourceFile
+from adapters.keypoints.table import KeypointTable, even_tables
+from adapters.results.evidence_table import COLUMNS as EVIDENCE_COLUMNS
+from adapters.results.evidence_table import check_evidence_path, open_evidence_writer
+from adapters.results.recorded_sources import RecordedSources
+from adapters.results.writers import ResultWriter, check_result_path, open_result_writer
+from engine.body.model import BodyModel
+from engine.evidence.calibration import Calibration
+from engine.evidence.calibration_file import as_record
+from engine.scores import LABELS, Status
+from engine.shape import Mode, PersonShape
+
+SCORED = (Status.OK, Status.LOW_INFORMATION)
+"""Statuses of rows that have scores."""
+
+MATCH, DIFFER = 0.9, 0.1
+"""A row matches where same_body_probability is at least the one and differs where it is at most the other."""
+
+_BINS = 1 << 20
+
+
+class Verdicts(NamedTuple):
+    """Rows by what their probability says."""
+
+    match: int
+    differ: int
+    unclear: int
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """What a run did."""
+
+    rows: int
+    by_status: dict[str, int]
+    median_consistency: float
+    """Over rows that have scores, to a millionth; NaN if none has."""
+    seconds: StageSeconds
+    verdicts: Verdicts | None = None
+    """By ``MATCH`` and ``DIFFER``; None in rest-pose mode."""
+    together: SetVerdict | None = None
+    """What all rows say as pictures of one person, where that was asked for."""
+
+    @property
+    def all_scored(self) -> bool:
+        return sum(self.by_status.get(status.label, 0) for status in SCORED) == self.rows
+
+
+class _Tally:
+    """Counts over rows that come in pieces; a histogram stands for the consistencies, so memory does not grow."""
+
+    def __init__(self) -> None:
+        self._statuses = np.zeros(len(LABELS), np.int64)
+        self._histogram = np.zeros(_BINS + 1, np.int64)
+        self._verdicts: np.ndarray | None = None
+
+    @property
+    def rows(self) -> int:
+        return int(self._statuses.sum())
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        self._statuses += np.bincount(rows.column("status").indices.to_numpy(), minlength=len(LABELS))
+        consistency = rows.column("consistency").to_numpy()
+        known = consistency[~np.isnan(consistency)]
+        self._histogram += np.bincount(np.rint(known * _BINS).astype(np.int64), minlength=_BINS + 1)
+        if "same_body_probability" in rows.schema.names:
+            probability = rows.column("same_body_probability").to_numpy()
+            match, differ = np.sum(probability >= MATCH), np.sum(probability <= DIFFER)
+            unclear = np.sum(~np.isnan(probability)) - match - differ
+            before = np.zeros(3, np.int64) if self._verdicts is None else self._verdicts
+            self._verdicts = before + np.array([match, differ, unclear])
+
+    def summary(self, seconds: StageSeconds, together: SetVerdict | None = None) -> ScoreSummary:
+        known = int(self._histogram.sum())
+        cumulative = np.cumsum(self._histogram)
+        middle = [np.searchsorted(cumulative, rank, side="right") / _BINS for rank in ((known - 1) // 2, known // 2)]
+        return ScoreSummary(
+            rows=self.rows,
+            by_status={LABELS[code]: int(n) for code, n in enumerate(self._statuses) if n},
+            median_consistency=float(np.mean(middle)) if known else float("nan"),
+            seconds=seconds,
+            verdicts=None if self._verdicts is None else Verdicts(*(int(n) for n in self._verdicts)),
+            together=together,
+        )
+
+
+class _Expectation:
+    """How many rows there will be: known, or reckoned from the share of the files that has been read."""
+
+    def __init__(self, source: KeypointSource) -> None:
+        self._known = source.row_count()
+        self._bytes = 0 if self._known is not None else sum(os.path.getsize(file.path) for file in source.files)
+        self._bytes_read = self._rows_read = 0
+
+    def tables(self, source: KeypointSource) -> Iterator[KeypointTable]:
+        for table in source.tables(self._count_file):
+            self._rows_read += len(table)
+            yield table
+
+    def rows(self) -> int | None:
+        if self._known is not None:
+            return self._known
+        return round(self._rows_read * self._bytes / self._bytes_read) if self._bytes_read else None
+
+    def _count_file(self, file: SourceFile) -> None:
+        if self._known is None:
+            self._bytes_read += os.path.getsize(file.path)
+
+
+@dataclass(frozen=True)
+class ScoringJob:
+    """What is to be computed, for those who compute it elsewhere."""
+
+    source: KeypointSource
+    body: BodyModel
+    shape: PersonShape
+    options: ScoringOptions
+    rows_per_table: int
+    skip: int
+    """Rows at the beginning that are done."""
+
+
+def score_to_file(
+    source: KeypointSource,
+    body: BodyModel,
+    shape: PersonShape,
+    out: str | os.PathLike[str],
+    mode: Mode | None = None,
+    solver: str = "auto",
+    threshold: float | None = None,
+    keep_evidence: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    on_progress: Callable[[int, int | None], None] = lambda done, expected: None,
+    pictures_per_part: int | None = None,
+    compute: Callable[[ScoringJob], Iterator[pa.RecordBatch]] | None = None,
+    people: tuple[tuple[str, PersonShape], ...] = (),
+    calibration: Calibration | None = None,
+    one_person: bool = False,
+    sources: RecordedSources | None = None,
+) -> ScoreSummary:
+    """Score every row of the source and write the results where ``out`` says (.parquet, .csv or .jsonl).
+
+    Args:
+        mode: by default that of the shape.
+        keep_evidence: a .parquet file for each row's own shape evidence (``evidence_table``).
+        resume: go on with an earlier run that was killed, if there was one (``run_parts``).
+        on_progress: called at the start and after each table with the number of rows that are done, and of all rows
+            if it is known.
+        pictures_per_part: how much is kept at once against a kill; by default what suits the mode.
+        compute: who reads and computes, giving batches of ``TableScorer`` in order; by default this process.
+        people: several people by name, ``shape`` among them: each row is then about the one that matches best.
+        calibration: by default that of the shapes, or else the one that is shipped.
+        one_person: all rows show one unknown person; the summary says what they say together.
+        sources: where all this came from, for the metadata of a Parquet file.
+
+    Raises:
+        ValueError: the shape belongs to another body, the files cannot be read or written, or there is an unfinished
+            run that this one may not go on with.
+    """
+    check_result_path(out)
+    if keep_evidence is not None:
+        check_evidence_path(keep_evidence)
+    options = ScoringOptions(
+        mode=shape.mode if mode is None else mode,
+        solver=solver,
+        threshold=threshold,
+        keep_evidence=keep_evidence is not None or one_person,
+        people=people,
+        calibration=None if calibration is None else as_record(calibration),
+    )
+    if options.mode == "rest" and (people or one_person):
+        raise ValueError("several shapes and --one-person go with --pose free; the rest pose cannot tell bodies apart")
+    scorer = TableScorer(body, source.schema, shape, options)
+    made_of = fingerprint(source, body, [shape, *(other for _, other in people)], replace(options, people=()))
+    columns = result_columns(options.mode, bool(people))
+    metadata = {
+        "samebody.version": shape.samebody_version,
+        "samebody.mode": options.mode,
+        "samebody.body": shape.body_name,
+        "samebody.threshold": "default" if threshold is None else str(threshold),
+        **({} if sources is None else sources.as_metadata()),
+    }
+    per_part = PICTURES_PER_PART[options.mode] if pictures_per_part is None else pictures_per_part
+    rows_per_table = min(source.rows_per_table, ROWS_PER_TABLE[options.mode])
+    tally, expectation = _Tally(), _Expectation(source)
+    together = SetTally(shape, options) if one_person else None
+    with open_run(out, made_of, scorer.columns, per_part, resume) as run, ExitStack() as files:
+        writer = files.enter_context(open_result_writer(out, columns, metadata, run.folder))
+        evidence_writer: ResultWriter | None = None
+        if keep_evidence is not None:
+            beside = Path(keep_evidence).parent.resolve() == Path(out).parent.resolve()
+            evidence_writer = files.enter_context(
+                open_evidence_writer(
+                    keep_evidence, len(shape.betas), body.fingerprint, metadata, run.folder if beside else None
+                )
+            )
+
+        def write_rows(batch: pa.RecordBatch) -> None:
+            rows = batch.select(columns.names)
+            writer.write(rows)
+            if evidence_writer is not None:
+                evidence_writer.write(batch.select(["image", "instance", *EVIDENCE_COLUMNS]))
+            tally.add(rows)
+            if together is not None:
+                together.add(batch)
+
+        def write(batch: pa.RecordBatch) -> None:
+            run.add(batch, len(batch))
+            write_rows(batch)
+            on_progress(tally.rows, expectation.rows())
+
+        for batch, _ in run.stored():
+            write_rows(batch)
+        on_progress(tally.rows, expectation.rows())
+        if compute is None:
+            tables = even_tables(expectation.tables(source), rows_per_table, skip=run.pictures_done)
+            seconds = stream(tables, scorer, write)
+        else:
+            job = ScoringJob(source, body, shape, options, rows_per_table, run.pictures_done)
+            seconds = stream(compute(job), lambda batch: batch, write)
+    return tally.summary(seconds, None if together is None else together.verdict())

@@ -1,0 +1,87 @@
+"""What many pictures of one unknown person say together about who it is.
+
+Evidence adds up, so memory does not grow with pictures. Frames of one clip, told by their names
+(``adapters.keypoints.clips``), share their errors and do not count one by one
+(``engine.evidence.comparison.fuse_groups``).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from adapters.jobs.table_scoring import ScoringOptions, reference_person, trusted_calibration
+from adapters.keypoints.clips import clip_of
+from adapters.results.evidence_table import full_matrices
+from engine.evidence.calibration import calibrated_pictures
+from engine.evidence.comparison import best_matches, log_bayes_factors
+from engine.evidence.shape_evidence import ShapeEvidence
+from engine.posed.scoring import PRIOR_PROBABILITY, calibrated_people
+from engine.shape import PersonShape
+
+
+@dataclass(frozen=True)
+class SetVerdict:
+    """All pictures of a data set as one."""
+
+    pictures: int
+    """That say anything."""
+    clips: int
+    """Groups of frames among them, which count far less than their frames."""
+    best_match: str
+    """Empty where there was one shape only."""
+    log_bayes_factor: float
+    """Nats."""
+    margin: float
+    """To the second best person, nats; infinite where there is one."""
+    same_body_probability: float
+
+
+class SetTally:
+    """Adds up the evidence of batches."""
+
+    def __init__(self, shape: PersonShape, options: ScoringOptions) -> None:
+        self._calibration = trusted_calibration(shape, options)
+        self._names = [name for name, _ in options.people] or [""]
+        shapes = [other for _, other in options.people] or [shape]
+        self._people = calibrated_people([reference_person(one) for one in shapes], self._calibration)
+        betas = len(shape.betas)
+        self._alone = np.zeros((betas, betas + 1))
+        self._clips: dict[str, tuple[int, np.ndarray]] = {}
+        self._pictures = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Rows with the columns of ``evidence_table``."""
+        betas = len(self._alone)
+        triangle, information = (
+            batch.column(name).flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
+            for name in ("precision", "information")
+        )
+        raw = ShapeEvidence(full_matrices(triangle, betas), information)
+        precision, information = (np.asarray(part, np.float64) for part in calibrated_pictures(raw, self._calibration))
+        says = np.flatnonzero(np.any(precision != 0, axis=(1, 2)))
+        self._pictures += len(says)
+        images = batch.column("image").to_pylist()
+        for row in says:
+            both = np.concatenate([precision[row], information[row, :, None]], axis=1)
+            clip = clip_of(images[row])
+            if clip is None:
+                self._alone += both
+            else:
+                count, total = self._clips.get(clip, (0, np.zeros_like(both)))
+                self._clips[clip] = (count + 1, total + both)
+
+    def verdict(self) -> SetVerdict:
+        """Of everything that was added."""
+        correlation = self._calibration.group_correlation
+        total = self._alone + sum(part / (1 + (count - 1) * correlation) for count, part in self._clips.values())
+        evidence = ShapeEvidence(total[None, :, :-1].astype(np.float32), total[None, :, -1].astype(np.float32))
+        found = best_matches(log_bayes_factors(evidence, self._people), 1 - PRIOR_PROBABILITY)
+        return SetVerdict(
+            pictures=self._pictures,
+            clips=len(self._clips),
+            best_match=self._names[int(found.best[0])],
+            log_bayes_factor=float(found.log_bayes_factor[0]),
+            margin=float(found.margin[0]),
+            same_body_probability=float(found.probability[0]),
+        )

@@ -1,0 +1,1 @@
+"""Keypoints: files, detectors, the table that both give."""

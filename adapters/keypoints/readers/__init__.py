@@ -1,0 +1,307 @@
+"""Keypoints from files, whatever program wrote them: MMPose's JSON, COCO's JSON, .npz and Parquet.
+
+    for table in open_keypoints(["predictions/", "more.parquet"]): ...     bounded memory
+    table = read_keypoints(["cam01.json"])                                 everything at once
+
+Files are read in the order in which they are given, folders sorted, rows in the order of the file: the same files give
+the same rows. ``source_files`` says what a folder stands for and how pictures are called, ``keypoint_table`` what
+becomes of scores, ``mmpose_json`` and ``coco_json`` which JSON forms there are, ``arrays`` how an .npz looks.
+
+A record that cannot be read is a row with status BAD_INPUT that says why and where, and so is a file among others. A
+file that is the only one is an error. Files of different schemas are an error too, unless the caller says which schema
+is wanted: then each file's keypoints are matched by name, and what a file lacks is not seen.
+
+samebody's own layout, written by ``keypoint_writers`` and used by everything that handles volume, is Parquet with
+
+    image             string                      how the picture is called
+    instance          int32                       which person in it, from 0; -1 in rows without a person
+    keypoints         fixed_size_list<float>[2K]  x, y of keypoint 0, x, y of keypoint 1, ... in pixels
+    keypoint_scores   fixed_size_list<float>[K]   0..1, or whatever the detector gave (see ``keypoint_table``)
+    bbox              fixed_size_list<float>[4]   optional, not read: other programs may keep their boxes here
+    row_status        string                      optional: ok, no_detection, bad_input; missing or null is ok
+    detail            string                      optional: what is wrong
+
+and the key ``samebody.keypoint_schema`` in the file's metadata: JSON with ``name`` and ``keypoint_names``, and for
+keypoints that samebody does not know ``sigmas``, ``swap`` and ``edges``. Files of others may leave out image, instance
+(then rows of one picture stand together) and the metadata (then the number of keypoints decides), may call the scores
+``confidence``, and may use lists of any kind, [[x, y], ...] included.
+"""
+
+import errno
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from adapters.keypoints.readers.arrays import NpzKeypoints, open_npz
+from adapters.keypoints.readers.file_schema import columns_between, schema_of_counts
+from adapters.keypoints.readers.json_forms import JsonFile, open_json
+from adapters.keypoints.readers.json_rows import Row, bad_input, mapped, table_of_rows
+from adapters.keypoints.readers.parallel import ordered_map
+from adapters.keypoints.readers.parquet_files import ParquetKeypoints, open_parquet
+from adapters.keypoints.readers.source_files import BrokenFile, SourceFile, find_files
+from adapters.keypoints.table import KeypointTable, concat_tables
+from engine.body.schemas import COCO_17, KeypointSchema
+
+__all__ = ["KeypointSource", "Piece", "open_keypoints", "read_keypoints"]
+
+ROWS_PER_TABLE = 65536
+
+# 15 s of work for one process: others take seconds to start (benchmarks/results.md, "Volume").
+_PARALLEL_BYTES = 512 << 20
+_GROUP_BYTES = 4 << 20
+_LOST_DEVICE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}
+
+
+class Segment(NamedTuple):
+    """Rows of one file."""
+
+    file: int
+    start: int
+    stop: int
+
+
+Piece = tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class KeypointSource:
+    """Files that were found and share a schema. Iterating reads them, as often as one likes."""
+
+    files: tuple[SourceFile, ...]
+    schema: KeypointSchema
+    rows_per_table: int
+    """The largest number of rows in a table."""
+    schema_from: SourceFile | None
+    """The file that gave the schema; None if the caller did."""
+    processes: int = 1
+    """How many read JSON at once, where there is much of it. The rows are the same, and so is their order."""
+    among_others: bool = False
+    """These are some of more files: one that is broken is a row even if it is the only one here."""
+
+    def __iter__(self) -> Iterator[KeypointTable]:
+        """Tables of all rows in order; see ``tables``."""
+        return self.tables()
+
+    def row_count(self) -> int | None:
+        """How many rows there are, if that can be known without reading them; a broken file counts as nothing."""
+        if any(_is_json(source) for source in self.files):
+            return None
+        rows = 0
+        for source in self.files:
+            try:
+                opened = _open(source)
+            except BrokenFile:
+                continue
+            assert isinstance(opened, (NpzKeypoints, ParquetKeypoints))
+            rows += opened.row_count
+        return rows
+
+    def pieces(self, rows: int, skip: int = 0) -> list["Piece"]:
+        """Where tables of exactly so many rows lie, the last one excepted, without reading them; see ``read_piece``.
+
+        Args:
+            skip: rows at the beginning that are left out.
+
+        Raises:
+            ValueError: a file is not Parquet, or is broken.
+        """
+        pieces: list[Piece] = []
+        room = 0
+        for number, source in enumerate(self.files):
+            opened = None if _is_json(source) else _open(source)
+            if not isinstance(opened, ParquetKeypoints):
+                raise ValueError(f"{source.path}: only Parquet can be read piece by piece; convert it first")
+            start, skip = min(skip, opened.row_count), max(skip - opened.row_count, 0)
+            while start < opened.row_count:
+                if not room:
+                    pieces.append(())
+                    room = rows
+                stop = min(start + room, opened.row_count)
+                pieces[-1] += (Segment(number, start, stop),)
+                room -= stop - start
+                start = stop
+        return pieces
+
+    def read_piece(self, piece: "Piece") -> KeypointTable:
+        """One of ``pieces``, its rows the same as in ``tables``.
+
+        Raises:
+            ValueError: a file is broken, or has gone.
+        """
+        tables = []
+        for number, start, stop in piece:
+            source = self.files[number]
+            opened = _open(source)
+            assert isinstance(opened, ParquetKeypoints)
+            own = _schema_of(opened, self.schema) or self.schema
+            table = opened.part(own, start, stop)
+            tables.append(_mapped_table(table, self.schema, self._columns(own, source)))
+        return concat_tables(self.schema, tables)
+
+    def tables(self, on_file: Callable[[SourceFile], None] = lambda source: None) -> Iterator[KeypointTable]:
+        """Tables of all rows in order.
+
+        Args:
+            on_file: called when a file has been read.
+
+        Raises:
+            ValueError: a file has another schema, is broken and the only one, or has gone; the message names it.
+        """
+        groups = self._groups()
+        if groups is None:
+            yield from self._tables(on_file)
+            return
+        for group, tables in zip(groups, ordered_map(list, groups, self.processes), strict=True):
+            yield from tables
+            for source in group.files:
+                on_file(source)
+
+    def _groups(self) -> list["KeypointSource"] | None:
+        """Parts for several processes; None where one process is as good."""
+        if self.processes < 2 or len(self.files) < 2 or not all(_is_json(source) for source in self.files):
+            return None
+        sizes = [_size(source) for source in self.files]
+        if sum(sizes) < _PARALLEL_BYTES:
+            return None
+        number = np.cumsum([0, *sizes[:-1]]) // _GROUP_BYTES
+        starts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(self.files)]
+        return [
+            replace(self, files=self.files[start:stop], processes=1, among_others=True)
+            for start, stop in itertools.pairwise(starts)
+        ]
+
+    def _tables(self, on_file: Callable[[SourceFile], None]) -> Iterator[KeypointTable]:
+        rows: list[Row] = []
+        for piece in self._pieces(on_file):
+            whole = isinstance(piece, KeypointTable)
+            if not whole:
+                rows.append(piece)
+            if len(rows) == self.rows_per_table or (whole and rows):
+                yield table_of_rows(rows, self.schema)
+                rows = []
+            if whole:
+                yield piece
+        if rows:
+            yield table_of_rows(rows, self.schema)
+
+    def _pieces(self, on_file: Callable[[SourceFile], None]) -> Iterator[Row | KeypointTable]:
+        """Rows of JSON files and tables of the others, in the schema of this source."""
+        for source in self.files:
+            try:
+                opened = _open(source)
+                own = _schema_of(opened, self.schema) or self.schema
+                columns = self._columns(own, source)
+                if isinstance(opened, (NpzKeypoints, ParquetKeypoints)):
+                    for table in opened.tables(own, self.rows_per_table):
+                        yield _mapped_table(table, self.schema, columns)
+                elif columns is None:
+                    yield from opened.rows(len(own))
+                else:
+                    order = columns.tolist()
+                    yield from (mapped(row, order) for row in opened.rows(len(own)))
+            except BrokenFile as error:
+                if len(self.files) == 1 and not self.among_others:
+                    raise
+                if _has_gone(source, error):
+                    raise ValueError(f"{source.path} has gone or its disk has: {error}") from error
+                yield bad_input(source.name, -1, str(error))
+            on_file(source)
+
+    def _columns(self, own: KeypointSchema, source: SourceFile) -> np.ndarray | None:
+        try:
+            return columns_between(own, self.schema, explicit=self.schema_from is None)
+        except ValueError as error:
+            files = source.path if self.schema_from is None else f"{source.path} and {self.schema_from.path}"
+            raise ValueError(f"{files}: {error}") from error
+
+
+def open_keypoints(
+    paths: Sequence[str | os.PathLike[str]],
+    schema: KeypointSchema | None = None,
+    rows_per_table: int = ROWS_PER_TABLE,
+    processes: int = 1,
+) -> KeypointSource:
+    """Find the files and their schema; iterate over the result to read them in tables of bounded size.
+
+    Args:
+        paths: files, and folders of JSON files.
+        schema: the schema that the tables shall have; None takes that of the first file that has one. Files that do
+            not name their keypoints are taken to have it if the number fits.
+        processes: how many may read large amounts of JSON. They import the caller's main module, so a script needs
+            ``if __name__ == "__main__"`` to use more than one.
+
+    Raises:
+        ValueError: a path is no keypoint file, or none of the files can be read; the message says where and why.
+    """
+    if rows_per_table < 1:
+        raise ValueError(f"rows_per_table is {rows_per_table}, expected at least 1")
+    files = find_files(paths)
+    errors: list[BrokenFile] = []
+    for source in files:
+        try:
+            found = _schema_of(_open(source), schema)
+        except BrokenFile as error:
+            errors.append(error)
+            continue
+        if schema is not None:
+            return KeypointSource(files, schema, rows_per_table, None, processes)
+        if found is not None:
+            return KeypointSource(files, found, rows_per_table, source, processes)
+    if len(errors) == len(files):
+        raise errors[0] if len(files) == 1 else ValueError(f"none of {len(files)} files can be read; {errors[0]}")
+    # Nobody was found in any picture, so no row has keypoints and any schema is as good.
+    return KeypointSource(files, COCO_17, rows_per_table, None, processes)
+
+
+def read_keypoints(paths: Sequence[str | os.PathLike[str]], schema: KeypointSchema | None = None) -> KeypointTable:
+    """All rows of all files in one table; see ``open_keypoints``."""
+    source = open_keypoints(paths, schema)
+    return concat_tables(source.schema, list(source))
+
+
+def _open(source: SourceFile) -> JsonFile | NpzKeypoints | ParquetKeypoints:
+    path = source.path.lower()
+    if path.endswith(".npz"):
+        return open_npz(source)
+    return open_parquet(source) if path.endswith(".parquet") else open_json(source)
+
+
+def _is_json(source: SourceFile) -> bool:
+    return source.path.lower().endswith(".json")
+
+
+def _size(source: SourceFile) -> int:
+    try:
+        return os.path.getsize(source.path)
+    except OSError:
+        return 0
+
+
+def _has_gone(source: SourceFile, error: BrokenFile) -> bool:
+    """A file that has vanished since it was found is no bad row: all that come after it would be as well."""
+    cause = error.__cause__
+    return not os.path.lexists(source.path) or (isinstance(cause, OSError) and cause.errno in _LOST_DEVICE)
+
+
+def _schema_of(
+    opened: JsonFile | NpzKeypoints | ParquetKeypoints, assumed: KeypointSchema | None
+) -> KeypointSchema | None:
+    """The schema of a file; None if it has no keypoints and does not say which it would have."""
+    if opened.schema is not None:
+        return opened.schema
+    try:
+        return schema_of_counts(opened.keypoint_counts(), assumed)
+    except ValueError as error:
+        raise BrokenFile(f"{opened.source.path}: {error}") from error
+
+
+def _mapped_table(table: KeypointTable, target: KeypointSchema, columns: np.ndarray | None) -> KeypointTable:
+    if columns is None:
+        return replace(table, schema=target)
+    keypoints = np.where((columns >= 0)[:, None], table.keypoints[:, columns], np.float32(0))
+    confidence = np.where(columns >= 0, table.confidence[:, columns], np.float32(0))
+    return replace(table, schema=target, keypoints=keypoints, confidence=confidence)

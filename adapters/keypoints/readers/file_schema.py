@@ -1,0 +1,144 @@
+"""Which keypoint schema a file has, and how its columns become those of another schema.
+
+In this order: what the file says itself (MMPose's ``meta_info``, the metadata of Parquet and .npz, the keypoint names
+of COCO's categories), else the number of keypoints. A description that lists the names of a known schema is that
+schema, whatever it calls itself.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from adapters.keypoints.readers.source_files import BrokenFile
+from engine.body.schemas import SCHEMAS, KeypointSchema, find_schema, schema_for_count, schema_from_mmpose
+
+METADATA_KEY = "samebody.keypoint_schema"
+"""Where Parquet's key-value metadata holds the schema."""
+
+
+class _StoredSchema(msgspec.Struct):
+    name: str
+    keypoint_names: tuple[str, ...]
+    sigmas: tuple[float, ...] | None = None
+    swap: tuple[int, ...] | None = None
+    edges: tuple[tuple[int, int], ...] = ()
+
+
+def schema_to_text(schema: KeypointSchema) -> str:
+    """JSON with all fields of the schema, for the metadata of files."""
+    return msgspec.json.encode(asdict(schema)).decode()
+
+
+def schema_from_text(text: str | bytes, place: str) -> KeypointSchema:
+    """The schema in the metadata of a file: JSON with at least ``name`` and ``keypoint_names``, or a known name.
+
+    Raises:
+        BrokenFile: it is neither; the message begins with ``place``.
+    """
+    try:
+        content = text.encode() if isinstance(text, str) else text
+        if not content.lstrip().startswith(b"{"):
+            return find_schema(content.decode())
+        stored = msgspec.json.decode(content, type=_StoredSchema)
+        if stored.sigmas is None or stored.swap is None:
+            return schema_from_names(stored.name, stored.keypoint_names)
+        return _recognised(KeypointSchema(stored.name, stored.keypoint_names, stored.sigmas, stored.swap, stored.edges))
+    except (ValueError, RecursionError) as error:
+        raise BrokenFile(f"{place}: bad keypoint schema: {error}") from error
+
+
+def schema_from_meta_info(meta_info: Any, place: str) -> KeypointSchema:
+    """The schema that MMPose's ``meta_info`` describes.
+
+    Raises:
+        BrokenFile: it describes none.
+    """
+    try:
+        if not isinstance(meta_info, Mapping):
+            raise ValueError("not an object")
+        return _recognised(schema_from_mmpose(meta_info))
+    except (ValueError, AttributeError, OverflowError) as error:
+        raise BrokenFile(f"{place}: bad meta_info: {error}") from error
+
+
+def schema_from_names(name: str, keypoint_names: Sequence[str]) -> KeypointSchema:
+    """A schema from names alone: sigmas of known names from the known schemas, left and right by their prefixes.
+
+    Raises:
+        ValueError: names are repeated.
+    """
+    known = {
+        k: sigma for schema in SCHEMAS.values() for k, sigma in zip(schema.keypoint_names, schema.sigmas, strict=True)
+    }
+    column = {keypoint: k for k, keypoint in enumerate(keypoint_names)}
+
+    def mirrored(keypoint: str) -> str:
+        side, _, rest = keypoint.partition("_")
+        return {"left": f"right_{rest}", "right": f"left_{rest}"}.get(side, keypoint)
+
+    return _recognised(
+        KeypointSchema(
+            name,
+            tuple(keypoint_names),
+            # No body models an unknown name, so its sigma is never used; the largest keeps the schema valid.
+            tuple(known.get(keypoint, max(known.values())) for keypoint in keypoint_names),
+            tuple(column.get(mirrored(keypoint), column[keypoint]) for keypoint in keypoint_names),
+        )
+    )
+
+
+def _recognised(schema: KeypointSchema) -> KeypointSchema:
+    if not schema.keypoint_names:
+        raise ValueError("it names no keypoints")
+    same = (known for known in SCHEMAS.values() if known.keypoint_names == schema.keypoint_names)
+    return next(same, schema)
+
+
+def schema_of_counts(counts: Iterable[int], assumed: KeypointSchema | None) -> KeypointSchema | None:
+    """The schema of a file that names none, from the numbers of keypoints of its records.
+
+    The first number that fits decides, so that one broken record does not condemn the file.
+
+    Args:
+        assumed: the schema of the other files, which this one has if the number fits.
+
+    Returns:
+        None if there is no record.
+
+    Raises:
+        ValueError: no number fits; the message lists the known schemas.
+    """
+    misfit = None
+    for count in counts:
+        if assumed is not None and count == len(assumed):
+            return assumed
+        try:
+            return schema_for_count(count)
+        except ValueError as error:
+            misfit = misfit or error
+    if misfit:
+        raise misfit
+    return None
+
+
+def columns_between(source: KeypointSchema, target: KeypointSchema, explicit: bool) -> np.ndarray | None:
+    """Which column of ``source`` each keypoint of ``target`` is; -1 where it has none; None when they are the same.
+
+    Args:
+        explicit: the caller asked for ``target`` and thus for the mapping.
+
+    Raises:
+        ValueError: the schemas differ and there was no such wish, or they have no keypoint in common.
+    """
+    if source.keypoint_names == target.keypoint_names:
+        return None
+    columns = np.array(source.columns_of(target.keypoint_names))
+    names = f"{source.name} ({len(source)} keypoints) and {target.name} ({len(target)})"
+    if not explicit:
+        raise ValueError(f"different keypoint schemas, {names}; give the one you want, or read them apart")
+    if not (columns >= 0).any():
+        raise ValueError(f"{names} have no keypoint in common")
+    return columns

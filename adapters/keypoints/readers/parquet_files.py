@@ -1,0 +1,203 @@
+"""Keypoints in Parquet, read in pieces; float columns of fixed width become views of Arrow's memory, not copies.
+
+The layout is described in the package. Besides the fixed-width columns that samebody writes, lists of variable length
+and lists of lists ([[x, y], ...]) are read, at the price of a copy. A null list or one of another length makes a bad
+row; a null number is a keypoint that was not seen.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Float, Int
+
+from adapters.keypoints.readers.columns import TableAssembler, status_codes
+from adapters.keypoints.readers.file_schema import METADATA_KEY, schema_from_text
+from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
+from adapters.keypoints.table import KeypointTable, concat_tables
+from engine.body.schemas import KeypointSchema
+
+_SCORE_COLUMNS = ("keypoint_scores", "confidence")
+_TEXT_COLUMNS = ("image", "row_status", "detail")
+_PROBED_ROWS = 1024
+_BUFFER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class ParquetKeypoints:
+    """An opened file whose columns have the right types."""
+
+    source: SourceFile
+    schema: KeypointSchema | None
+    columns: tuple[str, ...]
+    """Those that are read."""
+    rows_per_group: tuple[int, ...]
+
+    @property
+    def row_count(self) -> int:
+        return sum(self.rows_per_group)
+
+    def keypoint_counts(self) -> Iterator[int]:
+        """Numbers of keypoints of the first rows that have any."""
+        for batch in self._batches(_PROBED_ROWS, ("keypoints",)):
+            column = batch.column("keypoints")
+            for length in dict.fromkeys(_lengths(column).tolist()):
+                if length >= 0:
+                    yield length if _is_list(column.type.value_type) else length // 2
+            return
+
+    def tables(self, schema: KeypointSchema, rows_per_table: int) -> Iterator[KeypointTable]:
+        """All rows, read with ``schema``.
+
+        Raises:
+            BrokenFile: the file is damaged, or its rows have another width than ``schema``.
+        """
+        assembler = TableAssembler(self.source, schema)
+        for batch in self._batches(rows_per_table, self.columns):
+            yield self._checked_table(batch, assembler, len(schema))
+
+    def part(self, schema: KeypointSchema, start: int, stop: int) -> KeypointTable:
+        """Some rows, the same as they are among all. The row groups that they lie in are read, no others.
+
+        Raises:
+            BrokenFile: as ``tables``; or people have no numbers, which then follow from the rows before.
+        """
+        if "instance" not in self.columns:
+            raise BrokenFile(f"{self.source.path}: no column instance; its parts cannot be read one by one without it")
+        tables = []
+        ends = np.cumsum(self.rows_per_group)
+        groups = np.flatnonzero((ends > start) & (ends - self.rows_per_group < stop))
+        first = int(ends[groups[0]] - self.rows_per_group[groups[0]])
+        assembler = TableAssembler(self.source, schema, start)
+        for batch in self._batches(stop - start, self.columns, groups.tolist()):
+            lower, upper = max(start - first, 0), min(stop - first, len(batch))
+            first += len(batch)
+            if upper > lower:
+                tables.append(self._checked_table(batch.slice(lower, upper - lower), assembler, len(schema)))
+        return concat_tables(schema, tables)
+
+    def _batches(
+        self, rows: int, columns: tuple[str, ...], groups: list[int] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        try:
+            # Without these the whole file is kept in memory, 0.8 GB for 3 million rows of 17 keypoints, instead of 0.2.
+            with pq.ParquetFile(self.source.path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
+                yield from file.iter_batches(batch_size=rows, row_groups=groups, columns=list(columns))
+        except (pa.ArrowException, OSError) as error:
+            raise BrokenFile(f"{self.source.path}: damaged Parquet: {error}") from error
+
+    def _checked_table(self, batch: pa.RecordBatch, assembler: TableAssembler, width: int) -> KeypointTable:
+        try:
+            return self._table(batch, assembler, width)
+        except BrokenFile:
+            raise
+        except (pa.ArrowException, ValueError) as error:
+            raise BrokenFile(f"{self.source.path}: {error}") from error
+
+    def _table(self, batch: pa.RecordBatch, assembler: TableAssembler, width: int) -> KeypointTable:
+        column = {name: batch.column(name) for name in self.columns}
+        for name in _TEXT_COLUMNS:
+            if name in column:
+                column[name].validate(full=True)
+        keypoints, whole = _matrix(column["keypoints"], (width, 2), "keypoints")
+        scores, scored = _matrix(column[self.columns[1]], (width,), self.columns[1])
+        instance = column.get("instance")
+        if instance is not None and instance.null_count:
+            raise BrokenFile(f"{self.source.path}: column instance has null in it")
+        return assembler.table(
+            keypoints.reshape(-1, width, 2),
+            scores,
+            image=column.get("image"),
+            instance=None if instance is None else instance.cast(pa.int32()).to_numpy(),
+            status=status_codes(column["row_status"], self.source) if "row_status" in column else None,
+            detail=column.get("detail"),
+            readable=whole & scored,
+        )
+
+
+def open_parquet(source: SourceFile) -> ParquetKeypoints:
+    """Check the columns of a Parquet file and read its metadata.
+
+    Raises:
+        BrokenFile: not Parquet, a column is missing, or has a type that cannot be keypoints.
+    """
+    try:
+        with pq.ParquetFile(source.path) as file:
+            arrow, metadata = file.schema_arrow, file.metadata
+            rows_per_group = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise BrokenFile(f"{source.path}: not a readable Parquet file: {error}") from error
+    scores = next((name for name in _SCORE_COLUMNS if name in arrow.names), None)
+    if "keypoints" not in arrow.names or scores is None:
+        raise BrokenFile(f"{source.path}: no columns keypoints and keypoint_scores; it has {', '.join(arrow.names)}")
+    columns = ("keypoints", scores, *(n for n in ("image", "instance", "row_status", "detail") if n in arrow.names))
+    for name in columns:
+        if arrow.names.count(name) > 1:
+            raise BrokenFile(f"{source.path}: column {name} is there twice")
+        kind, wanted = arrow.field(name).type, ""
+        if name in _TEXT_COLUMNS:
+            wanted = "" if _is_text(kind) or (name == "image" and pa.types.is_integer(kind)) else "text"
+        elif name == "instance":
+            wanted = "" if pa.types.is_integer(kind) else "whole numbers"
+        elif not _is_numbers(kind, 2 if name == "keypoints" else 1):
+            wanted = "lists of numbers"
+        if wanted:
+            raise BrokenFile(f"{source.path}: column {name} is {kind}, expected {wanted}")
+    stored = (arrow.metadata or {}).get(METADATA_KEY.encode())
+    schema = None if stored is None else schema_from_text(stored, source.path)
+    return ParquetKeypoints(source, schema, columns, rows_per_group)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
+
+
+def _is_numbers(kind: pa.DataType, depth: int) -> bool:
+    """Whether a type is lists of numbers, at most ``depth`` deep."""
+    if not _is_list(kind):
+        return False
+    inner = kind.value_type
+    return pa.types.is_floating(inner) or pa.types.is_integer(inner) or (depth > 1 and _is_numbers(inner, depth - 1))
+
+
+def _matrix(
+    column: pa.Array, widths: tuple[int, ...], name: str
+) -> tuple[Float[np.ndarray, "images numbers"], Bool[np.ndarray, " images"]]:
+    """The numbers of a list column, and which rows have the widths; the others are zeros."""
+    if not _is_list(column.type.value_type):
+        widths = (math.prod(widths),)
+    width, inner = widths[0], widths[1:]
+    if pa.types.is_fixed_size_list(column.type) and column.type.list_size != width:
+        raise ValueError(f"column {name} has {column.type.list_size} entries a row, expected {width}")
+    fits = _lengths(column) == width
+    flat = (column if fits.all() else column.filter(pa.array(fits))).flatten()
+    if inner:
+        values, whole = _matrix(flat, inner, name)
+        values = values.reshape(-1, width * math.prod(inner))
+        whole = np.all(whole.reshape(-1, width), axis=1)
+    else:
+        values = flat.to_numpy(zero_copy_only=False)
+        values = values.astype(np.result_type(values, np.float32), copy=False).reshape(-1, width)
+        whole = np.ones(len(values), bool)
+    if fits.all():
+        return values, whole
+    scattered = np.zeros((len(column), values.shape[1]), values.dtype)
+    scattered[fits] = values
+    fits[fits] = whole
+    return scattered, fits
+
+
+def _lengths(column: pa.Array) -> Int[np.ndarray, " images"]:
+    """How many entries each row has; -1 for null."""
+    if pa.types.is_fixed_size_list(column.type):
+        return np.where(column.is_valid().to_numpy(zero_copy_only=False), column.type.list_size, -1)
+    return column.value_lengths().fill_null(-1).to_numpy()

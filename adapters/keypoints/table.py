@@ -1,0 +1,158 @@
+"""Detected keypoints as a table: one row per person in a picture, and how detector output becomes a row.
+
+A row that could not be read is still a row, with a status and the reason, so that nothing is lost silently.
+
+Confidence from detector scores, in this one place
+- MMPose's keypoint scores are maxima of heatmaps or of SimCC axes, not probabilities: they can exceed 1 (a sharp peak)
+  or be negative (no peak at all). They are clipped to 0..1: a peak above 1 is as good as a detector can say, one below
+  0 was not seen. Detectors that give probabilities pass through unchanged.
+- A score that is NaN, infinite or null means not seen. So does a coordinate that is NaN, infinite, null or more than a
+  million pixels away, where float32 has no digits left for a person: its confidence becomes 0, its coordinates 0.
+- COCO's ground truth has visibility flags instead: 0 not labelled → 0; 1 labelled but hidden → 0.5, since the place is
+  an annotator's guess; 2 visible → 1.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Float32, Int8, Int32
+
+from engine.body.schemas import KeypointSchema
+
+FARTHEST_PX = 1e6
+"""No picture is that wide; a coordinate beyond it is an error of the detector or of the file."""
+
+HIDDEN_CONFIDENCE = 0.5
+"""Confidence of a keypoint that an annotator labelled without seeing it."""
+
+
+@dataclass(frozen=True)
+class KeypointTable:
+    """People in pictures. Rows of one picture have the same ``image`` and different ``instance``."""
+
+    schema: KeypointSchema
+    image: pa.StringArray
+    """How users call the picture."""
+    instance: Int32[np.ndarray, " images"]
+    """Which detection in that picture, from 0; -1 where a row stands for a whole picture or file."""
+    keypoints: Float32[np.ndarray, "images keypoints 2"]
+    """Pixels, always finite. May be a read-only view of the file's own memory."""
+    confidence: Float32[np.ndarray, "images keypoints"]
+    """0 (not seen) to 1."""
+    status: Int8[np.ndarray, " images"]
+    """``Status.OK``, ``NO_DETECTION`` (nobody in this picture) or ``BAD_INPUT``; the last two hold no keypoints."""
+    detail: pa.StringArray
+    """What is wrong and in which place of which file; null for good rows."""
+
+    def __post_init__(self) -> None:
+        rows, width = len(self.image), len(self.schema)
+        shapes = {
+            "instance": ((rows,), np.int32),
+            "keypoints": ((rows, width, 2), np.float32),
+            "confidence": ((rows, width), np.float32),
+            "status": ((rows,), np.int8),
+        }
+        for name, (shape, dtype) in shapes.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(f"{name} is {array.dtype}{array.shape}, expected {np.dtype(dtype)}{shape}")
+        if len(self.detail) != rows:
+            raise ValueError(f"detail has {len(self.detail)} rows, expected {rows}")
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+def concat_tables(schema: KeypointSchema, tables: Sequence[KeypointTable]) -> KeypointTable:
+    """All rows in order; no tables give a table without rows."""
+    width = len(schema)
+    if len(tables) == 1:
+        return tables[0]
+    return KeypointTable(
+        schema=schema,
+        image=pa.concat_arrays([pa.array([], pa.string()), *(table.image for table in tables)]),
+        instance=np.concatenate([np.zeros(0, np.int32), *(table.instance for table in tables)]),
+        keypoints=np.concatenate([np.zeros((0, width, 2), np.float32), *(table.keypoints for table in tables)]),
+        confidence=np.concatenate([np.zeros((0, width), np.float32), *(table.confidence for table in tables)]),
+        status=np.concatenate([np.zeros(0, np.int8), *(table.status for table in tables)]),
+        detail=pa.concat_arrays([pa.array([], pa.string()), *(table.detail for table in tables)]),
+    )
+
+
+def slice_table(table: KeypointTable, start: int, stop: int) -> KeypointTable:
+    """Some rows, without a copy."""
+    return KeypointTable(
+        schema=table.schema,
+        image=table.image[start:stop],
+        instance=table.instance[start:stop],
+        keypoints=table.keypoints[start:stop],
+        confidence=table.confidence[start:stop],
+        status=table.status[start:stop],
+        detail=table.detail[start:stop],
+    )
+
+
+def even_tables(tables: Iterable[KeypointTable], rows: int, skip: int = 0) -> Iterator[KeypointTable]:
+    """The same rows in tables of exactly so many, the last one excepted; the first ``skip`` rows are left out."""
+    waiting: list[KeypointTable] = []
+    count = 0
+    for table in tables:
+        start = min(skip, len(table))
+        skip -= start
+        while start < len(table):
+            stop = min(start + rows - count, len(table))
+            waiting.append(slice_table(table, start, stop))
+            count += stop - start
+            start = stop
+            if count == rows:
+                yield concat_tables(table.schema, waiting)
+                waiting, count = [], 0
+    if waiting:
+        yield concat_tables(waiting[0].schema, waiting)
+
+
+def clean_keypoints(
+    keypoints: Float[np.ndarray, "images keypoints 2"], scores: Float[np.ndarray, "images keypoints"]
+) -> tuple[Float32[np.ndarray, "images keypoints 2"], Float32[np.ndarray, "images keypoints"]]:
+    """Coordinates and confidences by the rules of this module; float32 arrays that need no repair are not copied."""
+    # Written so that NaN fails the comparison; both axes by hand, a reduction over two numbers is ten times slower.
+    near = np.abs(keypoints) <= FARTHEST_PX
+    usable = near[..., 0] & near[..., 1]
+    if not usable.all():
+        keypoints = np.where(usable[..., None], keypoints, 0)
+    if not (usable.all() and ((scores >= 0) & (scores <= 1)).all()):
+        # NaN has no order and would pass through a clip.
+        scores = np.clip(np.where(usable & np.isfinite(scores), scores, 0), 0, 1)
+    return keypoints.astype(np.float32, copy=False), scores.astype(np.float32, copy=False)
+
+
+def visibility_confidence(flags: Sequence[float]) -> list[float]:
+    """Confidences for COCO's visibility flags 0, 1, 2."""
+    return [1.0 if flag >= 2 else HIDDEN_CONFIDENCE if flag > 0 else 0.0 for flag in flags]
+
+
+def instance_numbers(
+    image: pa.Array, previous: tuple[str | None, int] = (None, -1)
+) -> tuple[Int32[np.ndarray, " images"], tuple[str | None, int]]:
+    """Numbers from 0 for the people of each picture, where rows of one picture stand together.
+
+    Args:
+        image: names of pictures.
+        previous: name and number of the row before the first, for a table that comes in pieces.
+
+    Returns:
+        The numbers, and ``previous`` for the next piece.
+    """
+    count = len(image)
+    if count == 0:
+        return np.zeros(0, np.int32), previous
+    codes = image.dictionary_encode()
+    indices = codes.indices.to_numpy()
+    starts = np.concatenate([[True], indices[1:] != indices[:-1]])
+    offset = np.arange(count) - np.maximum.accumulate(np.where(starts, np.arange(count), 0))
+    first_run = np.cumsum(starts) == 1
+    if image[0].as_py() == previous[0]:
+        offset[first_run] += previous[1] + 1
+    return offset.astype(np.int32), (image[count - 1].as_py(), int(offset[-1]))

@@ -1,0 +1,1 @@
+"""Results: columns, files, report, figures."""

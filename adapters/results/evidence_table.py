@@ -1,0 +1,141 @@
+"""Shape evidence of every picture as a Parquet file: what a data set says about bodies, kept for later comparisons.
+
+    image        string                     as in the result file, row by row
+    instance     int32
+    precision    fixed_size_list<float>     upper triangle of Λ, row by row: 55 numbers for ten shape components
+    information  fixed_size_list<float>     h: 10 numbers
+
+It is the raw evidence of single pictures (``engine.evidence.shape_evidence``): not weakened by a within-person
+covariance, nothing fused; a picture that could not be fitted has zeros, which say nothing. The metadata name the body:
+β, Λ and h mean nothing without it. 260 bytes a picture, not compressed: measured floats do not shrink, and reading is
+what matters.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float32, Int32
+
+from adapters.results.writers import ResultWriter, parquet_writer
+from engine.evidence.shape_evidence import ShapeEvidence
+
+COLUMNS = ("precision", "information")
+BODY_KEY = "samebody.body_fingerprint"
+_FORMAT_KEY, _FORMAT = "samebody.format", "evidence-1"
+
+
+class EvidenceFileError(ValueError):
+    """A file is not shape evidence that can be used here; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class StoredEvidence:
+    """The evidence of many pictures, row by row as in the file."""
+
+    image: pa.ChunkedArray
+    instance: Int32[np.ndarray, " images"]
+    triangle: Float32[np.ndarray, "images entries"]
+    """The upper triangle of every Λ. The full matrices of a million pictures would take 400 MB: see ``evidence``."""
+    information: Float32[np.ndarray, "images betas"]
+    body_fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.instance)
+
+    def evidence(self, rows: slice | np.ndarray = slice(None)) -> ShapeEvidence:
+        """Some rows with full matrices."""
+        return ShapeEvidence(full_matrices(self.triangle[rows], self.information.shape[1]), self.information[rows])
+
+
+def evidence_fields(betas: int) -> list[pa.Field]:
+    """The columns that go beside image and instance."""
+    return [
+        pa.field("precision", pa.list_(pa.float32(), betas * (betas + 1) // 2)),
+        pa.field("information", pa.list_(pa.float32(), betas)),
+    ]
+
+
+def evidence_columns(evidence: ShapeEvidence) -> list[pa.Array]:
+    """Arrow columns of ``evidence_fields`` for a batch of pictures."""
+    betas = np.shape(evidence.information)[1]
+    rows, columns = np.triu_indices(betas)
+    triangle = np.asarray(evidence.precision, np.float32)[:, rows, columns]
+    return [
+        pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=field.type)
+        for values, field in zip(
+            (triangle, np.asarray(evidence.information, np.float32)), evidence_fields(betas), strict=True
+        )
+    ]
+
+
+def full_matrices(triangle: Float32[np.ndarray, "images entries"], betas: int) -> Float32[np.ndarray, "images b b"]:
+    """Symmetric matrices from their upper triangles."""
+    rows, columns = np.triu_indices(betas)
+    place = np.zeros((betas, betas), np.intp)
+    place[rows, columns] = place[columns, rows] = np.arange(len(rows))
+    return triangle[:, place]
+
+
+@contextmanager
+def open_evidence_writer(
+    path: str | os.PathLike[str],
+    betas: int,
+    body_fingerprint: str,
+    metadata: Mapping[str, str],
+    temporary_folder: Path | None = None,
+) -> Iterator[ResultWriter]:
+    """A writer of image, instance and the evidence columns; the file is there when the block ends well.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    columns = pa.schema([("image", pa.string()), ("instance", pa.int32()), *evidence_fields(betas)])
+    own = {_FORMAT_KEY: _FORMAT, BODY_KEY: body_fingerprint}
+    with parquet_writer(path, columns, {**metadata, **own}, "none", temporary_folder) as writer:
+        yield writer
+
+
+def check_evidence_path(path: str | os.PathLike[str]) -> None:
+    """Refuse another suffix than .parquet, before any work is done.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    if not os.fspath(path).lower().endswith(".parquet"):
+        raise ValueError(f"{path}: evidence is written as Parquet; end the file's name in .parquet")
+
+
+def read_evidence(path: str | os.PathLike[str]) -> StoredEvidence:
+    """All rows of an evidence file.
+
+    Raises:
+        EvidenceFileError: missing, damaged, or another kind of file.
+    """
+    try:
+        # Opened here: pyarrow leaves the file open when it finds that it is no Parquet.
+        with open(path, "rb") as stream, pq.ParquetFile(stream) as file:
+            metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+            if metadata.get(_FORMAT_KEY) != _FORMAT:
+                raise EvidenceFileError(f"{path}: no evidence file; make one with: samebody score --keep-evidence")
+            table = file.read()
+    except FileNotFoundError:
+        raise EvidenceFileError(f"no evidence file {path}; make one with: samebody score --keep-evidence") from None
+    except (pa.ArrowException, OSError) as error:
+        raise EvidenceFileError(f"{path}: damaged or no Parquet file ({error})") from error
+    numbers = {}
+    for name in COLUMNS:
+        column = table[name].combine_chunks()
+        numbers[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+    return StoredEvidence(
+        image=table["image"],
+        instance=table["instance"].to_numpy(),
+        triangle=numbers["precision"],
+        information=numbers["information"],
+        body_fingerprint=metadata[BODY_KEY],
+    )

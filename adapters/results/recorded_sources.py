@@ -1,0 +1,81 @@
+"""What scores were computed from, kept in the metadata of a result file so that a report finds it again.
+
+Paths are relative to the folder of the result file, written with ``/``: a folder that is moved as a whole stays
+readable, and a file that is passed on tells nobody how its maker's disk is laid out. What has nothing but the root of
+the disk in common with that folder, or lies on another disk, is not recorded.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from engine.body.embedded import EMBEDDED_BODY
+
+SOURCES_KEY = "samebody.sources"
+
+
+@dataclass(frozen=True)
+class RecordedSources:
+    """Paths, relative to the folder of the result file; None or empty where one is not known."""
+
+    keypoints: tuple[str, ...] = ()
+    """All of the data set, or none of it."""
+    shapes: tuple[str, ...] = ()
+    """In the order of the command line."""
+    body: str | None = None
+    """``anny24``, or the path of a body file."""
+    calibration: str | None = None
+    schema: str | None = None
+    """If the command line named one."""
+
+    def as_metadata(self) -> dict[str, str]:
+        """Key and value for ``score_to_file``."""
+        return {SOURCES_KEY: msgspec.json.encode(self, order="sorted").decode()}
+
+
+def record_sources(
+    out: str | os.PathLike[str],
+    keypoints: Sequence[Path],
+    shapes: Sequence[Path],
+    body: str = EMBEDDED_BODY,
+    calibration: Path | None = None,
+    schema: str | None = None,
+) -> RecordedSources:
+    """Paths as they will be found from the folder of ``out``."""
+    folder = os.path.realpath(Path(out).parent)
+
+    def all_of(paths: Sequence[Path]) -> tuple[str, ...]:
+        found = [_relative(path, folder) for path in paths]
+        return tuple(path for path in found if path is not None) if None not in found else ()
+
+    return RecordedSources(
+        keypoints=all_of(keypoints),
+        shapes=all_of(shapes),
+        body=body if body == EMBEDDED_BODY else _relative(Path(body), folder),
+        calibration=None if calibration is None else _relative(calibration, folder),
+        schema=schema,
+    )
+
+
+def recorded_sources(metadata: Mapping[str, str]) -> RecordedSources:
+    """What the metadata of a result file tell; nothing if they are damaged, absolute or not there."""
+    try:
+        found = msgspec.json.decode(metadata.get(SOURCES_KEY, "{}"), type=RecordedSources)
+    except msgspec.DecodeError:
+        return RecordedSources()
+    paths = [*found.keypoints, *found.shapes, found.body or "", found.calibration or ""]
+    return RecordedSources() if any(Path(path).is_absolute() for path in paths) else found
+
+
+def _relative(path: Path, folder: str) -> str | None:
+    real = os.path.realpath(path)
+    try:
+        shared = os.path.commonpath([real, folder])
+    except ValueError:
+        return None
+    if os.path.dirname(shared) == shared:
+        return None
+    return os.path.relpath(real, folder).replace(os.sep, "/")

@@ -1,0 +1,142 @@
+"""From a result file to a page: fit again what is drawn, cut thumbnails, write.
+
+Every input but the scores may be missing. The page then shows what there is, and a note says which option brings the
+rest.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from adapters.results.report.drawings import FitSources, Progress, complete, draw_rows, load_people, whose
+from adapters.results.report.fits import Fits
+from adapters.results.report.page import PageParts, write_page
+from adapters.results.report.page_data import ArrayBlock, add_body, add_fits, add_scores, drawing_texts, row_texts
+from adapters.results.report.scores import SORT_COLUMN, Scores, read_scores
+from adapters.results.report.summary import summarise
+from adapters.results.report.thumbnails import (
+    SIZE_PX,
+    Thumbnail,
+    empty_frame,
+    find_pictures,
+    make_thumbnails,
+    person_box,
+)
+from engine import VERSION
+from engine.body.embedded import EMBEDDED_BODY
+
+MOST_ROWS = 20_000
+"""A page of so many rows is about 12 MB without thumbnails."""
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """What a page is made of."""
+
+    sources: FitSources
+    images: Path | None = None
+    """The folder that holds the pictures."""
+    title: str | None = None
+    most_rows: int = MOST_ROWS
+    thumbnail_px: int = SIZE_PX
+
+
+@dataclass(frozen=True)
+class ReportMade:
+    """What a page holds."""
+
+    rows: int
+    bodies: int
+    """Rows with a fitted body."""
+    pictures: int
+    notes: tuple[str, ...]
+    """What is missing and what brings it."""
+    folder: Path | None
+    """Of the pictures, where they lie beside the page."""
+
+
+def make_report(
+    inputs: ReportInputs, out: str | os.PathLike[str], on_progress: Progress = lambda what, done, expected: None
+) -> ReportMade:
+    """Write the page of a result file.
+
+    Raises:
+        ValueError: a file that was named is missing, damaged or belongs to another run.
+    """
+    every = read_scores(inputs.sources.scores)
+    summary = summarise(every)
+    scores = _lowest(every, inputs.most_rows)
+    given = complete(inputs.sources, every)
+    people = load_people(given)
+    notes: list[str] = []
+    if len(scores) < len(every):
+        notes.append(f"The page shows the {len(scores):,} rows that score lowest, of {len(every):,}: see --most.")
+    person = whose(scores, people)
+    drawings = draw_rows(given, scores, people, person, on_progress)
+    notes.extend(drawings.notes)
+    if drawings.body is not None and given.body != EMBEDDED_BODY:
+        name = drawings.body.name
+        notes.append(f"The page holds the mesh of {name}: pass it on only if the licence of that body allows it.")
+    thumbnails = _thumbnails(inputs, scores, drawings.fits, notes, on_progress)
+    fits = drawings.fits
+    boxes = [person_box(p, c > 0) for p, c in zip(fits.keypoints_px, fits.confidence, strict=True)]
+    frames = [
+        empty_frame(box, inputs.thumbnail_px) if made is None else made.frame
+        for made, box in zip(thumbnails, boxes, strict=True)
+    ]
+    block = ArrayBlock()
+    add_scores(block, scores, person)
+    add_fits(block, fits, frames, np.array([made is not None for made in thumbnails], bool))
+    if drawings.body is not None:
+        add_body(block, drawings.body, drawings.fits.own_betas.shape[1])
+    manifest = {
+        "title": inputs.title or "Is it the same body?",
+        "version": VERSION,
+        "mode": scores.mode,
+        "source": inputs.sources.scores.name,
+        "summary": summary,
+        "notes": notes,
+        "people": [
+            {"name": name, "references": shape.used_references, "betas": [round(float(b), 5) for b in shape.betas]}
+            for name, shape in people
+        ],
+        "several": scores.best_match is not None,
+        "sort": SORT_COLUMN[scores.mode],
+        "body": people[0][1].body_name if people else None,
+        **row_texts(scores),
+        **drawing_texts(drawings.schema, drawings.parents),
+        "arrays": block.entries,
+    }
+    folder = write_page(out, PageParts(manifest, block.text(), thumbnails))
+    pictures = sum(made is not None for made in thumbnails)
+    return ReportMade(len(scores), int(fits.drawn.sum()), pictures, tuple(notes), folder)
+
+
+def _lowest(scores: Scores, most: int) -> Scores:
+    """The rows that score lowest, in the order of the file; rows without a score last."""
+    if len(scores) <= most:
+        return scores
+    order = np.argsort(scores.numbers[SORT_COLUMN[scores.mode]], kind="stable")
+    return scores.rows(np.sort(order[:most]))
+
+
+def _thumbnails(
+    inputs: ReportInputs, scores: Scores, fits: Fits, notes: list[str], on_progress: Progress
+) -> list[Thumbnail | None]:
+    if inputs.images is None:
+        notes.append("No pictures are shown: give the folder that holds them with --images.")
+        return [None] * len(scores)
+    paths = find_pictures(inputs.images, scores.image)
+    missing = sum(path is None for path in paths)
+    boxes = [person_box(p, c > 0) for p, c in zip(fits.keypoints_px, fits.confidence, strict=True)]
+    made = make_thumbnails(
+        paths, boxes, inputs.thumbnail_px, lambda done, expected: on_progress("pictures", done, expected)
+    )
+    unreadable = sum(path is not None and one is None for path, one in zip(paths, made, strict=True))
+    if missing:
+        notes.append(f"{missing:,} of {len(paths):,} pictures were not found in the folder given with --images.")
+    if unreadable:
+        notes.append(f"{unreadable:,} pictures could not be read: damaged, too large, or no picture.")
+    return made

@@ -1,0 +1,154 @@
+"""What drawing the rows of a result file takes: the inputs that it was made from, and the rows fitted again.
+
+Serves the page (``build``) and figures (``adapters.results.plots``). Every input but the scores may be missing; a note
+then says what cannot be drawn and which option brings it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from adapters.bodies.find import find_body
+from adapters.jobs.table_scoring import ScoringOptions, trusted_calibration
+from adapters.keypoints.readers import open_keypoints
+from adapters.results.recorded_sources import recorded_sources
+from adapters.results.report.fits import Fits, find_keypoints, fit_rows, nobody, seen_only
+from adapters.results.report.scores import Scores
+from engine.body.embedded import EMBEDDED_BODY
+from engine.body.keypoint_body import reduce_body
+from engine.body.model import BodyModel
+from engine.body.schemas import KeypointSchema, find_schema
+from engine.evidence.calibration import Calibration, calibrated_noise
+from engine.evidence.calibration_file import as_record, load_calibration
+from engine.posed.fit import POSED_NOISE, make_context
+from engine.shape import PersonShape, load_shape
+
+Progress = Callable[[str, int, int | None], None]
+People = Sequence[tuple[str, PersonShape]]
+"""Shapes by name, in the order of the command line."""
+
+
+@dataclass(frozen=True)
+class FitSources:
+    """Where things are; what is empty or None is looked for where the result file says that it was."""
+
+    scores: Path
+    keypoints: tuple[Path, ...] = ()
+    shapes: tuple[Path, ...] = ()
+    body: str | None = None
+    calibration: Path | None = None
+    schema: str | None = None
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """Fits and what they are drawn with."""
+
+    fits: Fits
+    schema: KeypointSchema | None
+    """Of the keypoints; None if there are none."""
+    parents: tuple[int, ...]
+    body: BodyModel | None
+    """None if no row could be fitted."""
+    notes: tuple[str, ...]
+    """What is missing and what brings it."""
+
+
+def complete(sources: FitSources, scores: Scores) -> FitSources:
+    """With what the result file recorded, as far as it is still there."""
+    recorded = recorded_sources(scores.metadata)
+    folder = sources.scores.parent
+
+    def still_there(paths: Sequence[str]) -> tuple[Path, ...]:
+        found = tuple(folder / path for path in paths)
+        return found if all(path.exists() for path in found) else ()
+
+    body = sources.body or recorded.body or EMBEDDED_BODY
+    if sources.body is None and body != EMBEDDED_BODY:
+        body = str(folder / body)
+    calibration = still_there([recorded.calibration] if recorded.calibration else [])
+    return replace(
+        sources,
+        keypoints=sources.keypoints or still_there(recorded.keypoints),
+        shapes=sources.shapes or still_there(recorded.shapes),
+        body=body,
+        calibration=sources.calibration or (calibration[0] if calibration else None),
+        schema=sources.schema or recorded.schema,
+    )
+
+
+def load_people(sources: FitSources) -> People:
+    """The shapes, by the names of their files.
+
+    Raises:
+        ValueError: a file is missing or damaged.
+    """
+    return [(path.stem, load_shape(path)) for path in sources.shapes]
+
+
+def whose(scores: Scores, people: People) -> Int[np.ndarray, " rows"]:
+    """The shape that each row is about.
+
+    Raises:
+        ValueError: a row is about somebody whose shape was not given.
+    """
+    if scores.best_match is None or len(people) < 2:
+        return np.zeros(len(scores), int)
+    number = {name: i for i, (name, _) in enumerate(people)}
+    unknown = sorted({name for name in scores.best_match if name} - set(number))
+    if unknown:
+        raise ValueError(f"the scores are about {', '.join(unknown)} as well; give that shape too: --shape")
+    return np.array([number.get(name, 0) for name in scores.best_match], int)
+
+
+def draw_rows(
+    given: FitSources,
+    scores: Scores,
+    people: People,
+    person: Int[np.ndarray, " rows"],
+    on_progress: Progress = lambda what, done, expected: None,
+) -> Drawings:
+    """Fit the rows again.
+
+    Args:
+        given: complete.
+        person: which of ``people`` each row is about.
+
+    Raises:
+        ValueError: a file is missing or damaged, or they do not belong together.
+    """
+    if not given.keypoints:
+        note = "No bodies are drawn: the keypoints were not found; give them with --keypoints."
+        return Drawings(seen_only(nobody(len(scores))), None, (), None, (note,))
+    body = find_body(given.body or EMBEDDED_BODY)
+    source = open_keypoints(given.keypoints, find_schema(given.schema) if given.schema else None)
+    reduced = reduce_body(body, source.schema)
+    seen = find_keypoints(scores, source, reduced)
+    if scores.mode == "rest" or not people:
+        note = (
+            "No bodies are drawn: these are scores of --pose rest, which fits no poses."
+            if scores.mode == "rest"
+            else "No bodies are drawn: the shape file was not found; give it with --shape."
+        )
+        return Drawings(seen_only(seen), reduced.schema, body.parents, None, (note,))
+    for _, shape in people:
+        shape.check_body(reduced, body.fingerprint)
+    calibration = _calibration(given, people)
+    fits = fit_rows(
+        make_context(reduced, noise=calibrated_noise(POSED_NOISE, calibration)),
+        seen,
+        [shape for _, shape in people],
+        person,
+        calibration,
+        lambda done, expected: on_progress("fitting", done, expected),
+    )
+    return Drawings(fits, reduced.schema, body.parents, body if fits.drawn.any() else None, ())
+
+
+def _calibration(given: FitSources, people: People) -> Calibration:
+    own = None if given.calibration is None else as_record(load_calibration(given.calibration))
+    several = tuple(people) if len(people) > 1 else ()
+    return trusted_calibration(people[0][1], ScoringOptions("free", people=several, calibration=own))

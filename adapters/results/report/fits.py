@@ -1,0 +1,220 @@
+"""The rows of a page fitted again, for what the page draws: poses, cameras, keypoints and own shapes.
+
+Result files hold scores and no poses; fits are deterministic, so fitting again gives the fits behind the scores. A row
+is found in the keypoint files by the name of its picture and its instance number.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
+from scipy.spatial.transform import Rotation
+
+from adapters.jobs.fit import body_columns
+from adapters.jobs.table_scoring import reference_person
+from adapters.keypoints.readers import KeypointSource
+from adapters.keypoints.table import KeypointTable
+from adapters.results.report.limbs import compare_limbs
+from adapters.results.report.scores import Scores
+from engine.batching import AnyArray
+from engine.body.keypoint_body import KeypointBody
+from engine.evidence.calibration import Calibration, calibrated_pictures
+from engine.evidence.shape_evidence import ShapeEvidence
+from engine.picture.cameras import WeakPerspective
+from engine.posed.fit import observe_pictures
+from engine.posed.scoring import calibrated_people, excess_energy, fit_own
+from engine.posed.search import PosedContext
+from engine.scores import Status
+from engine.shape import PersonShape
+
+_PICTURES_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class SeenKeypoints:
+    """Detected keypoints of each row, in the order of the body's schema; rows that were not found have none."""
+
+    found: Bool[np.ndarray, " rows"]
+    keypoints_px: Float32[np.ndarray, "rows keypoints 2"]
+    confidence: Float32[np.ndarray, "rows keypoints"]
+
+
+@dataclass(frozen=True)
+class Fits:
+    """What is drawn of each row. Rows that could not be fitted are not ``drawn`` and hold zeros."""
+
+    drawn: Bool[np.ndarray, " rows"]
+    keypoints_px: Float[np.ndarray, "rows keypoints 2"]
+    """Where the labels of arms or legs said left for right, put right."""
+    residuals_px: Float[np.ndarray, "rows keypoints 2"]
+    """Seen minus modelled, at the reference shape."""
+    confidence: Float[np.ndarray, "rows keypoints"]
+    reference_pose: Float[np.ndarray, "rows joints 3"]
+    """Rotation vectors of at most π, global orientation first."""
+    reference_camera: Float[np.ndarray, "rows 3"]
+    """Pixels per metre, and where the body's origin is seen, in pixels."""
+    own_pose: Float[np.ndarray, "rows joints 3"]
+    own_camera: Float[np.ndarray, "rows 3"]
+    own_betas: Float[np.ndarray, "rows betas"]
+    """The most probable body given what the picture says, as far as it can be trusted: the evidence behind the scores.
+    Where a picture is noisier than the fit assumed this is nearer to the average person than the fit was."""
+    person: Int[np.ndarray, " rows"]
+    """Which of the shapes is the reference."""
+    limb_change: Float[np.ndarray, "rows limbs"]
+    """``limbs.LimbChanges``."""
+    limb_deviation: Float[np.ndarray, "rows limbs"]
+    limb_shown: Float[np.ndarray, "rows limbs"]
+
+
+def find_keypoints(scores: Scores, source: KeypointSource, body: KeypointBody) -> SeenKeypoints:
+    """The keypoints of every row of a result, wherever they stand in the files.
+
+    Raises:
+        ValueError: the files cannot be read, or hold none of the rows.
+    """
+    place = {key: row for row, key in enumerate(zip(scores.image, scores.instance, strict=True))}
+    count, width = len(scores), len(body.schema)
+    seen = SeenKeypoints(
+        np.zeros(count, bool), np.zeros((count, width, 2), np.float32), np.zeros((count, width), np.float32)
+    )
+    met = 0
+    for table in source:
+        rows, places = _matches(table, place)
+        met += len(rows)
+        keypoints, confidence = body_columns(table, body)
+        seen.keypoints_px[places], seen.confidence[places] = keypoints[rows], confidence[rows]
+        seen.found[places] = table.status[rows] == Status.OK
+    if count and not met:
+        raise ValueError("the keypoint files hold none of the pictures of the scores; give those that were scored")
+    return seen
+
+
+def _matches(table: KeypointTable, place: dict[tuple[str, int], int]) -> tuple[list[int], list[int]]:
+    keys = zip(table.image.to_pylist(), table.instance.tolist(), strict=True)
+    found = [(row, place[key]) for row, key in enumerate(keys) if key in place]
+    return [row for row, _ in found], [at for _, at in found]
+
+
+def fit_rows(
+    context: PosedContext,
+    seen: SeenKeypoints,
+    people: Sequence[PersonShape],
+    person: Int[np.ndarray, " rows"],
+    calibration: Calibration,
+    on_progress: Callable[[int, int | None], None] = lambda done, expected: None,
+) -> Fits:
+    """Fit every row that was found with its own shape and with its reference's.
+
+    Args:
+        person: which of ``people`` each row is compared with.
+        on_progress: called with rows done and rows in all.
+
+    Raises:
+        ValueError: a shape was fitted in rest pose.
+    """
+    rows = np.flatnonzero(seen.found)
+    known = [reference_person(one) for one in people]
+    evidence = calibrated_people(known, calibration)
+    betas = np.stack([np.asarray(one.betas) for one in known])
+    parts = []
+    on_progress(0, len(rows))
+    # An empty page still makes one, empty, part.
+    for start in range(0, max(len(rows), 1), _PICTURES_AT_ONCE):
+        at = rows[start : start + _PICTURES_AT_ONCE]
+        whose = person[at]
+        theirs = ShapeEvidence(*(np.asarray(part)[whose] for part in evidence))
+        parts.append(_fit_part(context, seen, at, whose, betas[whose], theirs, calibration))
+        on_progress(start + len(at), len(rows))
+    fitted = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Fits(**{name: _spread(values, rows, len(seen.found)) for name, values in fitted.items()})
+
+
+def nobody(count: int) -> SeenKeypoints:
+    """Rows of which nothing is known but their scores."""
+    return SeenKeypoints(np.zeros(count, bool), np.zeros((count, 0, 2), np.float32), np.zeros((count, 0), np.float32))
+
+
+def seen_only(seen: SeenKeypoints) -> Fits:
+    """Keypoints without fits, for a page that can draw no body."""
+    count = len(seen.found)
+    empty = np.zeros((count, 0))
+    return Fits(
+        drawn=np.zeros(count, bool),
+        keypoints_px=seen.keypoints_px,
+        residuals_px=np.zeros_like(seen.keypoints_px),
+        confidence=np.where(seen.found[:, None], seen.confidence, 0),
+        reference_pose=np.zeros((count, 0, 3)),
+        reference_camera=np.zeros((count, 3)),
+        own_pose=np.zeros((count, 0, 3)),
+        own_camera=np.zeros((count, 3)),
+        own_betas=empty,
+        person=np.zeros(count, int),
+        limb_change=empty,
+        limb_deviation=empty,
+        limb_shown=empty,
+    )
+
+
+def _fit_part(
+    context: PosedContext,
+    seen: SeenKeypoints,
+    at: Int[np.ndarray, " part"],
+    person: Int[np.ndarray, " part"],
+    betas: Float[np.ndarray, "part betas"],
+    evidence: ShapeEvidence,
+    calibration: Calibration,
+) -> dict[str, np.ndarray]:
+    pictures = fit_own(context, seen.keypoints_px[at], seen.confidence[at])
+    own = pictures.fit
+    drawn = np.isfinite(own.energy)
+    _, at_reference = excess_energy(context, own, betas)
+    own_evidence = calibrated_pictures(pictures.evidence, calibration)
+    own_betas = np.where(drawn[:, None], _most_probable(own_evidence), 0)
+    limbs = compare_limbs(context.model.body, own_betas, own_evidence, betas, evidence)
+    observation = jax.tree.map(np.asarray, observe_pictures(context, seen.keypoints_px[at], seen.confidence[at]))
+    fitted = own.pictures.observation
+    height = np.asarray(observation.person_height_px)[:, None, None]
+    values = {
+        "drawn": drawn,
+        "keypoints_px": np.asarray(fitted.points) * height + np.asarray(observation.centre_px)[:, None],
+        "residuals_px": np.asarray(at_reference.residuals) * height,
+        "confidence": np.asarray(fitted.confidence),
+        "reference_pose": _short_way(at_reference.pose),
+        "reference_camera": _camera(at_reference.camera_px),
+        "own_pose": _short_way(own.pose),
+        "own_camera": _camera(own.camera_px),
+        "own_betas": own_betas,
+        "limb_change": limbs.change,
+        "limb_deviation": limbs.deviation,
+        "limb_shown": limbs.shown,
+    }
+    shown = ("keypoints_px", "confidence", "drawn", "own_betas")
+    masked = {
+        name: value if name in shown else np.where(drawn.reshape(-1, *[1] * (value.ndim - 1)), np.nan_to_num(value), 0)
+        for name, value in values.items()
+    }
+    return {**masked, "person": person}
+
+
+def _most_probable(evidence: ShapeEvidence) -> np.ndarray:
+    """(I + Λ)⁻¹ h of each picture."""
+    precision, information = (np.asarray(part, float) for part in evidence)
+    return np.linalg.solve(precision + np.eye(precision.shape[-1]), information[..., None])[..., 0]
+
+
+def _short_way(turns: AnyArray) -> np.ndarray:
+    """The same turns by at most π."""
+    pose = np.nan_to_num(np.asarray(turns, float))
+    return Rotation.from_rotvec(pose.reshape(-1, 3)).as_rotvec().reshape(pose.shape)
+
+
+def _camera(camera: WeakPerspective) -> np.ndarray:
+    return np.concatenate([np.asarray(camera.scale)[:, None], np.asarray(camera.translation)], axis=1)
+
+
+def _spread(values: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    whole = np.zeros((count, *values.shape[1:]), values.dtype)
+    whole[rows] = values
+    return whole

@@ -1,0 +1,112 @@
+"""Template, styles, scripts and data put together to one HTML file.
+
+The page's Content-Security-Policy lets it run its own script and nothing else: script and style are named by their
+SHA-256, pictures come from the page itself or from the folder beside it, and no address may be called. A name that
+smuggles in markup finds nothing that would run it.
+"""
+
+import base64
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any
+
+import jinja2
+from markupsafe import Markup
+
+from adapters.results.report.page_data import safe_json
+from adapters.results.report.thumbnails import Thumbnail
+from engine.body.files import replace_file
+
+SCRIPTS = ("data.js", "body.js", "viewer.js", "overlay.js", "histogram.js", "gallery.js", "detail.js", "page.js")
+_PICTURE_NAME = re.compile(r"\d{6,}\.jpg")
+INLINE_BYTES = 3_000_000
+"""Thumbnails of more than this together go into a folder beside the page."""
+
+
+@dataclass(frozen=True)
+class PageParts:
+    """What goes into a page."""
+
+    manifest: dict[str, Any]
+    block: str
+    """Of ``page_data.ArrayBlock``."""
+    thumbnails: list[Thumbnail | None]
+
+
+def write_page(path: str | os.PathLike[str], parts: PageParts) -> Path | None:
+    """Write the page, and its pictures beside it where they are many.
+
+    Returns:
+        The folder of the pictures; None if the page holds them itself.
+
+    Raises:
+        ValueError: there is no such folder, or the folder for the pictures is somebody else's.
+    """
+    target = Path(path)
+    size = sum(len(thumbnail.jpeg) for thumbnail in parts.thumbnails if thumbnail is not None)
+    folder = target.with_name(f"{target.stem}_files") if size > INLINE_BYTES else None
+    inline: list[str | None] = []
+    if folder is None:
+        inline = [t and base64.b64encode(t.jpeg).decode() for t in parts.thumbnails]
+    else:
+        _write_pictures(folder, parts.thumbnails)
+    manifest = {**parts.manifest, "pictures": None if folder is None else folder.name}
+    html = render_page(manifest, parts.block, inline)
+    replace_file(target, lambda stream: _write_all(stream, html.encode()))
+    return folder
+
+
+def render_page(manifest: dict[str, Any], block: str, pictures: list[str | None]) -> str:
+    """The page's text."""
+    static = resources.files("adapters.results.report").joinpath("static")
+    script = "\n".join(static.joinpath(name).read_text("utf-8") for name in SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{script}\n}})();'
+    style = static.joinpath("page.css").read_text("utf-8")
+    template = resources.files("adapters.results.report").joinpath("templates", "report.html.j2").read_text("utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return environment.from_string(template).render(
+        manifest=Markup(safe_json(manifest)),
+        pictures=Markup(safe_json(pictures)),
+        block=block,
+        script=Markup(script),
+        style=Markup(style),
+        policy="; ".join(
+            (
+                "default-src 'none'",
+                f"script-src '{_sha256(script)}'",
+                f"style-src '{_sha256(style)}'",
+                "img-src 'self' data:",
+                "base-uri 'none'",
+                "form-action 'none'",
+            )
+        ),
+        page=manifest,
+    )
+
+
+def picture_name(row: int) -> str:
+    """Of a row's thumbnail, in the folder beside the page; it tells nothing about the picture."""
+    return f"{row:06d}.jpg"
+
+
+def _write_pictures(folder: Path, thumbnails: list[Thumbnail | None]) -> None:
+    if folder.exists() and not all(_PICTURE_NAME.fullmatch(name) for name in os.listdir(folder)):
+        raise ValueError(f"{folder} holds files that are no thumbnails of a report; give another --out")
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    for row, thumbnail in enumerate(thumbnails):
+        if thumbnail is not None:
+            (folder / picture_name(row)).write_bytes(thumbnail.jpeg)
+
+
+def _sha256(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _write_all(stream: IO[bytes], content: bytes) -> None:
+    stream.write(content)

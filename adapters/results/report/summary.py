@@ -1,0 +1,26 @@
+"""What a whole data set says, as ``samebody score`` prints it, for the head of the page."""
+
+from typing import Any
+
+import numpy as np
+
+from adapters.jobs.score import DIFFER, MATCH
+from adapters.results.report.scores import Scores
+
+
+def summarise(scores: Scores) -> dict[str, Any]:
+    """Counts over all rows of the result, drawn or not."""
+    consistency = scores.numbers["consistency"]
+    known = consistency[~np.isnan(consistency)]
+    summary: dict[str, Any] = {
+        "rows": len(scores),
+        "by_status": {status: scores.status.count(status) for status in sorted(set(scores.status))},
+        "median_consistency": float(np.median(known)) if len(known) else None,
+        "match_at": MATCH,
+        "differ_at": DIFFER,
+    }
+    if "same_body_probability" in scores.numbers:
+        probability = scores.numbers["same_body_probability"]
+        match, differ = int(np.sum(probability >= MATCH)), int(np.sum(probability <= DIFFER))
+        summary |= {"match": match, "differ": differ, "unclear": int(np.sum(~np.isnan(probability))) - match - differ}
+    return summary

@@ -1,0 +1,1 @@
+"""The body: shape space, joints, keypoints, and how people hold themselves."""

@@ -1,0 +1,1 @@
+"""Data that comes with samebody: the embedded body and the pose prior."""

@@ -1,1 +1,0 @@
-"""The calibration that comes with samebody, made by ``benchmarks.default_calibration``."""

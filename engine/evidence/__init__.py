@@ -1,0 +1,1 @@
+"""Shape evidence: what pictures tell about a body, fused, compared and calibrated."""

@@ -1,0 +1,97 @@
+"""How far a picture's evidence can be trusted, and what that makes of it.
+
+A detector is noisier or better than was assumed, noisier at some keypoints than at others, and makes the same mistake
+in neighbouring frames; clothes and hair change one person's apparent shape. A calibration holds these constants, with
+the data they come from (``engine.evidence.calibration_estimate`` and ``engine.evidence.keypoint_noise`` find them). The
+noise of single keypoints acts on the fits; all else acts on the evidence, when it is used:
+
+    Λ' = ((Λ/s²)⁻¹ + W)⁻¹,   h' = Λ' Λ⁻¹ h   with noise scale s and within-person covariance W.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from engine.batching import AnyArray, map_samples
+from engine.evidence.comparison import GROUP_CORRELATION
+from engine.evidence.shape_evidence import ShapeEvidence, weaken
+from engine.rest.problem import NoiseModel
+
+_TILE = 1024
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far a picture's evidence can be trusted."""
+
+    noise_scale: float
+    """Actual keypoint noise over the noise that the fit assumed."""
+    within_person: Float[np.ndarray, "betas betas"]
+    """Covariance of one person's apparent shape from picture to picture, in squared standard deviations."""
+    provenance: str
+    """The data behind the numbers."""
+    group_correlation: float = GROUP_CORRELATION
+    """Of errors within one clip or camera (``engine.evidence.comparison.fuse_groups``)."""
+    body_fingerprint: str = ""
+    """Whose components ``within_person`` is about; empty where it is zero and fits any body."""
+    keypoint_noise: Mapping[str, float] = field(default_factory=dict)
+    """Actual over assumed noise by name of keypoint, left and right alike; 1 for those that are not named. It acts on
+    the fit, so references and pictures must be fitted with the same."""
+
+    def __post_init__(self) -> None:
+        if not self.noise_scale > 0:
+            raise ValueError(f"noise_scale is {self.noise_scale}: it must be above 0; 1 trusts the assumed noise")
+        if not 0 <= self.group_correlation <= 1:
+            raise ValueError(f"group_correlation is {self.group_correlation}: it must lie between 0 and 1")
+        for name, factor in self.keypoint_noise.items():
+            if not 0 < factor < np.inf:
+                raise ValueError(f"keypoint_noise of {name} is {factor}: it must be above 0; 1 is as assumed")
+
+    def check_body(self, fingerprint: str) -> None:
+        """Whether the within-person covariance is about this body.
+
+        Raises:
+            ValueError: it is about another.
+        """
+        if self.body_fingerprint not in ("", fingerprint):
+            raise ValueError(
+                f"the calibration was made with body {self.body_fingerprint}, not with {fingerprint}; make one "
+                "for this body: samebody calibrate --body"
+            )
+
+
+def calibrated_noise(assumed: NoiseModel, calibration: Calibration) -> NoiseModel:
+    """The noise with which pictures of this detector are fitted."""
+    return assumed.with_factors(calibration.keypoint_noise)
+
+
+def calibrated(evidence: ShapeEvidence, calibration: Calibration, pictures: int = 1) -> ShapeEvidence:
+    """What a picture says about the person, at the actual noise and with the within-person covariance.
+
+    Args:
+        pictures: how many the evidence is the sum of; their own variations average out (exact where all of them are
+            equally informative).
+    """
+    scale = 1 / calibration.noise_scale**2
+    within = jnp.asarray(calibration.within_person / max(pictures, 1), evidence.precision.dtype)
+    return weaken(ShapeEvidence(scale * evidence.precision, scale * evidence.information), within)
+
+
+def calibrated_pictures(evidence: ShapeEvidence, calibration: Calibration) -> ShapeEvidence:
+    """``calibrated`` for many pictures."""
+    precision, information = (np.asarray(part) for part in evidence)
+    if not calibration.within_person.any():
+        scale = precision.dtype.type(1 / calibration.noise_scale**2)
+        return ShapeEvidence(scale * precision, scale * information)
+    parameters = (calibration.noise_scale, np.asarray(calibration.within_person))
+    return map_samples(_calibrated, parameters, ShapeEvidence(precision, information), _TILE, concurrent=False)
+
+
+def _calibrated(parameters: tuple[AnyArray | float, AnyArray], evidence: ShapeEvidence) -> ShapeEvidence:
+    noise_scale, within = parameters
+    scale = jnp.asarray(1 / noise_scale**2, evidence.precision.dtype)
+    scaled = ShapeEvidence(scale * evidence.precision, scale * evidence.information)
+    return weaken(scaled, jnp.asarray(within, evidence.precision.dtype))

@@ -1,0 +1,230 @@
+"""Many pictures against many people: log Bayes factors of all pairs, the best match, and groups of pictures.
+
+A pair's log Bayes factor (``engine.evidence.shape_evidence``) is log m(r + p) − log m(r) − log m(p). The last two
+belong to one side and are computed once each; what depends on both is, with A = I + Λ_r + Λ_p and b = h_r + h_p,
+
+    log m(r + p) = ½ bᵀ A⁻¹ b − ½ log|A|,
+
+for which A = L D Lᵀ by elimination of the lower triangle is enough: bᵀ A⁻¹ b is the sum of the eliminated b_k²/d_k, and
+no solution is ever needed. That is about 500 floating-point operations a pair for ten shape components, all of them
+elementwise over pairs.
+
+Whose body is it? With N people, each as likely as the others before looking, and the probability π that it is nobody of
+them but a stranger from the population,
+
+    p(person j) ∝ (1 − π)/N · B_j,    p(none of them) ∝ π.
+
+Pictures of one group (frames of a clip, one camera) share errors: a detector that sees the same side makes the same
+mistake. If the errors of n equally informative pictures are correlated by ρ, they are worth n/(1 + (n − 1) ρ)
+independent ones (Kish, "Survey sampling", 1965, section 5.4: the design effect), so a group's sum is divided by
+1 + (n − 1) ρ.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32, Int, Int32
+
+from engine.batching import AnyArray, map_samples, map_tiles, pad_rows
+from engine.evidence.shape_evidence import ShapeEvidence, log_marginal
+
+GROUP_CORRELATION = 0.9
+"""ρ of frames of one clip: real keypoints are off by 1 % of stature, of which 0.27 % changes from frame to frame
+(benchmarks/results.md, "Identity")."""
+
+NONE_PRIOR = 0.5
+"""π: that the person in a picture is none of those it is compared with."""
+
+# Logarithms cost more than all else; the product of four pivots, each at least 1, stays within float32 up to 4e9 each.
+_PIVOTS_PER_LOG = 4
+# Pairs of one tile; fewer are padded. Of 32 to 256 people and 256 to 8192 pictures this was the fastest
+# (benchmarks/results.md, "Identity", "All pairs").
+_PEOPLE_PER_TILE = 64
+_PICTURES_PER_TILE = 4096
+_PICTURES_AT_ONCE = 65536
+_ROWS_PER_TILE = 1024
+
+
+class Matches(NamedTuple):
+    """Whom each picture shows, if anybody. Pictures that say nothing have margin 0 and the prior's probabilities."""
+
+    best: Int32[np.ndarray, " images"]
+    """Number of the person with the largest Bayes factor, the first of equals."""
+    log_bayes_factor: Float32[np.ndarray, " images"]
+    """Of that person against a stranger, nats."""
+    margin: Float32[np.ndarray, " images"]
+    """To the second best, nats; infinite where there is only one person."""
+    probability: Float32[np.ndarray, " images"]
+    """That it is the best one."""
+    none_probability: Float32[np.ndarray, " images"]
+    """That it is none of them."""
+
+
+def log_bayes_factors(pictures: ShapeEvidence, people: ShapeEvidence) -> Float32[np.ndarray, "images people"]:
+    """Same body against different bodies, in nats, for every picture with every person.
+
+    Takes 4 bytes a pair; ``match_people`` needs no table. Not a number where a picture's evidence is not.
+    """
+    own_pictures, own_people = _log_marginals(pictures), _log_marginals(people)
+    count = len(own_people)
+    table = np.empty((len(own_pictures), count), np.float32)
+    samples = (_float32(pictures), own_pictures)
+    for start in range(0, count, _PEOPLE_PER_TILE):
+        stop = min(start + _PEOPLE_PER_TILE, count)
+        tile = [pad_rows(np.asarray(part[start:stop]), _PEOPLE_PER_TILE) for part in (*_float32(people), own_people)]
+        # People last: what is loaded for neighbouring pairs must be neighbours in memory.
+        run = partial(_against_tile, *(np.ascontiguousarray(np.moveaxis(part, 0, -1)) for part in tile))
+        table[:, start:stop] = map_tiles(run, samples, _PICTURES_PER_TILE)[:, : stop - start]
+    return table
+
+
+def match_people(pictures: ShapeEvidence, people: ShapeEvidence, none_prior: float = NONE_PRIOR) -> Matches:
+    """The best match of each picture, in memory that does not grow with pairs.
+
+    Raises:
+        ValueError: there is nobody to compare with, or ``none_prior`` is no probability below 1.
+    """
+    parts = []
+    for start in range(0, max(len(pictures.information), 1), _PICTURES_AT_ONCE):
+        piece = ShapeEvidence(*(part[start : start + _PICTURES_AT_ONCE] for part in pictures))
+        parts.append(best_matches(log_bayes_factors(piece, people), none_prior))
+    return Matches(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def best_matches(log_bayes: Float32[np.ndarray, "images people"], none_prior: float = NONE_PRIOR) -> Matches:
+    """The best match of each row of a table of log Bayes factors.
+
+    Raises:
+        ValueError: there is nobody to compare with, or ``none_prior`` is no probability below 1.
+    """
+    count = log_bayes.shape[1]
+    if not count:
+        raise ValueError("there is nobody to compare with; give at least one person")
+    if not 0 <= none_prior < 1:
+        raise ValueError(f"the probability of none of them is {none_prior}; it must be at least 0 and below 1")
+    none = np.float32(np.log(none_prior) if none_prior else -np.inf)
+    each = np.float32(np.log1p(-none_prior) - np.log(count))
+    run = partial(_best_of_tile, each, none)
+    return Matches(*map(np.asarray, map_tiles(run, np.asarray(log_bayes, np.float32), _ROWS_PER_TILE)))
+
+
+def _best_of_tile(
+    each: np.float32, none: np.float32, log_bayes: Float32[np.ndarray, "images people"]
+) -> tuple[Array, ...]:
+    return _best(each, none, log_bayes)
+
+
+@jax.jit
+def _best(each: AnyArray, none: AnyArray, log_bayes: Float[AnyArray, "images people"]) -> tuple[Array, ...]:
+    best = jnp.argmax(log_bayes, axis=1).astype(jnp.int32)
+    highest = jnp.max(log_bayes, axis=1)
+    others = jnp.where(jnp.arange(log_bayes.shape[1]) == best[:, None], -jnp.inf, log_bayes)
+    top = jnp.maximum(highest + each, none)
+    total = jnp.exp(none - top) + jnp.sum(jnp.exp(log_bayes + each - top[:, None]), axis=1)
+    margin = highest - jnp.max(others, axis=1)
+    return best, highest, margin, jnp.exp(highest + each - top) / total, jnp.exp(none - top) / total
+
+
+def fuse_groups(
+    evidence: ShapeEvidence, group: Int[np.ndarray, " images"], correlation: float = GROUP_CORRELATION
+) -> ShapeEvidence:
+    """What many pictures of one person say together.
+
+    Args:
+        evidence: of each picture, calibrated.
+        group: a number for each clip or camera; a picture alone in its group is independent of all others.
+        correlation: ρ, of the errors within a group: 0 adds all pictures up, 1 counts each group as one picture.
+
+    Raises:
+        ValueError: a correlation that is none, or one group number per picture is missing.
+    """
+    if np.shape(group) != (len(evidence.information),):
+        raise ValueError(f"{len(evidence.information)} pictures need a group number each, not {np.shape(group)}")
+    groups = evidence_of_groups(evidence, np.unique(group, return_inverse=True)[1], correlation)
+    return ShapeEvidence(*(part.sum(axis=0).astype(np.float32) for part in groups))
+
+
+def evidence_of_groups(evidence: ShapeEvidence, group: Int[np.ndarray, " images"], correlation: float) -> ShapeEvidence:
+    """What the pictures of each group say together, in double precision.
+
+    Args:
+        group: from 0, none left out.
+
+    Raises:
+        ValueError: a correlation that is none.
+    """
+    if not 0 <= correlation <= 1:
+        raise ValueError(f"the correlation is {correlation}; it must lie between 0 and 1")
+    precision, information = (np.asarray(part, np.float64) for part in evidence)
+    # A picture that says nothing is not one of those that repeat each other.
+    says = np.any(precision != 0, axis=(1, 2))
+    weight = 1 / (1 + np.maximum(np.bincount(group, weights=says) - 1, 0) * correlation)
+    sums = []
+    for part in (precision, information):
+        total = np.zeros((len(weight), *part.shape[1:]))
+        np.add.at(total, group, part)
+        sums.append(total * weight.reshape(-1, *[1] * (part.ndim - 1)))
+    return ShapeEvidence(*sums)
+
+
+def _float32(evidence: ShapeEvidence) -> ShapeEvidence:
+    return ShapeEvidence(*(np.asarray(part, np.float32) for part in evidence))
+
+
+def _log_marginals(evidence: ShapeEvidence) -> Float32[np.ndarray, " n"]:
+    return np.asarray(map_samples(_log_marginal, None, _float32(evidence), _PICTURES_PER_TILE))
+
+
+def _log_marginal(_: None, evidence: ShapeEvidence) -> Float[Array, ""]:
+    return log_marginal(evidence)
+
+
+def _against_tile(
+    precision: Float32[np.ndarray, "betas betas people"],
+    information: Float32[np.ndarray, "betas people"],
+    own: Float32[np.ndarray, " people"],
+    tile: tuple[ShapeEvidence, Float32[np.ndarray, " images"]],
+) -> Float[Array, "images people"]:
+    return _pairs(precision, information, own, *tile)
+
+
+@jax.jit
+def _pairs(
+    precision: Float[AnyArray, "betas betas people"],
+    information: Float[AnyArray, "betas people"],
+    own_people: Float[AnyArray, " people"],
+    pictures: ShapeEvidence,
+    own_pictures: Float[AnyArray, " images"],
+) -> Float[Array, "images people"]:
+    betas = len(information)
+
+    def both(picture: AnyArray, person: AnyArray) -> Float[Array, "images people"]:
+        return jnp.asarray(picture)[:, None] + person[None, :]
+
+    matrix = {
+        (row, column): both(pictures.precision[:, row, column], precision[row, column] + (row == column))
+        for row, column in _lower(betas)
+    }
+    right = [both(pictures.information[:, row], information[row]) for row in range(betas)]
+    together = -both(own_pictures, own_people)
+    determinants = [jnp.ones((), together.dtype)] * (-(-betas // _PIVOTS_PER_LOG))
+    for pivot in range(betas):
+        # Of I plus something positive: rounding must not take it lower.
+        size = jnp.maximum(matrix[pivot, pivot], 1.0)
+        inverse = 1 / size
+        determinants[pivot // _PIVOTS_PER_LOG] = determinants[pivot // _PIVOTS_PER_LOG] * size
+        together = together + 0.5 * right[pivot] * right[pivot] * inverse
+        for row in range(pivot + 1, betas):
+            factor = matrix[row, pivot] * inverse
+            right[row] = right[row] - factor * right[pivot]
+            for column in range(pivot + 1, row + 1):
+                matrix[row, column] = matrix[row, column] - factor * matrix[column, pivot]
+    return together - 0.5 * sum(jnp.log(determinant) for determinant in determinants)
+
+
+def _lower(size: int) -> Iterator[tuple[int, int]]:
+    return ((row, column) for row in range(size) for column in range(row + 1))

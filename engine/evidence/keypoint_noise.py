@@ -1,0 +1,116 @@
+"""Which keypoints a detector is less sure of than was assumed, from fits; nobody needs to be labelled.
+
+As in ``engine.posed.noise_scale`` the whitened residuals of a picture, linearised at its fit and brought to z = 0, β =
+0, are
+
+    y = r − A z − B β ~ N(F c, V),   V = diag(v) + A Aᵀ + B Bᵀ,   frame c unknown,
+
+now with a variance v_k of its own for every keypoint, shared by its mirror twin and by all pictures. With
+P = V⁻¹ − V⁻¹F (FᵀV⁻¹F)⁻¹ FᵀV⁻¹ the restricted likelihood is greatest where, for every k, Σ (P y)²_k = Σ P_kk, and
+
+    v_k ← v_k √(Σ (P y)²_k / Σ P_kk)
+
+climbs it at every step. A few imaginary coordinates of just the assumed noise are added to each sum, so that a keypoint
+that is hardly ever seen stays where it was.
+
+The fit has bent towards the noise that was assumed, so the estimate lies between the truth and the assumption. Fitting
+with it and estimating again comes nearer where noise is larger, and makes keypoints of limbs that poses follow anyway
+(ankles, elbows) seem better and better (benchmarks/results.md, "Identity"): one estimate is enough.
+
+Sources: Patterson and Thompson, "Recovery of inter-block information when block sizes are unequal", Biometrika 1971;
+Zhou, Hu, Zhou and Lange, "MM algorithms for variance components models", J. Comput. Graph. Stat. 2019 (the step).
+"""
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from engine.batching import map_samples
+from engine.posed.problem import FRAME_SIZE
+from engine.posed.results import PosedFit, linear_model
+from engine.posed.search import TILE, PosedContext
+from engine.solvers.levenberg_marquardt import LinearModel
+
+MOST_PICTURES = 2000
+"""More do not change the answer; so many are taken, evenly spread."""
+
+_IMAGINARY = 60.0
+"""20 costs more where the assumption is right, 200 gains less where it is wrong (benchmarks/results.md, "Identity")."""
+_ITERATIONS = 60
+_AT_ONCE = 250
+# As in engine.posed.noise_scale.
+_RIDGE = 1e-6
+
+
+def keypoint_noise(context: PosedContext, fit: PosedFit) -> dict[str, float]:
+    """Actual over assumed standard deviation, by name of keypoint.
+
+    Args:
+        fit: pictures with free shapes (``engine.posed.fit.fit_shapes``).
+
+    Raises:
+        ValueError: no picture could be fitted.
+    """
+    usable = np.flatnonzero(np.isfinite(fit.energy))
+    if not len(usable):
+        raise ValueError("no picture could be fitted; there is nothing to estimate noise from")
+    if len(usable) > MOST_PICTURES:
+        usable = usable[np.linspace(0, len(usable) - 1, MOST_PICTURES).round().astype(int)]
+    pictures, unknowns = jax.tree.map(lambda leaf: np.asarray(leaf)[usable], (fit.pictures, fit.unknowns))
+    linear: LinearModel = map_samples(linear_model, context, (pictures, unknowns), TILE)
+    schema = context.model.body.schema
+    seen = np.asarray(pictures.observation.confidence) > 0
+    twin = np.minimum(np.arange(len(schema)), schema.swap)
+    variances = _maximise(linear, np.asarray(pictures.betas), seen, twin)
+    return {name: float(np.sqrt(value)) for name, value in zip(schema.keypoint_names, variances, strict=True)}
+
+
+def _maximise(
+    linear: LinearModel,
+    betas: Float[np.ndarray, "images betas"],
+    seen: Bool[np.ndarray, "images keypoints"],
+    twin: Int[np.ndarray, " keypoints"],
+) -> Float[np.ndarray, " keypoints"]:
+    """v, in double precision."""
+    count = 2 * seen.shape[1]
+    residuals, by_pose, by_dense = (
+        np.asarray(part, float)[:, :count] for part in (linear.residuals, linear.by_whitened, linear.by_dense)
+    )
+    frame, by_betas = by_dense[..., :FRAME_SIZE], by_dense[..., FRAME_SIZE:]
+    explaining = np.concatenate([by_pose, by_betas], axis=2)
+    known = np.concatenate([linear.whitened, betas], axis=1).astype(float)
+    values = residuals - np.einsum("nrz,nz->nr", explaining, known)
+    length = np.linalg.norm(frame, axis=1, keepdims=True)
+    frame = frame / np.where(length > 0, length, 1.0)
+    explained = explaining @ explaining.transpose(0, 2, 1)
+    variances = np.ones(seen.shape[1])
+    for _ in range(_ITERATIONS):
+        sums = np.zeros((2, seen.shape[1]))
+        for start in range(0, len(values), _AT_ONCE):
+            at = slice(start, start + _AT_ONCE)
+            sums += _pulls(variances, explained[at], frame[at], values[at], seen[at])
+        by_pair = np.stack([np.bincount(twin, weights=each, minlength=len(twin)) for each in sums])
+        pulled, expected = by_pair[:, twin] + _IMAGINARY * np.stack([1 / variances**2, 1 / variances])
+        variances = variances * np.sqrt(pulled / expected)
+    return variances
+
+
+def _pulls(
+    variances: Float[np.ndarray, " keypoints"],
+    explained: Float[np.ndarray, "images rows rows"],
+    frame: Float[np.ndarray, "images rows frame"],
+    values: Float[np.ndarray, "images rows"],
+    seen: Bool[np.ndarray, "images keypoints"],
+) -> Float[np.ndarray, "2 keypoints"]:
+    """Sums of (P y)² and of P_kk over pictures and both coordinates, where keypoints are seen."""
+    rows = np.repeat(seen, 2, axis=1)
+    diagonal = np.where(rows, np.repeat(variances, 2), 1.0)
+    inverse = np.linalg.inv(explained + diagonal[:, None] * np.eye(rows.shape[1]))
+    weighted = inverse @ frame
+    curvature = frame.transpose(0, 2, 1) @ weighted
+    ridge = _RIDGE * np.trace(curvature, axis1=1, axis2=2) + ~rows.any(axis=1)
+    curvature = curvature + ridge[:, None, None] * np.eye(frame.shape[2])
+    projected = inverse - weighted @ np.linalg.solve(curvature, weighted.transpose(0, 2, 1))
+    pulled = np.einsum("nrs,ns->nr", projected, values) ** 2
+    each = np.stack([pulled, np.diagonal(projected, axis1=1, axis2=2)])
+    return np.where(rows, each, 0.0).sum(axis=1).reshape(2, -1, 2).sum(axis=2)

@@ -1,0 +1,1 @@
+"""One picture: keypoints, camera, and how far keypoints are off."""

@@ -1,0 +1,77 @@
+"""From metres to the picture: the weak-perspective camera.
+
+Body axes are x to the subject's left, y up, z to the front; image axes are x right, y down. A person who faces the
+camera unturned is seen at s·(x, −y) + t: no perspective inside the body, one scale for the whole person. Units of s and
+t are the caller's: pixels per metre and pixels, or person heights per metre and person heights.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from engine.batching import AnyArray
+
+
+class WeakPerspective(eqx.Module):
+    """One camera per picture; fields carry a leading ``images`` axis when batched."""
+
+    scale: Float[Array, "*images"]
+    translation: Float[Array, "*images 2"]
+
+
+def image_plane(points: Float[Array, "*n 3"]) -> Float[Array, "*n 2"]:
+    """Drop the depth and let y point down."""
+    return points[..., :2] * jnp.array([1.0, -1.0], points.dtype)
+
+
+def project(camera: WeakPerspective, points: Float[Array, "keypoints 3"]) -> Float[Array, "keypoints 2"]:
+    """Where the points are seen."""
+    return camera.scale * image_plane(points) + camera.translation
+
+
+class Lens(eqx.Module):
+    """What is known of a camera beforehand: how strong its perspective is.
+
+    A pinhole of focal length f sees the point that is z metres nearer than the body's origin larger by
+    1 / (1 − z·s/f), s being the scale at the body's origin: its distance is f/s. Weak perspective is f = ∞.
+    """
+
+    inverse_focal: Float[AnyArray, "*images"]
+    """1 / focal length, in person heights; 0 for weak perspective."""
+    principal_point: Float[AnyArray, "*images 2"]
+    """Where the optical axis is seen, person heights; only matters with perspective."""
+
+
+# Nearer to the camera than a third of the body's distance perspective is taken to be constant: no person fits there.
+_LARGEST_DEPTH_FACTOR = 3.0
+
+
+def pinhole_depth_factor(
+    lens: Lens, scale: Float[Array, ""], depth: Float[Array, "*n"]
+) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    """How much larger than at the body's origin things are seen, and the derivative by (scale · depth)."""
+    remaining = 1.0 - lens.inverse_focal * scale * depth
+    near = remaining < 1.0 / _LARGEST_DEPTH_FACTOR
+    factor = jnp.where(near, _LARGEST_DEPTH_FACTOR, 1.0 / jnp.where(near, 1.0, remaining))
+    return factor, jnp.where(near, 0.0, lens.inverse_focal * factor**2)
+
+
+def weak_perspective(count: int, dtype: np.dtype) -> Lens:
+    """Lenses of infinite focal length, for so many pictures."""
+    return Lens(np.zeros(count, dtype), np.zeros((count, 2), dtype))
+
+
+def lens_in_person_heights(
+    focal_px: Float[AnyArray, "*images"],
+    principal_point_px: Float[AnyArray, "*images 2"],
+    centre_px: Float[AnyArray, "*images 2"],
+    person_height_px: Float[AnyArray, "*images"],
+) -> Lens:
+    """A lens known in pixels, in the units of an observation with this centre and person height.
+
+    Where a picture was cropped and its principal point is lost, ``centre_px`` itself is a good guess: a camera that
+    looked at the person.
+    """
+    offset = (principal_point_px - centre_px) / person_height_px[..., None]
+    return Lens(person_height_px / focal_px, offset)

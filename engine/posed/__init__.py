@@ -1,0 +1,1 @@
+"""Free pose: every picture's own pose and camera."""

@@ -1,0 +1,150 @@
+"""What comes out of posed fits: poses, cameras, residuals, and what each picture says about the shape.
+
+Near its best fit the energy of a picture is quadratic in the shape β, the pose z and the frame c (turn and camera).
+With z and c eliminated, Λ = H_ββ − H_βη H_ηη⁻¹ H_ηβ is left of the Gauss-Newton Hessian; the shape prior is no part of
+it. In the small space of the residuals, with M = I + A Aᵀ, B and F the derivatives by β and c,
+
+    B̃ = B − F (FᵀM⁻¹F)⁻¹ FᵀM⁻¹B,   Λ = B̃ᵀ M⁻¹ B̃,   g = B̃ᵀ M⁻¹ (r − A z),   h = Λ β − g.
+
+g is the gradient by β that is left when pose and frame have followed, so h belongs to the minimum of the quadratic even
+where the fit stopped a little short of it; at the minimum g = −β and h = (Λ + I) β.
+
+All this takes the assumed noise for granted. ``shape_evidence`` divides Λ and h by s², the noise that the picture
+itself shows (``engine.posed.noise_scale``).
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from engine.batching import AnyArray, map_samples, map_samples_in_double
+from engine.body import quaternions
+from engine.evidence.shape_evidence import ShapeEvidence
+from engine.picture.cameras import WeakPerspective
+from engine.posed.jacobian import linearise
+from engine.posed.noise_scale import noise_scale
+from engine.posed.problem import FRAME_SIZE, PictureUnknowns, body_pose, pose_model, robustness, seen_at
+from engine.posed.search import TILE, Picture, PosedContext
+from engine.solvers.levenberg_marquardt import LinearModel, eliminate_whitened
+from engine.solvers.small_systems import positive_diagonal, solve_positive
+
+_EXACT_SIGMA = 0.005
+"""Largest sigma, person heights (hips at just under 0.4 % noise), below which single precision rounds evidence by more
+than 1e-4 nats, and from 0.1 % noise on loses it; double precision costs a seventh of a fit more."""
+
+
+class PosedFit(eqx.Module):
+    """One row per picture. In rows whose status is ``too_few_keypoints`` all numbers but ``pictures`` are NaN or 0."""
+
+    pictures: Picture
+    """What was fitted: labels as ``exchanged`` says, betas those of the fit."""
+    unknowns: PictureUnknowns
+    pose: Float[AnyArray, "images joints 3"]
+    """Rotation vectors in radians, the global orientation in the camera's frame first."""
+    camera: WeakPerspective
+    """At the body's origin; person heights per metre, person heights."""
+    camera_px: WeakPerspective
+    """The same in pixels."""
+    residuals: Float[AnyArray, "images keypoints 2"]
+    """Seen minus modelled, person heights; by the given labels; 0 where not seen."""
+    energy: Float[AnyArray, " images"]
+    """½ Σ ρ + ½ |z|² + ½ |limits|², and ½ |β|² where the shape is free, in nats."""
+    data_energy: Float[AnyArray, " images"]
+    """½ Σ ρ alone."""
+    steps: Int[AnyArray, " images"]
+    """Levenberg-Marquardt steps taken, all starts of the picture together."""
+    status: Int[AnyArray, " images"]
+    exchanged: Int[AnyArray, " images"]
+    """Which limbs' labels said left for right, as the code of ``engine.picture.swapped_labels``; 0 for none."""
+
+    @property
+    def betas(self) -> Float[AnyArray, "images betas"]:
+        """The given shape, or the picture's own."""
+        return self.pictures.betas
+
+
+class Described(eqx.Module):
+    """A fit of one picture in the users' terms."""
+
+    pose: Float[Array, "*images joints 3"]
+    camera: WeakPerspective
+    camera_px: WeakPerspective
+    residuals: Float[Array, "*images keypoints 2"]
+    data_energy: Float[Array, "*images"]
+
+
+def describe(context: PosedContext, picture: Picture, unknowns: PictureUnknowns) -> Described:
+    """What a picture's unknowns mean."""
+    observation = picture.observation
+    model, noise = context.model, context.noise
+    orientation = quaternions.to_rotation_vector(unknowns.orientation)
+    seen = seen_at(unknowns, picture.lens, pose_model(model, picture.betas, unknowns).keypoints)
+    residuals = jnp.where(observation.confidence[:, None] > 0, observation.points - seen, 0.0)
+    squared = observation.confidence * jnp.sum(residuals**2, axis=-1) / noise.sigmas**2
+    camera = WeakPerspective(jnp.exp(unknowns.log_scale), jnp.asarray(unknowns.translation))
+    return Described(
+        pose=jnp.concatenate([orientation[None], body_pose(model, unknowns.latent)]),
+        camera=camera,
+        camera_px=WeakPerspective(
+            camera.scale * observation.person_height_px,
+            camera.translation * observation.person_height_px + observation.centre_px,
+        ),
+        residuals=residuals,
+        data_energy=0.5 * jnp.sum(squared * robustness(squared, noise.width)),
+    )
+
+
+def picture_evidence(context: PosedContext, picture: Picture, unknowns: PictureUnknowns) -> ShapeEvidence:
+    """Λ and h of one picture, at its own β and at the noise that was assumed."""
+    return _laplace(linear_model(context, (picture, unknowns)), picture)
+
+
+def linear_model(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> LinearModel:
+    """The problem of one picture, linearised at its fit, its shape free."""
+    picture, unknowns = fitted
+    return linearise(
+        context.model, context.noise, picture.betas, unknowns, picture.observation, picture.lens, free_betas=True
+    )
+
+
+def _laplace(linear: LinearModel, picture: Picture) -> ShapeEvidence:
+    reduced = eliminate_whitened(linear, 0.0)
+    by_frame, by_betas = linear.by_dense[:, :FRAME_SIZE], linear.by_dense[:, FRAME_SIZE:]
+    weighted_frame, weighted_betas = reduced.weighted_rows[:, :FRAME_SIZE], reduced.weighted_rows[:, FRAME_SIZE:]
+    within = positive_diagonal(by_frame.T @ weighted_frame)
+    follows = solve_positive(within, weighted_frame.T @ by_betas)
+    # Projected before it is squared: a difference of two large matrices would lose the digits that matter.
+    free = by_betas - by_frame @ follows
+    precision = free.T @ (weighted_betas - weighted_frame @ follows)
+    gradient = free.T @ (linear.residuals + reduced.change)
+    precision = 0.5 * (precision + precision.T)
+    return ShapeEvidence(precision, precision @ picture.betas - gradient)
+
+
+def _evidence_of(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> ShapeEvidence:
+    picture, _ = fitted
+    linear = linear_model(context, fitted)
+    evidence = _laplace(linear, picture)
+    scale = noise_scale(linear, jnp.asarray(picture.betas), jnp.asarray(picture.observation.confidence) > 0)
+    return ShapeEvidence(evidence.precision / scale**2, evidence.information / scale**2)
+
+
+def shape_evidence(context: PosedContext, fit: PosedFit) -> ShapeEvidence:
+    """What each picture says about the shape, pose and camera eliminated, the shape prior left out, at its own noise.
+
+    Meant for fits with free shape: the quadratic is taken at the fit's β. Pictures that could not be fitted, or that
+    are more exact than these numbers can hold, say nothing: zeros.
+    """
+    unknowns = jax.tree.map(np.nan_to_num, fit.unknowns)
+    exact = float(np.max(context.noise.sigmas)) < _EXACT_SIGMA
+    run = map_samples_in_double if exact else map_samples
+    evidence = run(_evidence_of, context, (fit.pictures, unknowns), TILE)
+    dtype = fit.energy.dtype
+    says = np.isfinite(fit.energy) & np.isfinite(evidence.precision).all(axis=(1, 2))
+    says &= np.isfinite(evidence.information).all(axis=1)
+    return ShapeEvidence(
+        np.where(says[:, None, None], evidence.precision, 0).astype(dtype),
+        np.where(says[:, None], evidence.information, 0).astype(dtype),
+    )

@@ -1,1 +1,0 @@
-"""Fitted parameters that ship with samebody, read through ``importlib.resources``; credited in NOTICE."""

@@ -1,0 +1,71 @@
+"""Who is in which picture, and which pictures are of one clip."""
+
+import numpy as np
+import pytest
+
+from adapters.jobs.calibrate import people_of, read_labels
+from adapters.keypoints.clips import clip_of
+from adapters.keypoints.readers import read_keypoints
+from adapters.keypoints.table import KeypointTable
+
+
+@pytest.fixture
+def table(tmp_path) -> KeypointTable:
+    draw = np.random.default_rng(0)
+    images = np.array(["a.jpg", "b.jpg", "clip_000001", "clip_000002", "unknown.jpg"])
+    np.savez(
+        tmp_path / "keypoints.npz",
+        keypoints=draw.uniform(0, 500, (5, 17, 2)).astype(np.float32),
+        confidence=np.ones((5, 17), np.float32),
+        image=images,
+    )
+    return read_keypoints([tmp_path / "keypoints.npz"])
+
+
+def _labels(tmp_path, text: str):
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    return read_labels(path)
+
+
+def test_frames_of_a_video_are_told_by_their_names() -> None:
+    assert clip_of("walk_000123") == clip_of("walk_000124") == "walk"
+    assert clip_of("walk.mp4#000123") == "walk.mp4"
+    assert clip_of("IMG_1234.jpg") is None
+    assert clip_of("walk_000123.jpg") is None
+
+
+def test_pictures_are_on_their_own_and_frames_of_a_clip_are_one_group(table, tmp_path) -> None:
+    labels = _labels(tmp_path, "image,person\na.jpg,anna\nb.jpg,anna\nclip_000001,boris\nclip_000002,boris\n")
+    found = people_of(table, labels)
+    assert found.rows.tolist() == [0, 1, 2, 3]
+    assert found.person.tolist() == [0, 0, 1, 1]
+    a, b, first, second = found.group
+    assert first == second
+    assert len({a, b, first}) == 3
+
+
+def test_a_column_says_what_belongs_together_whatever_the_names(table, tmp_path) -> None:
+    text = "image,person,group\na.jpg,anna,studio\nb.jpg,anna,studio\nclip_000001,boris,\nclip_000002,boris,studio\n"
+    a, b, first, second = people_of(table, _labels(tmp_path, text)).group
+    # The studio's pictures of another person are another group.
+    assert a == b
+    assert len({a, first, second}) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("picture,who\n", "image and person"),
+        ("image,person\na.jpg,anna\na.jpg,boris\n", "labelled twice"),
+        ("image,person,instance\na.jpg,anna,first\n", "no number"),
+    ],
+)
+def test_mistakes_in_labels_are_named(tmp_path, text, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        _labels(tmp_path, text)
+
+
+def test_labels_without_pictures_are_named(table, tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"nobody\.jpg"):
+        people_of(table, _labels(tmp_path, "image,person\nnobody.jpg,anna\n"))

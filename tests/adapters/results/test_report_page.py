@@ -1,0 +1,279 @@
+"""The page of a report in a browser: what its controls do, that it shows what the engine computed, that it is quiet."""
+
+import csv
+import io
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from adapters.results.report.scores import Scores
+from adapters.results.report.thumbnails import make_thumbnails
+from benchmarks.report import invented_fits, invented_scores, write_invented_page
+from engine.body.model import BodyModel, pose_body
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
+
+ROWS = 400
+HOSTILE = {0: "<script>alert(1)</script>.png", 1: "\"'><img src=x onerror=alert(2)>.png", 2: "a,b\n{{7*7}}.png"}
+
+
+@dataclass
+class Opened:
+    """A page that is open, and all that it said and asked for."""
+
+    tab: object
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def scores() -> Scores:
+    made = invented_scores(ROWS)
+    images = [HOSTILE.get(row, name) for row, name in enumerate(made.image)]
+    return replace(made, image=images)
+
+
+@pytest.fixture(scope="module")
+def page(scores: Scores, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Written once: pictures for the first rows, bodies for all."""
+    folder = tmp_path_factory.mktemp("page")
+    Image.new("RGB", (1200, 1200), (120, 130, 140)).save(folder / "photo.png")
+    paths = [folder / "photo.png" if row < 40 else None for row in range(ROWS)]
+    out = folder / "report.html"
+    write_invented_page(out, scores, invented_fits(ROWS), make_thumbnails(paths, [None] * ROWS))
+    (folder / "photo.png").unlink()
+    return out
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def opened(browser, page: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
+    """The page in a new tab. At the end nothing may have gone wrong, and nothing been asked for but the page itself."""
+    options = {"viewport": {"width": 1300, "height": 900}, **getattr(request, "param", {})}
+    context = browser.new_context(accept_downloads=True, **options)
+    tab = context.new_page()
+    found = Opened(tab)
+    tab.on("pageerror", lambda error: found.said.append(str(error)))
+    tab.on("dialog", lambda dialog: (found.said.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    # Chromium without a graphics card speaks of its driver; that is not the page's doing.
+    tab.on("console", lambda message: "GL Driver" in message.text or found.said.append(message.text))
+    tab.on("request", lambda asked: found.asked.append(asked.url))
+    context.route("**/*", lambda route: route.continue_() if route.request.url == page.as_uri() else route.abort())
+    tab.goto(page.as_uri())
+    tab.wait_for_selector("html[data-ready] .card")
+    yield found
+    context.close()
+    assert found.said == []
+    assert [url for url in found.asked if not url.startswith(("data:", "blob:"))] == [page.as_uri()]
+
+
+def _until(tab, expression: str) -> None:
+    """Wait for the page; its policy forbids what Playwright's own waiting would evaluate in it."""
+    for _ in range(100):
+        if tab.evaluate(expression):
+            return
+        tab.wait_for_timeout(50)
+    raise AssertionError(f"never true: {expression}")
+
+
+def _saved(tab) -> list[dict[str, str]]:
+    with tab.expect_download() as download:
+        tab.click("#download")
+    text = Path(download.value.path()).read_text()
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def _slide(tab, value: float) -> float:
+    tab.locator("#threshold").evaluate("(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", value)
+    tab.wait_for_timeout(60)
+    return float(tab.locator("#threshold").input_value())
+
+
+def test_the_slider_filters_what_is_shown_counted_and_saved(opened: Opened, scores: Scores) -> None:
+    tab = opened.tab
+    log_bayes = scores.numbers["log_bayes_factor"]
+    threshold = _slide(tab, 1.0)
+    below = int(np.sum(log_bayes < threshold))
+    assert tab.inner_text("#count-below") == str(below)
+    assert tab.inner_text("#count-above") == str(int(np.sum(log_bayes >= threshold)))
+    tab.click("#sides [data-value=below]")
+    assert tab.inner_text("#count-shown").startswith(f"{below} shown")
+    saved = _saved(tab)
+    assert [row["image"] for row in saved] == [scores.image[i] for i in _lowest(log_bayes) if log_bayes[i] < threshold]
+    values = np.array([row["log_bayes_factor"] for row in saved], np.float32)
+    np.testing.assert_array_equal(values, np.sort(log_bayes[log_bayes < threshold]))
+    tab.click("#scores [data-value=same_body_probability]")
+    _slide(tab, 0.9)
+    probability = scores.numbers["same_body_probability"]
+    assert tab.inner_text("#count-above") == str(int(np.sum(probability >= np.float32(tab.input_value("#threshold")))))
+    tab.click("#sides [data-value=above]")
+    assert len(_saved(tab)) == int(np.sum(probability >= 0.9))
+
+
+def _lowest(values: np.ndarray) -> list[int]:
+    return [int(i) for i in np.argsort(values, kind="stable")]
+
+
+def test_status_and_name_filter(opened: Opened, scores: Scores) -> None:
+    tab = opened.tab
+    without = scores.status.count("no_detection")
+    tab.uncheck("[data-status=ok]")
+    assert tab.inner_text("#count-shown").startswith(f"{without} shown")
+    assert "nobody found" in tab.inner_text(".card >> nth=0")
+    tab.check("[data-status=ok]")
+    tab.keyboard.press("/")
+    tab.keyboard.type("picture_00012")
+    assert tab.inner_text("#count-shown").startswith("10 shown")
+    assert {row["image"] for row in _saved(tab)} == {f"set/picture_00012{i}.jpg" for i in range(10)}
+
+
+def test_the_keyboard_moves_opens_and_closes(opened: Opened, scores: Scores) -> None:
+    tab = opened.tab
+    order = _lowest(np.where(np.isnan(scores.numbers["log_bayes_factor"]), np.inf, scores.numbers["log_bayes_factor"]))
+    columns = tab.evaluate(
+        "new Set([...document.querySelectorAll('.card')].map(c => c.getBoundingClientRect().x)).size"
+    )
+    focused = "document.activeElement.dataset.row"
+    steps = {"ArrowRight": order[0], "ArrowDown": order[columns], "ArrowLeft": order[columns - 1]}
+    for key, row in steps.items():
+        tab.keyboard.press(key)
+        assert tab.evaluate(focused) == str(row)
+    tab.keyboard.press("Enter")
+    assert tab.inner_text("[data-part=name]") == scores.image[order[columns - 1]]
+    tab.keyboard.press("ArrowRight")
+    assert tab.inner_text("[data-part=place]") == f"{columns + 1} of {ROWS}"
+    tab.keyboard.press("Escape")
+    _until(tab, f"document.activeElement.dataset.row === '{order[columns]}'")
+    assert not tab.locator("#detail").evaluate("d => d.open")
+    tab.keyboard.press("End")
+    tab.wait_for_timeout(60)
+    assert scores.status[int(tab.evaluate(focused))] == "no_detection"
+    assert tab.locator(".card").count() < 120  # of 400: the others do not exist
+
+
+def test_names_are_copied(opened: Opened, scores: Scores) -> None:
+    tab = opened.tab
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab.fill("#search", "picture_00020")
+    tab.select_option("#sort", "image")
+    tab.click("#copy")
+    _until(tab, "document.getElementById('said').textContent !== ''")
+    assert tab.inner_text("#said") == "10 names copied"
+    assert tab.evaluate("navigator.clipboard.readText()").split() == [f"set/picture_00020{i}.jpg" for i in range(10)]
+
+
+def test_names_do_nothing(opened: Opened) -> None:
+    tab = opened.tab
+    tab.select_option("#sort", "image")
+    for name in HOSTILE.values():
+        tab.fill("#search", name.splitlines()[-1][:12])
+        tab.click(".card >> nth=0")
+        assert tab.locator("[data-part=name]").text_content() == name
+        tab.keyboard.press("Escape")
+        assert [row["image"] for row in _saved(tab)] == [name]
+    assert tab.locator("body script").count() == 4
+    assert tab.locator("img[onerror]").count() == 0
+
+
+def test_bodies_turn(opened: Opened) -> None:
+    tab = opened.tab
+    tab.click(".card >> nth=0")
+    bodies = tab.locator("[data-part=bodies]")
+    looks = [bodies.evaluate("c => c.toDataURL()")]
+    box = bodies.bounding_box()
+    tab.mouse.move(box["x"] + 100, box["y"] + 100)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 190, box["y"] + 110, steps=3)
+    tab.mouse.up()
+    looks.append(bodies.evaluate("c => c.toDataURL()"))
+    bodies.press("ArrowLeft")
+    looks.append(bodies.evaluate("c => c.toDataURL()"))
+    assert tab.locator("#detail").evaluate("d => d.open")
+    assert len(set(looks)) == 3
+    painted = bodies.evaluate(
+        "c => { const d = Object.assign(document.createElement('canvas'), {width: c.width, height: c.height});"
+        "const x = d.getContext('2d', {willReadFrequently: true}); x.drawImage(c, 0, 0);"
+        "return [0, c.width / 2].map(l => x.getImageData(l, 0, c.width / 2, c.height).data.filter((v, i) => i % 4 == 3"
+        " && v > 0).length); }"
+    )
+    assert min(painted) > 2000  # both bodies are there
+
+
+@pytest.mark.parametrize(
+    "opened", [{"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 800}}], indirect=True
+)
+def test_dark_by_wish_and_nothing_wider_than_a_phone(opened: Opened) -> None:
+    tab = opened.tab
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = tab.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    first = tab.evaluate(ground)
+    assert (first == "rgb(20, 23, 27)") == dark
+    tab.keyboard.press("d")
+    assert (tab.evaluate(ground) == "rgb(20, 23, 27)") != dark
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    tab.click(".card >> nth=0")
+    assert tab.locator("#detail").evaluate("d => d.scrollWidth <= d.clientWidth")
+
+
+def test_everything_that_is_seen_has_a_name(opened: Opened) -> None:
+    tab = opened.tab
+    tab.select_option("#sort", "image")
+    tab.click(".card >> nth=0")
+    nameless = tab.evaluate(
+        "[...document.querySelectorAll('button, input, select, img, canvas:not([aria-hidden])')].filter(e =>"
+        " !(e.getAttribute('aria-label') || e.getAttribute('alt') || e.textContent.trim() || e.title"
+        " || (e.labels && e.labels.length))).map(e => e.outerHTML)"
+    )
+    assert nameless == []
+
+
+def test_the_browser_poses_the_body_of_the_engine(opened: Opened, anny: BodyModel) -> None:
+    static = resources.files("adapters.results.report") / "static"
+    code = "\n".join((static / name).read_text() for name in ("data.js", "body.js"))
+    result = opened.tab.evaluate(
+        f"async () => {{ {code}\n await loadArrays(); const fit = fitOf(5, 'own');"
+        " const vertices = skinned(restVertices(fit.betas), fit.joints, fit.skeleton);"
+        " return [Array.from(vertices), Array.from(fit.skeleton.positions)]; }"
+    )
+    fits = invented_fits(ROWS)
+    expected = pose_body(anny, jnp.asarray(fits.own_betas[5]), jnp.asarray(fits.own_pose[5]))
+    # Rounded: weights to 1/255, betas and radians to a thousandth.
+    np.testing.assert_allclose(np.reshape(result[0], (-1, 3)), expected.vertices, atol=5e-3)
+    np.testing.assert_allclose(np.reshape(result[1], (-1, 3)), expected.joints, atol=2e-3)
+
+
+def test_many_pictures_lie_beside_the_page(browser, scores: Scores, tmp_path: Path) -> None:
+    Image.effect_noise((420, 420), 90).save(tmp_path / "noise.png")
+    made = make_thumbnails([tmp_path / "noise.png"] * 60 + [None] * (ROWS - 60), [None] * ROWS)
+    page = tmp_path / "my report.html"
+    folder = write_invented_page(page, scores, invented_fits(ROWS), made)
+    assert folder == tmp_path / "my report_files"
+    assert sorted(path.name for path in folder.iterdir()) == [f"{row:06d}.jpg" for row in range(60)]
+    tab = browser.new_page()
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(page.as_uri())
+    tab.wait_for_selector("html[data-ready] .card")
+    tab.fill("#search", "picture_000030")
+    _until(tab, "document.querySelector('.card img')?.naturalWidth > 0")
+    tab.close()
+    assert all(url.startswith(tmp_path.as_uri()) for url in asked)
+    (folder / "mine.txt").touch()
+    with pytest.raises(ValueError, match="another --out"):
+        write_invented_page(page, scores, invented_fits(ROWS), made)
