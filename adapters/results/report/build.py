@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from adapters.results.own_folder import check_own_folder
 from adapters.results.report.drawings import FitSources, Progress, complete, draw_rows, load_people, whose
 from adapters.results.report.fits import Fits
-from adapters.results.report.page import PageParts, write_page
+from adapters.results.report.page import PageParts, pictures_folder, write_page
 from adapters.results.report.page_data import ArrayBlock, add_body, add_fits, add_scores, drawing_texts, row_texts
 from adapters.results.report.scores import SORT_COLUMN, Scores, read_scores
 from adapters.results.report.summary import summarise
@@ -65,7 +66,11 @@ def make_report(
     Raises:
         ValueError: a file that was named is missing, damaged or belongs to another run.
     """
-    every = read_scores(inputs.sources.scores)
+    sources = inputs.sources
+    keep = [path for path in (inputs.images, sources.scores, *sources.keypoints, *sources.shapes) if path is not None]
+    if inputs.images is not None:  # before anything is computed
+        check_own_folder(pictures_folder(out), keep)
+    every = read_scores(sources.scores)
     summary = summarise(every)
     scores = _lowest(every, inputs.most_rows)
     given = complete(inputs.sources, every)
@@ -109,7 +114,7 @@ def make_report(
         **drawing_texts(drawings.schema, drawings.parents),
         "arrays": block.entries,
     }
-    folder = write_page(out, PageParts(manifest, block.text(), thumbnails))
+    folder = write_page(out, PageParts(manifest, block.text(), thumbnails), keep)
     pictures = sum(made is not None for made in thumbnails)
     return ReportMade(len(scores), int(fits.drawn.sum()), pictures, tuple(notes), folder)
 

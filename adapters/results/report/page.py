@@ -8,7 +8,7 @@ smuggles in markup finds nothing that would run it.
 import base64
 import hashlib
 import os
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,12 +17,12 @@ from typing import IO, Any
 import jinja2
 from markupsafe import Markup
 
+from adapters.results.own_folder import fill_own_folder
 from adapters.results.report.page_data import safe_json
 from adapters.results.report.thumbnails import Thumbnail
 from engine.body.files import replace_file
 
 SCRIPTS = ("data.js", "body.js", "viewer.js", "overlay.js", "histogram.js", "gallery.js", "detail.js", "page.js")
-_PICTURE_NAME = re.compile(r"\d{6,}\.jpg")
 INLINE_BYTES = 3_000_000
 """Thumbnails of more than this together go into a folder beside the page."""
 
@@ -37,23 +37,32 @@ class PageParts:
     thumbnails: list[Thumbnail | None]
 
 
-def write_page(path: str | os.PathLike[str], parts: PageParts) -> Path | None:
+def pictures_folder(page: str | os.PathLike[str]) -> Path:
+    """Where the pictures of a page lie if it does not hold them itself."""
+    return Path(page).with_name(f"{Path(page).stem}_files")
+
+
+def write_page(path: str | os.PathLike[str], parts: PageParts, keep: Sequence[Path] = ()) -> Path | None:
     """Write the page, and its pictures beside it where they are many.
+
+    Args:
+        keep: files and folders of the user that must not lie in the folder of the pictures.
 
     Returns:
         The folder of the pictures; None if the page holds them itself.
 
     Raises:
-        ValueError: there is no such folder, or the folder for the pictures is somebody else's.
+        ValueError: there is no such folder, or the folder for the pictures holds anything that samebody did not write.
     """
     target = Path(path)
     size = sum(len(thumbnail.jpeg) for thumbnail in parts.thumbnails if thumbnail is not None)
-    folder = target.with_name(f"{target.stem}_files") if size > INLINE_BYTES else None
+    folder = pictures_folder(target) if size > INLINE_BYTES else None
     inline: list[str | None] = []
     if folder is None:
         inline = [t and base64.b64encode(t.jpeg).decode() for t in parts.thumbnails]
     else:
-        _write_pictures(folder, parts.thumbnails)
+        named = enumerate(parts.thumbnails)
+        fill_own_folder(folder, ((picture_name(row), made.jpeg) for row, made in named if made is not None), keep)
     manifest = {**parts.manifest, "pictures": None if folder is None else folder.name}
     html = render_page(manifest, parts.block, inline)
     replace_file(target, lambda stream: _write_all(stream, html.encode()))
@@ -91,17 +100,6 @@ def render_page(manifest: dict[str, Any], block: str, pictures: list[str | None]
 def picture_name(row: int) -> str:
     """Of a row's thumbnail, in the folder beside the page; it tells nothing about the picture."""
     return f"{row:06d}.jpg"
-
-
-def _write_pictures(folder: Path, thumbnails: list[Thumbnail | None]) -> None:
-    if folder.exists() and not all(_PICTURE_NAME.fullmatch(name) for name in os.listdir(folder)):
-        raise ValueError(f"{folder} holds files that are no thumbnails of a report; give another --out")
-    folder.mkdir(exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
-    for row, thumbnail in enumerate(thumbnails):
-        if thumbnail is not None:
-            (folder / picture_name(row)).write_bytes(thumbnail.jpeg)
 
 
 def _sha256(text: str) -> str:

@@ -20,6 +20,7 @@ from adapters.keypoints.readers import open_keypoints, read_keypoints
 from adapters.keypoints.table import slice_table
 from adapters.keypoints.writers import write_keypoints
 from adapters.results.recorded_sources import SOURCES_KEY, record_sources, recorded_sources
+from adapters.results.report import page as page_module
 from adapters.results.report.limbs import LIMBS, compare_limbs
 from adapters.results.report.page import render_page
 from adapters.results.report.page_data import safe_json
@@ -108,6 +109,26 @@ def test_a_page_tells_nothing_about_the_machine_or_the_camera(scored: Path, tmp_
     assert not re.search(r"(src|href)=[\"']?https?:", html)
     result = pq.read_schema(scored / "scores.parquet").metadata
     assert all(b"/tmp" not in value and str(scored).encode() not in value for value in result.values())
+
+
+def test_photographs_that_lie_where_the_page_would_put_its_own_are_kept(
+    scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(page_module, "INLINE_BYTES", 0)
+    originals = tmp_path / "photos_files"
+    originals.mkdir()
+    for number in range(3):
+        (originals / f"{number:012d}.jpg").write_bytes(b"an original")
+    for images in (originals, scored / "pictures"):
+        arguments = ["--images", str(images), "--out", str(tmp_path / "photos.html")]
+        assert main(["report", str(scored / "scores.parquet"), *arguments]) == 2
+        assert "photos_files" in capsys.readouterr().err
+    assert {path.read_bytes() for path in originals.iterdir()} == {b"an original"}
+    assert len(list(originals.iterdir())) == 3
+    arguments = ["--images", str(scored / "pictures"), "--out", str(tmp_path / "page.html")]
+    for _ in range(2):  # what the first run wrote may be replaced
+        assert main(["report", str(scored / "scores.parquet"), *arguments]) == 0
+        assert len(list((tmp_path / "page_files").glob("*.jpg"))) == ROWS
 
 
 def test_a_csv_says_which_options_bring_the_rest(scored: Path, tmp_path: Path, anny: BodyModel) -> None:

@@ -1,0 +1,124 @@
+"""Folders that a command fills and may fill again: only files that samebody wrote there are ever deleted.
+
+    pictures_files/
+        samebody-files.json    name and digest of every file that samebody wrote here
+        000000.jpg ...
+
+A folder is replaced only if it is empty, or if each of its entries is a file that the list names, with the content that
+the list records. Anything else in it, another folder or a link included, belongs to somebody else, and the folder is
+refused. The new content is written beside the folder and renamed, so that an interruption leaves the old one.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+LIST_NAME = "samebody-files.json"
+_LARGEST_LIST_BYTES = 64 << 20
+
+
+class FolderList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which files in a folder are samebody's."""
+
+    format: str
+    files: dict[str, str]
+    """Name to BLAKE2 digest of the content."""
+
+
+_FORMAT = "samebody-files-1"
+
+
+def check_own_folder(folder: Path, keep: Iterable[Path] = ()) -> None:
+    """Whether ``folder`` may be written, or replaced.
+
+    Args:
+        keep: folders and files of the user that must not lie in it.
+
+    Raises:
+        ValueError: it is a link, holds something that samebody did not write, or equals or contains one of ``keep``.
+    """
+    real = os.path.realpath(folder)
+    for path in keep:
+        if Path(os.path.realpath(path)).is_relative_to(real):
+            raise ValueError(f"{folder} would be replaced, and {path} lies in it; give another --out")
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ValueError(f"{folder} is a link or a file and not a folder of samebody's; give another --out")
+    if folder.is_dir():
+        _own_files(folder)
+
+
+def fill_own_folder(folder: Path, files: Iterable[tuple[str, bytes]], keep: Iterable[Path] = ()) -> None:
+    """Write a folder with these files, in place of the one that samebody wrote before.
+
+    Raises:
+        ValueError: see ``check_own_folder``; nothing has been changed.
+    """
+    check_own_folder(folder, keep)
+    new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:100]}.", suffix=".part"))
+    try:
+        written: dict[str, str] = {}
+        for name, content in files:
+            (new / name).write_bytes(content)
+            written[name] = _digest(content)
+        (new / LIST_NAME).write_bytes(msgspec.json.encode(FolderList(_FORMAT, written), order="sorted"))
+        _as_new_folder(new)
+        # The old folder is checked again: the files may have taken minutes to make.
+        if folder.is_dir():
+            remove_own_folder(folder)
+        os.rename(new, folder)
+    except BaseException:
+        # Made by this function under a random name, so everything in it is its own.
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def remove_own_folder(folder: Path) -> None:
+    """Delete a folder that samebody filled, and nothing that somebody else put there.
+
+    Raises:
+        ValueError: it holds something else; nothing has been deleted.
+    """
+    for name in _own_files(folder):
+        (folder / name).unlink()
+    folder.rmdir()
+
+
+def _own_files(folder: Path) -> list[str]:
+    """Names of all files in a folder of samebody's; the list comes last, so that an interrupted removal can go on."""
+    entries = sorted(entry.name for entry in os.scandir(folder))
+    if not entries:
+        return []
+    refused = ValueError(f"{folder} holds files that samebody did not write; give another --out, or move them")
+    path = folder / LIST_NAME
+    try:
+        if path.is_symlink() or path.stat().st_size > _LARGEST_LIST_BYTES:
+            raise refused
+        listed = msgspec.json.decode(path.read_bytes(), type=FolderList)
+    except (OSError, msgspec.DecodeError):
+        raise refused from None
+    if listed.format != _FORMAT:
+        raise refused
+    own = [name for name in entries if name != LIST_NAME]
+    for name in own:
+        file = folder / name
+        if name not in listed.files or file.is_symlink() or not file.is_file():
+            raise refused
+        if _digest(file.read_bytes()) != listed.files[name]:
+            raise refused
+    return [*own, LIST_NAME]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _as_new_folder(folder: Path) -> None:
+    """mkdtemp makes private folders; the result gets the permissions of an ordinary new one."""
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(folder, 0o777 & ~umask)
