@@ -24,7 +24,7 @@ from adapters.keypoints.table import KeypointTable
 from engine.body.schemas import COCO_17, KeypointSchema
 from engine.shape import Mode
 
-_CHUNK: Mapping[Mode, int] = {"free": 1024, "rest": 16384}
+_CHUNK_SIZE: Mapping[Mode, int] = {"free": 1024, "rest": 16384}
 """Multiples of the engine's tiles; about ten seconds of work on two cores."""
 
 KeypointSource = Callable[[Sequence[str]], Sequence[Any]]
@@ -91,7 +91,7 @@ class BatchProcessor:
         shape.check_body(self._engine.reduced, self._engine.body.fingerprint)
         rows: list[Mapping[str, Any]] = []
         statuses: Counter[str] = Counter()
-        chunk = _CHUNK[shape.mode]
+        chunk = _CHUNK_SIZE[shape.mode]
         for start in range(0, len(images), chunk):
             if cancelled():
                 return BatchResult(rows, dict(statuses), cancelled=True)

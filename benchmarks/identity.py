@@ -41,7 +41,7 @@ from engine.body.schemas import COCO_17, HALPE_26, WHOLEBODY_133, KeypointSchema
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.comparison import fuse_groups
 from engine.evidence.reliability import ReliabilityBin, expected_calibration_error, reliability
-from engine.evidence.shape_evidence import ShapeEvidence, same_body_probability
+from engine.evidence.shape_evidence import Evidence, same_body_probability
 from engine.posed.search import PosedContext
 
 LEVELS = (0.003, 0.01, 0.02)
@@ -112,7 +112,7 @@ def by_method(bench: Bench) -> list[Result]:
     return results
 
 
-def single_probe(evidence: ShapeEvidence, people: int, pairs: Pairs, row: str) -> Result:
+def single_probe(evidence: Evidence, people: int, pairs: Pairs, row: str) -> Result:
     references = fused(evidence, people, len(evidence.information) // people, 0, REFERENCES)
     return _probability_result(row, log_bayes_factors(references, evidence, pairs.person, pairs.probe), pairs.same)
 
@@ -175,13 +175,13 @@ def by_correlation(bench: Bench) -> list[Result]:
         for correlation in _CORRELATIONS:
             together = [
                 fuse_groups(
-                    ShapeEvidence(*(part[pictures * person + REFERENCES : pictures * (person + 1)] for part in frames)),
+                    Evidence(*(part[pictures * person + REFERENCES : pictures * (person + 1)] for part in frames)),
                     np.zeros(_FUSED_PROBES, int),
                     correlation,
                 )
                 for person in range(bench.identities)
             ]
-            probes = ShapeEvidence(*(np.stack(parts) for parts in zip(*together, strict=True)))
+            probes = Evidence(*(np.stack(parts) for parts in zip(*together, strict=True)))
             row = f"8 frames of one clip, {side}, correlation {correlation:g}"
             log_bayes = log_bayes_factors(known, probes, *everyone)
             results.append(_probability_result(row, log_bayes, everyone[0] == everyone[1]))

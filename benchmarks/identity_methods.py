@@ -17,7 +17,7 @@ from benchmarks.synthetic import LEGS, PoseSet, SyntheticSettings, make_pictures
 from engine.body.keypoint_body import KeypointBody
 from engine.evidence.calibration import calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
-from engine.evidence.shape_evidence import ShapeEvidence, log_bayes_factor, posterior
+from engine.evidence.shape_evidence import Evidence, log_bayes_factor, posterior
 from engine.picture.observation import Observation, size_edges
 from engine.posed.fit import PosedFit, fit_poses, fit_shapes, make_context, observe_pictures
 from engine.posed.results import shape_evidence
@@ -58,7 +58,7 @@ class People(NamedTuple):
     confidence: Float[np.ndarray, "images keypoints"]
     observations: Observation
     fit: PosedFit
-    evidence: ShapeEvidence
+    evidence: Evidence
     betas: Float[np.ndarray, "people betas"]
 
 
@@ -113,15 +113,15 @@ def pairs_of(people: int, pictures: int, references: int = REFERENCES) -> Pairs:
     return Pairs(person.reshape(-1), np.repeat(probe, 1 + strangers), same.reshape(-1))
 
 
-def fused(evidence: ShapeEvidence, people: int, pictures: int, first: int, last: int) -> ShapeEvidence:
+def fused(evidence: Evidence, people: int, pictures: int, first: int, last: int) -> Evidence:
     """The evidence of pictures ``first`` to ``last`` of each person, added."""
     grouped = jax.tree.map(lambda part: np.asarray(part).reshape(people, pictures, *part.shape[1:]), evidence)
     return jax.tree.map(lambda part: part[:, first:last].sum(axis=1), grouped)
 
 
 def log_bayes_factors(
-    references: ShapeEvidence,
-    probes: ShapeEvidence,
+    references: Evidence,
+    probes: Evidence,
     person: Int[np.ndarray, " pairs"],
     probe: Int[np.ndarray, " pairs"],
 ) -> Float[np.ndarray, " pairs"]:
@@ -183,7 +183,7 @@ def _limb_ratio_scores(body: KeypointBody, people: People, pairs: Pairs) -> Floa
     return -np.sqrt(np.nanmean((means[pairs.person] - logs[pairs.probe]) ** 2, axis=-1))
 
 
-def honest(people: People) -> ShapeEvidence:
+def honest(people: People) -> Evidence:
     """Evidence as users get it."""
     return calibrated_pictures(people.evidence, default_calibration())
 

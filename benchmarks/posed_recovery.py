@@ -26,7 +26,7 @@ from engine.body.schemas import BODY_25, COCO_17, HALPE_26, WHOLEBODY_133
 from engine.posed.fit import fit_shapes
 from engine.posed.fit import make_pictures as lay_out
 from engine.posed.results import picture_evidence
-from engine.posed.search import TILE
+from engine.posed.search import TILE_SIZE
 from engine.posed.shared_shape import fit_shared_shapes
 from engine.scores import Status
 
@@ -65,7 +65,7 @@ def _evidence_at(context, fitted):
 def bound(trial: Trial, person: np.ndarray) -> np.ndarray:
     """diag((Λ + I)⁻¹) of every person, Λ taken at the truth."""
     pictures = lay_out(trial.context, trial.observations, trial.betas, None)
-    evidence = map_samples(_evidence_at, trial.context, (pictures, true_unknowns(trial)), TILE)
+    evidence = map_samples(_evidence_at, trial.context, (pictures, true_unknowns(trial)), TILE_SIZE)
     return _variances(evidence.precision, person)
 
 
@@ -85,7 +85,7 @@ def shared(poses: PoseSet, pictures: int, console: Console) -> None:
         person = np.repeat(np.arange(people), references)
         fit = fit_shared_shapes(trial.context, trial.observations, person)
         error = np.mean((fit.betas - trial.pictures.betas) ** 2)
-        own = map_samples(_evidence_at, trial.context, (fit.references.pictures, fit.references.unknowns), TILE)
+        own = map_samples(_evidence_at, trial.context, (fit.references.pictures, fit.references.unknowns), TILE_SIZE)
         limit, predicted = bound(trial, person).mean(), _variances(own.precision, person).mean()
         table.add_row(
             str(references),

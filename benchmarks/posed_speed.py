@@ -23,13 +23,13 @@ from benchmarks.torch_smplify import Optimiser, TorchProblem, smplify
 from engine.body.embedded import load_embedded_body
 from engine.body.pose_prior import load_pose_prior
 from engine.body.schemas import COCO_17
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import fit_poses, fit_shapes
 from engine.posed.fit import make_pictures as lay_out
 from engine.posed.problem import PictureUnknowns
 from engine.posed.results import PosedFit
 from engine.posed.scoring import ReferencePerson, score_posed_pictures
-from engine.posed.search import TILE, Free, Picture, picture_problem
+from engine.posed.search import TILE_SIZE, Free, Picture, picture_problem
 from engine.scores import Status
 from engine.solvers.levenberg_marquardt import Lane, LMSettings, open_lane, take_step
 
@@ -71,7 +71,7 @@ def throughput(poses: PoseSet, largest: int, console: Console) -> None:
         rows = jax.tree.map(lambda leaf: np.asarray(leaf), trial.observations)
         given = _seconds(lambda trial=trial, rows=rows: fit_poses(trial.context, rows, trial.betas))
         free = _seconds(lambda trial=trial, rows=rows: fit_shapes(trial.context, rows))
-        nothing = ShapeEvidence(np.zeros((10, 10), np.float32), np.zeros(10, np.float32))
+        nothing = Evidence(np.zeros((10, 10), np.float32), np.zeros(10, np.float32))
         person = ReferencePerson(trial.betas[0], nothing)
         keypoints = trial.pictures.keypoints_px.reshape(count, -1, 2).astype(np.float32)
         seen = trial.pictures.confidence.reshape(count, -1).astype(np.float32)
@@ -85,7 +85,7 @@ def throughput(poses: PoseSet, largest: int, console: Console) -> None:
 
 def memory(poses: PoseSet, largest: int, console: Console) -> None:
     """Bytes of one tile, and of a process that fits many pictures."""
-    trial = _trial(poses, TILE)
+    trial = _trial(poses, TILE_SIZE)
     context = trial.context
     pictures = lay_out(context, trial.observations, trial.betas, None)
 
@@ -97,7 +97,7 @@ def memory(poses: PoseSet, largest: int, console: Console) -> None:
     usage = compiled.memory_analysis()
     if usage is not None:
         size = usage.temp_size_in_bytes / 1e6
-        console.print(f"one step of a tile of {TILE} lanes: {size:.1f} MB while it runs")
+        console.print(f"one step of a tile of {TILE_SIZE} lanes: {size:.1f} MB while it runs")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for count in (1024, largest):
         many = _trial(poses, count)

@@ -36,7 +36,7 @@ from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import KeypointBody, pose_skeleton, reduce_body
 from engine.body.pose_prior import POSED_JOINTS, PosePrior, load_pose_prior
 from engine.body.schemas import COCO_17
-from engine.evidence.shape_evidence import ShapeEvidence, log_bayes_factor
+from engine.evidence.shape_evidence import Evidence, log_bayes_factor
 from engine.posed.fit import fit_poses, fit_shapes, make_context, observe_pictures
 from engine.posed.results import shape_evidence
 from engine.posed.search import PosedContext
@@ -138,7 +138,7 @@ def identity_auc(context: PosedContext, pictures: SyntheticPictures) -> float:
     references = jax.tree.map(lambda leaf: leaf[:, :_REFERENCES].sum(axis=1), by_person)
     probes = jax.tree.map(lambda leaf: leaf[:, _REFERENCES:].reshape(-1, *leaf.shape[2:]), by_person)
 
-    def against(probe: ShapeEvidence) -> Float[jax.Array, " people"]:
+    def against(probe: Evidence) -> Float[jax.Array, " people"]:
         return jax.vmap(lambda reference: log_bayes_factor(reference, probe))(references)
 
     score = np.asarray(jax.vmap(against)(probes))

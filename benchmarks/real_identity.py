@@ -20,7 +20,7 @@ from engine.body.keypoint_body import reduce_body
 from engine.evidence.calibration import calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.comparison import fuse_groups, log_bayes_factors
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import make_context, observe_pictures
 from engine.posed.scoring import ReferencePerson, calibrated_people, compare, fit_own
 from engine.posed.shared_shape import fit_shared_shapes
@@ -54,11 +54,11 @@ def main(data: Path, identity: str) -> None:
     )
     people = []
     for camera in range(len(cameras)):
-        one = ShapeEvidence(*(np.asarray(part[camera]) for part in shared.evidence))
+        one = Evidence(*(np.asarray(part[camera]) for part in shared.evidence))
         # Frames of one clip: as many pictures as their correlation leaves of them.
         count = int(np.sum(number == camera))
         weight = np.float32(1 / (1 + (count - 1) * calibration.group_correlation))
-        people.append(ReferencePerson(shared.betas[camera], ShapeEvidence(*(weight * part for part in one)), 1))
+        people.append(ReferencePerson(shared.betas[camera], Evidence(*(weight * part for part in one)), 1))
 
     groups = sorted({(name, where) for name, where in zip(who, clip, strict=True) if name != "unlabelled"})
     known = calibrated_people(people, calibration)
@@ -67,9 +67,9 @@ def main(data: Path, identity: str) -> None:
         rows = []
         for name, where in groups:
             at = np.flatnonzero((who == name) & (clip == where))
-            part = ShapeEvidence(*(np.asarray(values)[at] for values in evidence))
+            part = Evidence(*(np.asarray(values)[at] for values in evidence))
             together = fuse_groups(part, np.zeros(len(at), int), calibration.group_correlation)
-            whole = ShapeEvidence(*(values[None] for values in together))
+            whole = Evidence(*(values[None] for values in together))
             columns = (scores.consistency, scores.same_body_probability, scores.log_bayes_factor)
             rows.append(
                 (

@@ -1,7 +1,7 @@
 """What scores must do whatever the data: ``python -m benchmarks.score_laws [--poses FILE]``.
 
 A picture as its only reference, and as one of four; another body in the same pose before the same camera; and pictures
-that are resized, shifted, or mirrored with left and right exchanged.
+that are resized, shifted, or mirrored with left and right swapped.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
 from engine.body.pose_prior import load_pose_prior
 from engine.body.schemas import COCO_17
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import make_context, observe_pictures
 from engine.posed.scoring import EXCESS_THRESHOLD, ReferencePerson, compare, excess_energy, fit_own
 from engine.posed.search import PosedContext
@@ -62,7 +62,7 @@ def largest_changes(context: PosedContext, keypoints: np.ndarray, confidence: np
     """Largest change of any score in 0..1, by what was done to the pictures."""
     swap = list(context.model.body.schema.swap)
     person_fit = fit_own(context, keypoints[:1], confidence[:1])
-    evidence = ShapeEvidence(*(np.asarray(part[0]) for part in person_fit.evidence))
+    evidence = Evidence(*(np.asarray(part[0]) for part in person_fit.evidence))
     person = ReferencePerson(person_fit.fit.betas[0], evidence)
     mirrored = (keypoints * np.array([-1, 1], np.float32))[:, swap] + np.array([2000, 0], np.float32)
     variants = {

@@ -95,7 +95,7 @@ class SyntheticSettings:
     hidden_keypoints: tuple[str, ...] = ()
     """Never seen; ``LEGS`` cuts the legs off."""
     swapped_label_rate: float = 0.0
-    """How often left and right are exchanged in a whole picture."""
+    """How often left and right are swapped in a whole picture."""
 
     def __post_init__(self) -> None:
         if min(self.people, self.pictures) < 1:

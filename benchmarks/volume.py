@@ -34,7 +34,7 @@ from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
 from engine.body.schemas import COCO_17
 from engine.evidence.comparison import match_people
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.scores import Status
 from engine.shape import load_shape, save_shape
 
@@ -212,7 +212,7 @@ def measure_free_pose(count: int, rounds: int) -> list[Metric]:
     shape = fit_references(read_keypoints([_DEMO / "references.parquet"]), body)
     with tempfile.TemporaryDirectory() as name:
         data, out = write_data(Path(name) / "data.parquet", count, real=True), Path(name) / "scores.parquet"
-        source = open_keypoints([data], rows_per_table=min(count, 1024))
+        source = open_keypoints([data], chunk_size=min(count, 1024))
         scorer = TableScorer(body, source.schema, shape, ScoringOptions("free"))
         prepared = list(source)
         scorer(prepared[0])
@@ -283,10 +283,10 @@ def stored_evidence(quick: bool) -> list[Metric]:
     ]
 
 
-def _evidence(generator: np.random.Generator, count: int) -> ShapeEvidence:
+def _evidence(generator: np.random.Generator, count: int) -> Evidence:
     factor = generator.normal(0, 0.3, (count, _BETAS, _BETAS)).astype(np.float32)
     precision = factor @ factor.transpose(0, 2, 1)
-    return ShapeEvidence(precision, generator.normal(size=(count, _BETAS)).astype(np.float32))
+    return Evidence(precision, generator.normal(size=(count, _BETAS)).astype(np.float32))
 
 
 WORKLOADS = {

@@ -19,7 +19,7 @@ from jaxtyping import Float32
 
 from engine.body.files import replace_file
 from engine.body.keypoint_body import KeypointBody
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.scores import Status
 
 FORMAT = "samebody-shape"
@@ -61,7 +61,7 @@ class PersonShape:
     converged: bool
     samebody_version: str
     references: tuple[Reference, ...] = field(default=())
-    evidence: ShapeEvidence | None = None
+    evidence: Evidence | None = None
     """What the references say about the body, raw; None in rest-pose mode, which cannot tell."""
     calibration: dict[str, Any] | None = None
     """How far this detector's evidence can be trusted (``engine.evidence.calibration_file.as_record``); None: as is
@@ -112,7 +112,7 @@ def load_shape(path: str | os.PathLike[str]) -> PersonShape:
         # Opened here: NumPy leaves the file open when it finds that it is no archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             header, betas = json.loads(str(stored["header"])), stored["betas"]
-            evidence = ShapeEvidence(stored["precision"], stored["information"]) if "precision" in stored else None
+            evidence = Evidence(stored["precision"], stored["information"]) if "precision" in stored else None
     except FileNotFoundError:
         raise ShapeFileError(f"no shape file {path}; make one with: samebody fit REFERENCES --out {path}") from None
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
@@ -135,6 +135,6 @@ def load_shape(path: str | os.PathLike[str]) -> PersonShape:
         raise ShapeFileError(f"{path}: damaged header ({error})") from error
 
 
-def _fits(evidence: ShapeEvidence, count: int) -> bool:
+def _fits(evidence: Evidence, count: int) -> bool:
     shapes = (np.shape(evidence.precision), np.shape(evidence.information))
     return shapes == ((count, count), (count,)) and all(np.isfinite(array).all() for array in evidence)

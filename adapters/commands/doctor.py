@@ -18,8 +18,8 @@ from engine.batching import accelerator_bytes, tile_rows, used_devices, worker_c
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
 from engine.body.schemas import SCHEMAS
-from engine.posed.search import TILE
-from engine.rest.scoring import TILE_SIZE
+from engine.posed.search import TILE_SIZE as FREE_TILE_SIZE
+from engine.rest.scoring import TILE_SIZE as REST_TILE_SIZE
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def _tiles() -> str:
     """What ``engine.batching`` will do with a file of COCO-17 keypoints."""
     device = used_devices()[0]
     memory = accelerator_bytes(device)
-    rows = {mode: tile_rows(size, _BYTES_PER_PICTURE, memory) for mode, size in (("free", TILE), ("rest", TILE_SIZE))}
+    sizes = (("free", FREE_TILE_SIZE), ("rest", REST_TILE_SIZE))
+    rows = {mode: tile_rows(size, _BYTES_PER_PICTURE, memory) for mode, size in sizes}
     together = f"{worker_count()} at once" if memory is None and len(used_devices()) == 1 else "one on each device"
     return f"{', '.join(f'{count:,} pictures with --pose {mode}' for mode, count in rows.items())}; {together}"
 

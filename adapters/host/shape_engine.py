@@ -22,7 +22,7 @@ from adapters.keypoints.table import KeypointTable
 from engine.body.keypoint_body import KeypointBody, reduce_body
 from engine.body.model import BodyModel
 from engine.body.schemas import COCO_17, KeypointSchema
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import make_context
 from engine.posed.scoring import ReferencePerson, score_posed_pictures
 from engine.posed.search import PosedContext
@@ -112,14 +112,14 @@ class ShapeEngine:
         return ScoreColumns(status, numbers)
 
 
-def _known(shape: PersonShape) -> tuple[np.ndarray, ShapeEvidence | None, int]:
+def _known(shape: PersonShape) -> tuple[np.ndarray, Evidence | None, int]:
     """β, evidence, and of how many pictures."""
     fitted = (Status.OK.label, Status.NOT_CONVERGED.label)
     return shape.betas, shape.evidence, max(1, sum(reference.status in fitted for reference in shape.references))
 
 
-def _no_evidence() -> ShapeEvidence:
-    return ShapeEvidence(np.zeros((BETA_COUNT, BETA_COUNT), np.float32), np.zeros(BETA_COUNT, np.float32))
+def _no_evidence() -> Evidence:
+    return Evidence(np.zeros((BETA_COUNT, BETA_COUNT), np.float32), np.zeros(BETA_COUNT, np.float32))
 
 
 @dataclass(frozen=True)

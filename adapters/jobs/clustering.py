@@ -20,7 +20,7 @@ from scipy.spatial.distance import squareform
 
 from engine.evidence.comparison import NONE_PRIOR, best_matches, log_bayes_factors
 from engine.evidence.reliability import leave_one_out
-from engine.evidence.shape_evidence import ShapeEvidence, information_bits, log_marginal
+from engine.evidence.shape_evidence import Evidence, information_bits, log_marginal
 
 MOST_PICTURES = 10_000
 """Of one run: all pairs are held in memory, 12 bytes each."""
@@ -43,7 +43,7 @@ class Clustering:
     """How much the pictures of a group say about its body together."""
 
 
-def cluster_pictures(evidence: ShapeEvidence, least: float = 0.0) -> Clustering:
+def cluster_pictures(evidence: Evidence, least: float = 0.0) -> Clustering:
     """Group pictures by body.
 
     Args:
@@ -80,7 +80,7 @@ def cluster_pictures(evidence: ShapeEvidence, least: float = 0.0) -> Clustering:
     )
 
 
-def _linked(evidence: ShapeEvidence, least: float) -> Int[np.ndarray, " images"]:
+def _linked(evidence: Evidence, least: float) -> Int[np.ndarray, " images"]:
     count = len(evidence.information)
     if count == 1:
         return np.zeros(1, int)

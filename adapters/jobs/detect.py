@@ -33,7 +33,7 @@ from engine.scores import LABELS
 
 _BATCH_BYTES = 512 << 20
 """Decoded pictures of a batch; a batch ends early where they are large."""
-_ROWS_PER_TABLE = 4096
+_CHUNK_SIZE = 4096
 _READ_BYTES = 1 << 20
 
 
@@ -101,7 +101,7 @@ class PhotoDetection:
             pictures += max(len(file.found), 1)
             cached += len(file.found) if file.cached else 0
             on_progress(done, len(files))
-            if len(rows) >= _ROWS_PER_TABLE or done == len(files):
+            if len(rows) >= _CHUNK_SIZE or done == len(files):
                 yield table_of_rows(rows, self.detector.schema), pictures, cached
                 rows, pictures, cached = [], 0, 0
 

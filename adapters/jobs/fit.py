@@ -11,7 +11,7 @@ from engine.body.keypoint_body import KeypointBody, reduce_body
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration, calibrated_noise
 from engine.evidence.calibration_file import as_record
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.posed.first_order import SOLVERS as POSED_SOLVERS
 from engine.posed.fit import POSED_NOISE, make_context, observe_pictures
 from engine.posed.search import PosedContext
@@ -127,7 +127,7 @@ def fit_rows(
         betas, converged = shared.betas[0], shared.converged[0]
         precision = np.asarray(shared.evidence.precision[0], np.float32)
         # Symmetric to the last bit, so that half of it is all of it when it is stored.
-        evidence = ShapeEvidence(
+        evidence = Evidence(
             (precision + precision.T) * np.float32(0.5), np.asarray(shared.evidence.information[0], np.float32)
         )
         weights = np.asarray(pictures.confidence)

@@ -87,7 +87,7 @@ class RayCluster:
         from ray.data import ActorPoolStrategy, DataContext
         from ray.exceptions import RayError
 
-        pieces = job.source.pieces(job.rows_per_table, job.skip)
+        pieces = job.source.pieces(job.chunk_size, job.skip)
         if not pieces:
             return
         # Progress is the driver's business, and a pipe shall stay silent.

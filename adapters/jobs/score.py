@@ -13,7 +13,7 @@ import pyarrow as pa
 from adapters.jobs.run_parts import PICTURES_PER_PART, fingerprint, open_run
 from adapters.jobs.set_verdict import SetTally, SetVerdict
 from adapters.jobs.streaming import StageSeconds, stream
-from adapters.jobs.table_scoring import ROWS_PER_TABLE, ScoringOptions, TableScorer, result_columns
+from adapters.jobs.table_scoring import CHUNK_SIZE, ScoringOptions, TableScorer, result_columns
 from adapters.keypoints.readers import KeypointSource
 from adapters.keypoints.readers.source_files import SourceFile
 from adapters.keypoints.table import KeypointTable, even_tables
@@ -132,7 +132,7 @@ class ScoringJob:
     body: BodyModel
     shape: PersonShape
     options: ScoringOptions
-    rows_per_table: int
+    chunk_size: int
     skip: int
     """Rows at the beginning that are done."""
 
@@ -198,7 +198,7 @@ def score_to_file(
         **({} if sources is None else sources.as_metadata()),
     }
     per_part = PICTURES_PER_PART[options.mode] if pictures_per_part is None else pictures_per_part
-    rows_per_table = min(source.rows_per_table, ROWS_PER_TABLE[options.mode])
+    chunk_size = min(source.chunk_size, CHUNK_SIZE[options.mode])
     tally, expectation = _Tally(), _Expectation(source)
     together = SetTally(shape, options) if one_person else None
     with open_run(out, made_of, scorer.columns, per_part, resume) as run, ExitStack() as files:
@@ -230,9 +230,9 @@ def score_to_file(
             write_rows(batch)
         on_progress(tally.rows, expectation.rows())
         if compute is None:
-            tables = even_tables(expectation.tables(source), rows_per_table, skip=run.pictures_done)
+            tables = even_tables(expectation.tables(source), chunk_size, skip=run.pictures_done)
             seconds = stream(tables, scorer, write)
         else:
-            job = ScoringJob(source, body, shape, options, rows_per_table, run.pictures_done)
+            job = ScoringJob(source, body, shape, options, chunk_size, run.pictures_done)
             seconds = stream(compute(job), lambda batch: batch, write)
     return tally.summary(seconds, None if together is None else together.verdict())

@@ -15,7 +15,7 @@ from adapters.keypoints.clips import clip_of
 from adapters.results.evidence_table import full_matrices
 from engine.evidence.calibration import calibrated_pictures
 from engine.evidence.comparison import best_matches, log_bayes_factors
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.posed.scoring import PRIOR_PROBABILITY, calibrated_people
 from engine.shape import PersonShape
 
@@ -57,7 +57,7 @@ class SetTally:
             batch.column(name).flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
             for name in ("precision", "information")
         )
-        raw = ShapeEvidence(full_matrices(triangle, betas), information)
+        raw = Evidence(full_matrices(triangle, betas), information)
         precision, information = (np.asarray(part, np.float64) for part in calibrated_pictures(raw, self._calibration))
         says = np.flatnonzero(np.any(precision != 0, axis=(1, 2)))
         self._pictures += len(says)
@@ -75,7 +75,7 @@ class SetTally:
         """Of everything that was added."""
         correlation = self._calibration.group_correlation
         total = self._alone + sum(part / (1 + (count - 1) * correlation) for count, part in self._clips.values())
-        evidence = ShapeEvidence(total[None, :, :-1].astype(np.float32), total[None, :, -1].astype(np.float32))
+        evidence = Evidence(total[None, :, :-1].astype(np.float32), total[None, :, -1].astype(np.float32))
         found = best_matches(log_bayes_factors(evidence, self._people), 1 - PRIOR_PROBABILITY)
         return SetVerdict(
             pictures=self._pictures,

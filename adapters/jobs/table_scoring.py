@@ -19,7 +19,7 @@ from engine.body.schemas import KeypointSchema
 from engine.evidence.calibration import Calibration, calibrated_noise
 from engine.evidence.calibration_file import default_calibration, from_record
 from engine.evidence.comparison import Matches
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.picture.misfit import REST_THRESHOLD, PictureScore
 from engine.picture.swapped_labels import ARMS, LEGS
 from engine.posed.fit import POSED_NOISE, make_context
@@ -33,17 +33,17 @@ NUMBERS: dict[Mode, tuple[str, ...]] = {
     "rest": ("consistency", *FIT_COLUMNS),
     "free": ("consistency", "same_body_probability", "log_bayes_factor", "information_bits", *FIT_COLUMNS),
 }
-ROWS_PER_TABLE: dict[Mode, int] = {"rest": 65536, "free": 4096}
+CHUNK_SIZE: dict[Mode, int] = {"rest": 65536, "free": 4096}
 """Pictures that are computed together: full tiles, and a few seconds to a minute of work."""
 
-EXCHANGED = {
-    LEGS: "left and right legs are exchanged in the keypoints; scored the other way round",
-    ARMS: "left and right arms are exchanged in the keypoints; scored the other way round",
-    LEGS + ARMS: "left and right arms and legs are exchanged in the keypoints; scored the other way round",
+SWAPPED_LABELS = {
+    LEGS: "left and right legs are swapped in the keypoints; scored the other way round",
+    ARMS: "left and right arms are swapped in the keypoints; scored the other way round",
+    LEGS + ARMS: "left and right arms and legs are swapped in the keypoints; scored the other way round",
 }
 
 _Scores = PictureScore | PosedScore
-_Scorer = Callable[[np.ndarray, np.ndarray], tuple[_Scores, Matches | None, ShapeEvidence | None]]
+_Scorer = Callable[[np.ndarray, np.ndarray], tuple[_Scores, Matches | None, Evidence | None]]
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _scorer(body: KeypointBody, shape: PersonShape, options: ScoringOptions) -> 
     context = make_context(body, noise=calibrated_noise(POSED_NOISE, calibration))
     level = EXCESS_THRESHOLD if options.threshold is None else options.threshold
 
-    def score(keypoints: np.ndarray, confidence: np.ndarray) -> tuple[PosedScore, Matches | None, ShapeEvidence | None]:
+    def score(keypoints: np.ndarray, confidence: np.ndarray) -> tuple[PosedScore, Matches | None, Evidence | None]:
         pictures = fit_own(context, keypoints, confidence, options.solver)
         scores, matches = compare_people(context, people, pictures, level, calibration=calibration)
         return scores, matches if options.people else None, pictures.evidence
@@ -146,7 +146,7 @@ def reference_person(shape: PersonShape) -> ReferencePerson:
     """
     if shape.evidence is None:
         raise ShapeFileError("the shape was fitted with --pose rest; fit again without it, or score with --pose rest")
-    return ReferencePerson(shape.betas, ShapeEvidence(*shape.evidence), max(shape.used_references, 1))
+    return ReferencePerson(shape.betas, Evidence(*shape.evidence), max(shape.used_references, 1))
 
 
 def trusted_calibration(shape: PersonShape, options: ScoringOptions) -> Calibration:
@@ -173,7 +173,7 @@ def _match_columns(matches: Matches, scores: _Scores, options: ScoringOptions) -
 
 
 def _details(table: KeypointTable, scores: _Scores) -> pa.Array:
-    if not (isinstance(scores, PosedScore) and scores.exchanged.any()):
+    if not (isinstance(scores, PosedScore) and scores.swapped_labels.any()):
         return table.detail
-    notes = [EXCHANGED.get(int(code)) for code in scores.exchanged]
+    notes = [SWAPPED_LABELS.get(int(code)) for code in scores.swapped_labels]
     return pa.array([own or note for own, note in zip(table.detail.to_pylist(), notes, strict=True)], pa.string())

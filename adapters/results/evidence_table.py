@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32, Int32
 
 from adapters.results.writers import ResultWriter, parquet_writer
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 
 COLUMNS = ("precision", "information")
 BODY_KEY = "samebody.body_fingerprint"
@@ -48,9 +48,9 @@ class StoredEvidence:
     def __len__(self) -> int:
         return len(self.instance)
 
-    def evidence(self, rows: slice | np.ndarray = slice(None)) -> ShapeEvidence:
+    def evidence(self, rows: slice | np.ndarray = slice(None)) -> Evidence:
         """Some rows with full matrices."""
-        return ShapeEvidence(full_matrices(self.triangle[rows], self.information.shape[1]), self.information[rows])
+        return Evidence(full_matrices(self.triangle[rows], self.information.shape[1]), self.information[rows])
 
 
 def evidence_fields(betas: int) -> list[pa.Field]:
@@ -61,7 +61,7 @@ def evidence_fields(betas: int) -> list[pa.Field]:
     ]
 
 
-def evidence_columns(evidence: ShapeEvidence) -> list[pa.Array]:
+def evidence_columns(evidence: Evidence) -> list[pa.Array]:
     """Arrow columns of ``evidence_fields`` for a batch of pictures."""
     betas = np.shape(evidence.information)[1]
     rows, columns = np.triu_indices(betas)

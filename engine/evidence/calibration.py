@@ -17,10 +17,10 @@ from jaxtyping import Float
 
 from engine.batching import AnyArray, map_samples
 from engine.evidence.comparison import GROUP_CORRELATION
-from engine.evidence.shape_evidence import ShapeEvidence, weaken
+from engine.evidence.shape_evidence import Evidence, weaken
 from engine.rest.problem import NoiseModel
 
-_TILE = 1024
+_TILE_SIZE = 1024
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def calibrated_noise(assumed: NoiseModel, calibration: Calibration) -> NoiseMode
     return assumed.with_factors(calibration.keypoint_noise)
 
 
-def calibrated(evidence: ShapeEvidence, calibration: Calibration, pictures: int = 1) -> ShapeEvidence:
+def calibrated(evidence: Evidence, calibration: Calibration, pictures: int = 1) -> Evidence:
     """What a picture says about the person, at the actual noise and with the within-person covariance.
 
     Args:
@@ -77,21 +77,21 @@ def calibrated(evidence: ShapeEvidence, calibration: Calibration, pictures: int 
     """
     scale = 1 / calibration.noise_scale**2
     within = jnp.asarray(calibration.within_person / max(pictures, 1), evidence.precision.dtype)
-    return weaken(ShapeEvidence(scale * evidence.precision, scale * evidence.information), within)
+    return weaken(Evidence(scale * evidence.precision, scale * evidence.information), within)
 
 
-def calibrated_pictures(evidence: ShapeEvidence, calibration: Calibration) -> ShapeEvidence:
+def calibrated_pictures(evidence: Evidence, calibration: Calibration) -> Evidence:
     """``calibrated`` for many pictures."""
     precision, information = (np.asarray(part) for part in evidence)
     if not calibration.within_person.any():
         scale = precision.dtype.type(1 / calibration.noise_scale**2)
-        return ShapeEvidence(scale * precision, scale * information)
+        return Evidence(scale * precision, scale * information)
     parameters = (calibration.noise_scale, np.asarray(calibration.within_person))
-    return map_samples(_calibrated, parameters, ShapeEvidence(precision, information), _TILE, concurrent=False)
+    return map_samples(_calibrated, parameters, Evidence(precision, information), _TILE_SIZE, concurrent=False)
 
 
-def _calibrated(parameters: tuple[AnyArray | float, AnyArray], evidence: ShapeEvidence) -> ShapeEvidence:
+def _calibrated(parameters: tuple[AnyArray | float, AnyArray], evidence: Evidence) -> Evidence:
     noise_scale, within = parameters
     scale = jnp.asarray(1 / noise_scale**2, evidence.precision.dtype)
-    scaled = ShapeEvidence(scale * evidence.precision, scale * evidence.information)
+    scaled = Evidence(scale * evidence.precision, scale * evidence.information)
     return weaken(scaled, jnp.asarray(within, evidence.precision.dtype))

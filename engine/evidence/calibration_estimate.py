@@ -35,7 +35,7 @@ from jaxtyping import Array, Float, Int
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.comparison import GROUP_CORRELATION, evidence_of_groups
 from engine.evidence.reliability import leave_one_out_error
-from engine.evidence.shape_evidence import ShapeEvidence, log_marginal
+from engine.evidence.shape_evidence import Evidence, log_marginal
 
 
 class Observed(NamedTuple):
@@ -72,7 +72,7 @@ _TYPICAL_WITHIN = 0.5
 _CORRELATIONS = 101
 
 
-def as_observation(evidence: ShapeEvidence) -> Observed:
+def as_observation(evidence: Evidence) -> Observed:
     """One picture's evidence as rows with independent noise of unit variance."""
     variances, axes = jnp.linalg.eigh(evidence.precision)
     informative = variances > _NEGLIGIBLE * jnp.maximum(variances[-1], 1e-30)
@@ -97,7 +97,7 @@ def log_likelihood(
         weights: how much each counts.
     """
 
-    def of_picture(one: Observed, log_noise_scale: Float[Array, ""]) -> tuple[Float[Array, ""], ShapeEvidence]:
+    def of_picture(one: Observed, log_noise_scale: Float[Array, ""]) -> tuple[Float[Array, ""], Evidence]:
         noise = jnp.exp(2 * log_noise_scale) * one.informative + (1 - one.informative)
         covariance = jnp.diag(noise) + (one.by_betas * within_variances) @ one.by_betas.T
         factor = jnp.linalg.cholesky(covariance)
@@ -106,7 +106,7 @@ def log_likelihood(
         )
         whitened, values = rows[:, :-1], rows[:, -1]
         density = -jnp.sum(jnp.log(jnp.diagonal(factor))) - 0.5 * jnp.sum(values**2)
-        return density, ShapeEvidence(whitened.T @ whitened, whitened.T @ values)
+        return density, Evidence(whitened.T @ whitened, whitened.T @ values)
 
     densities, evidence = jax.vmap(of_picture)(observed, jnp.broadcast_to(log_noise_scale, weights.shape))
     by_person = jax.tree.map(
@@ -116,7 +116,7 @@ def log_likelihood(
 
 
 def calibrate(
-    evidence: ShapeEvidence,
+    evidence: Evidence,
     person: Int[np.ndarray, " images"],
     provenance: str,
     group: Int[np.ndarray, " images"] | None = None,
@@ -181,7 +181,7 @@ def _owners(
 
 
 def _group_correlation(
-    evidence: ShapeEvidence, group: Int[np.ndarray, " images"], owner: Int[np.ndarray, " groups"]
+    evidence: Evidence, group: Int[np.ndarray, " images"], owner: Int[np.ndarray, " groups"]
 ) -> float:
     """ρ, the mean of its posterior."""
     observed = _observed(evidence_of_groups(evidence, group, 0.0))
@@ -199,11 +199,11 @@ def _group_correlation(
     return float(posterior @ candidates / posterior.sum())
 
 
-def _float32(evidence: ShapeEvidence) -> ShapeEvidence:
-    return ShapeEvidence(*(jnp.asarray(part, jnp.float32) for part in evidence))
+def _float32(evidence: Evidence) -> Evidence:
+    return Evidence(*(jnp.asarray(part, jnp.float32) for part in evidence))
 
 
-def _observed(evidence: ShapeEvidence) -> Observed:
+def _observed(evidence: Evidence) -> Observed:
     return jax.jit(jax.vmap(as_observation))(_float32(evidence))
 
 

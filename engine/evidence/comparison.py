@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int32
 
 from engine.batching import AnyArray, map_samples, map_tiles, pad_rows
-from engine.evidence.shape_evidence import ShapeEvidence, log_marginal
+from engine.evidence.shape_evidence import Evidence, log_marginal
 
 GROUP_CORRELATION = 0.9
 """ρ of frames of one clip: real keypoints are off by 1 % of stature, of which 0.27 % changes from frame to frame
@@ -43,10 +43,10 @@ NONE_PRIOR = 0.5
 _PIVOTS_PER_LOG = 4
 # Pairs of one tile; fewer are padded. Of 32 to 256 people and 256 to 8192 pictures this was the fastest
 # (benchmarks/results.md, "Identity", "All pairs").
-_PEOPLE_PER_TILE = 64
-_PICTURES_PER_TILE = 4096
-_PICTURES_AT_ONCE = 65536
-_ROWS_PER_TILE = 1024
+_TILE_PEOPLE = 64
+_TILE_PICTURES = 4096
+_CHUNK_SIZE = 65536
+_TILE_ROWS = 1024
 
 
 class Matches(NamedTuple):
@@ -64,7 +64,7 @@ class Matches(NamedTuple):
     """That it is none of them."""
 
 
-def log_bayes_factors(pictures: ShapeEvidence, people: ShapeEvidence) -> Float32[np.ndarray, "images people"]:
+def log_bayes_factors(pictures: Evidence, people: Evidence) -> Float32[np.ndarray, "images people"]:
     """Same body against different bodies, in nats, for every picture with every person.
 
     Takes 4 bytes a pair; ``match_people`` needs no table. Not a number where a picture's evidence is not.
@@ -73,24 +73,24 @@ def log_bayes_factors(pictures: ShapeEvidence, people: ShapeEvidence) -> Float32
     count = len(own_people)
     table = np.empty((len(own_pictures), count), np.float32)
     samples = (_float32(pictures), own_pictures)
-    for start in range(0, count, _PEOPLE_PER_TILE):
-        stop = min(start + _PEOPLE_PER_TILE, count)
-        tile = [pad_rows(np.asarray(part[start:stop]), _PEOPLE_PER_TILE) for part in (*_float32(people), own_people)]
+    for start in range(0, count, _TILE_PEOPLE):
+        stop = min(start + _TILE_PEOPLE, count)
+        tile = [pad_rows(np.asarray(part[start:stop]), _TILE_PEOPLE) for part in (*_float32(people), own_people)]
         # People last: what is loaded for neighbouring pairs must be neighbours in memory.
         run = partial(_against_tile, *(np.ascontiguousarray(np.moveaxis(part, 0, -1)) for part in tile))
-        table[:, start:stop] = map_tiles(run, samples, _PICTURES_PER_TILE)[:, : stop - start]
+        table[:, start:stop] = map_tiles(run, samples, _TILE_PICTURES)[:, : stop - start]
     return table
 
 
-def match_people(pictures: ShapeEvidence, people: ShapeEvidence, none_prior: float = NONE_PRIOR) -> Matches:
+def match_people(pictures: Evidence, people: Evidence, none_prior: float = NONE_PRIOR) -> Matches:
     """The best match of each picture, in memory that does not grow with pairs.
 
     Raises:
         ValueError: there is nobody to compare with, or ``none_prior`` is no probability below 1.
     """
     parts = []
-    for start in range(0, max(len(pictures.information), 1), _PICTURES_AT_ONCE):
-        piece = ShapeEvidence(*(part[start : start + _PICTURES_AT_ONCE] for part in pictures))
+    for start in range(0, max(len(pictures.information), 1), _CHUNK_SIZE):
+        piece = Evidence(*(part[start : start + _CHUNK_SIZE] for part in pictures))
         parts.append(best_matches(log_bayes_factors(piece, people), none_prior))
     return Matches(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
@@ -109,7 +109,7 @@ def best_matches(log_bayes: Float32[np.ndarray, "images people"], none_prior: fl
     none = np.float32(np.log(none_prior) if none_prior else -np.inf)
     each = np.float32(np.log1p(-none_prior) - np.log(count))
     run = partial(_best_of_tile, each, none)
-    return Matches(*map(np.asarray, map_tiles(run, np.asarray(log_bayes, np.float32), _ROWS_PER_TILE)))
+    return Matches(*map(np.asarray, map_tiles(run, np.asarray(log_bayes, np.float32), _TILE_ROWS)))
 
 
 def _best_of_tile(
@@ -130,8 +130,8 @@ def _best(each: AnyArray, none: AnyArray, log_bayes: Float[AnyArray, "images peo
 
 
 def fuse_groups(
-    evidence: ShapeEvidence, group: Int[np.ndarray, " images"], correlation: float = GROUP_CORRELATION
-) -> ShapeEvidence:
+    evidence: Evidence, group: Int[np.ndarray, " images"], correlation: float = GROUP_CORRELATION
+) -> Evidence:
     """What many pictures of one person say together.
 
     Args:
@@ -145,10 +145,10 @@ def fuse_groups(
     if np.shape(group) != (len(evidence.information),):
         raise ValueError(f"{len(evidence.information)} pictures need a group number each, not {np.shape(group)}")
     groups = evidence_of_groups(evidence, np.unique(group, return_inverse=True)[1], correlation)
-    return ShapeEvidence(*(part.sum(axis=0).astype(np.float32) for part in groups))
+    return Evidence(*(part.sum(axis=0).astype(np.float32) for part in groups))
 
 
-def evidence_of_groups(evidence: ShapeEvidence, group: Int[np.ndarray, " images"], correlation: float) -> ShapeEvidence:
+def evidence_of_groups(evidence: Evidence, group: Int[np.ndarray, " images"], correlation: float) -> Evidence:
     """What the pictures of each group say together, in double precision.
 
     Args:
@@ -168,18 +168,18 @@ def evidence_of_groups(evidence: ShapeEvidence, group: Int[np.ndarray, " images"
         total = np.zeros((len(weight), *part.shape[1:]))
         np.add.at(total, group, part)
         sums.append(total * weight.reshape(-1, *[1] * (part.ndim - 1)))
-    return ShapeEvidence(*sums)
+    return Evidence(*sums)
 
 
-def _float32(evidence: ShapeEvidence) -> ShapeEvidence:
-    return ShapeEvidence(*(np.asarray(part, np.float32) for part in evidence))
+def _float32(evidence: Evidence) -> Evidence:
+    return Evidence(*(np.asarray(part, np.float32) for part in evidence))
 
 
-def _log_marginals(evidence: ShapeEvidence) -> Float32[np.ndarray, " n"]:
-    return np.asarray(map_samples(_log_marginal, None, _float32(evidence), _PICTURES_PER_TILE))
+def _log_marginals(evidence: Evidence) -> Float32[np.ndarray, " n"]:
+    return np.asarray(map_samples(_log_marginal, None, _float32(evidence), _TILE_PICTURES))
 
 
-def _log_marginal(_: None, evidence: ShapeEvidence) -> Float[Array, ""]:
+def _log_marginal(_: None, evidence: Evidence) -> Float[Array, ""]:
     return log_marginal(evidence)
 
 
@@ -187,7 +187,7 @@ def _against_tile(
     precision: Float32[np.ndarray, "betas betas people"],
     information: Float32[np.ndarray, "betas people"],
     own: Float32[np.ndarray, " people"],
-    tile: tuple[ShapeEvidence, Float32[np.ndarray, " images"]],
+    tile: tuple[Evidence, Float32[np.ndarray, " images"]],
 ) -> Float[Array, "images people"]:
     return _pairs(precision, information, own, *tile)
 
@@ -197,7 +197,7 @@ def _pairs(
     precision: Float[AnyArray, "betas betas people"],
     information: Float[AnyArray, "betas people"],
     own_people: Float[AnyArray, " people"],
-    pictures: ShapeEvidence,
+    pictures: Evidence,
     own_pictures: Float[AnyArray, " images"],
 ) -> Float[Array, "images people"]:
     betas = len(information)

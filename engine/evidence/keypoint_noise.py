@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float, Int
 from engine.batching import map_samples
 from engine.posed.problem import FRAME_SIZE
 from engine.posed.results import PosedFit, linear_model
-from engine.posed.search import TILE, PosedContext
+from engine.posed.search import TILE_SIZE, PosedContext
 from engine.solvers.levenberg_marquardt import LinearModel
 
 MOST_PICTURES = 2000
@@ -37,7 +37,7 @@ MOST_PICTURES = 2000
 _IMAGINARY = 60.0
 """20 costs more where the assumption is right, 200 gains less where it is wrong (benchmarks/results.md, "Identity")."""
 _ITERATIONS = 60
-_AT_ONCE = 250
+_CHUNK_SIZE = 250
 # As in engine.posed.noise_scale.
 _RIDGE = 1e-6
 
@@ -57,7 +57,7 @@ def keypoint_noise(context: PosedContext, fit: PosedFit) -> dict[str, float]:
     if len(usable) > MOST_PICTURES:
         usable = usable[np.linspace(0, len(usable) - 1, MOST_PICTURES).round().astype(int)]
     pictures, unknowns = jax.tree.map(lambda leaf: np.asarray(leaf)[usable], (fit.pictures, fit.unknowns))
-    linear: LinearModel = map_samples(linear_model, context, (pictures, unknowns), TILE)
+    linear: LinearModel = map_samples(linear_model, context, (pictures, unknowns), TILE_SIZE)
     schema = context.model.body.schema
     seen = np.asarray(pictures.observation.confidence) > 0
     twin = np.minimum(np.arange(len(schema)), schema.swap)
@@ -86,8 +86,8 @@ def _maximise(
     variances = np.ones(seen.shape[1])
     for _ in range(_ITERATIONS):
         sums = np.zeros((2, seen.shape[1]))
-        for start in range(0, len(values), _AT_ONCE):
-            at = slice(start, start + _AT_ONCE)
+        for start in range(0, len(values), _CHUNK_SIZE):
+            at = slice(start, start + _CHUNK_SIZE)
             sums += _pulls(variances, explained[at], frame[at], values[at], seen[at])
         by_pair = np.stack([np.bincount(twin, weights=each, minlength=len(twin)) for each in sums])
         pulled, expected = by_pair[:, twin] + _IMAGINARY * np.stack([1 / variances**2, 1 / variances])

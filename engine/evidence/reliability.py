@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from engine.evidence.shape_evidence import ShapeEvidence, log_bayes_factor, same_body_probability
+from engine.evidence.shape_evidence import Evidence, log_bayes_factor, same_body_probability
 
 
 class ReliabilityBin(NamedTuple):
@@ -29,14 +29,14 @@ class ReliabilityBin(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="people")
-def leave_one_out(evidence: ShapeEvidence, person: Int[Array, " images"], people: int) -> Float[Array, "images people"]:
+def leave_one_out(evidence: Evidence, person: Int[Array, " images"], people: int) -> Float[Array, "images people"]:
     """Log Bayes factor of each picture against the fused pictures of each person, itself not among them."""
     fused = jax.tree.map(lambda part: jax.ops.segment_sum(part, person, people), evidence)
 
-    def against_all(picture: ShapeEvidence, own: Array) -> Float[Array, " people"]:
+    def against_all(picture: Evidence, own: Array) -> Float[Array, " people"]:
         is_own = (jnp.arange(people) == own).astype(picture.precision.dtype)
 
-        def against(reference: ShapeEvidence, taken: Array) -> Float[Array, ""]:
+        def against(reference: Evidence, taken: Array) -> Float[Array, ""]:
             others = jax.tree.map(lambda whole, part: whole - taken * part, reference, picture)
             return log_bayes_factor(others, picture)
 
@@ -72,7 +72,7 @@ def expected_calibration_error(rows: list[ReliabilityBin]) -> float:
     return sum(row.weight * abs(row.predicted - row.actual) for row in rows)
 
 
-def leave_one_out_error(evidence: ShapeEvidence, person: Int[Array, " images"], people: int) -> float:
+def leave_one_out_error(evidence: Evidence, person: Int[Array, " images"], people: int) -> float:
     probability = np.asarray(same_body_probability(leave_one_out(evidence, person, people)))
     same = np.asarray(person)[:, None] == np.arange(people)
     # A person's only picture has nothing left to be compared with.

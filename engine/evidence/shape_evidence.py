@@ -30,7 +30,7 @@ from jaxtyping import Array, Float
 from engine.batching import AnyArray
 
 
-class ShapeEvidence(NamedTuple):
+class Evidence(NamedTuple):
     """Evidence of one picture, or of many with leading axes. 65 numbers for ten shape components."""
 
     precision: Float[AnyArray, "*images betas betas"]
@@ -46,42 +46,42 @@ class Normal(NamedTuple):
     covariance: Float[Array, "betas betas"]
 
 
-def fuse(evidence: ShapeEvidence) -> ShapeEvidence:
+def fuse(evidence: Evidence) -> Evidence:
     """The evidence of independent pictures of one body; the leading axis is summed in order."""
-    return ShapeEvidence(jnp.sum(evidence.precision, axis=0), jnp.sum(evidence.information, axis=0))
+    return Evidence(jnp.sum(evidence.precision, axis=0), jnp.sum(evidence.information, axis=0))
 
 
-def weaken(evidence: ShapeEvidence, within_person: Float[Array, "betas betas"]) -> ShapeEvidence:
+def weaken(evidence: Evidence, within_person: Float[Array, "betas betas"]) -> Evidence:
     """What a picture says about the person when its own apparent shape varies by N(0, within_person)."""
     identity = jnp.eye(within_person.shape[-1], dtype=within_person.dtype)
     mixing = identity + evidence.precision @ within_person
     both = jnp.concatenate([evidence.precision, evidence.information[:, None]], axis=-1)
     solved = jnp.linalg.solve(mixing, both)
     precision = solved[:, :-1]
-    return ShapeEvidence(0.5 * (precision + precision.T), solved[:, -1])
+    return Evidence(0.5 * (precision + precision.T), solved[:, -1])
 
 
-def posterior(evidence: ShapeEvidence) -> Normal:
+def posterior(evidence: Evidence) -> Normal:
     """The shape after the pictures, with the prior N(0, I)."""
     identity = jnp.eye(evidence.information.shape[-1], dtype=evidence.information.dtype)
     covariance, _ = _solve_and_log_determinant(identity + evidence.precision, identity)
     return Normal(covariance @ evidence.information, covariance)
 
 
-def log_marginal(evidence: ShapeEvidence) -> Float[Array, ""]:
+def log_marginal(evidence: Evidence) -> Float[Array, ""]:
     """log m(Λ, h), in nats: how well some body of the population explains the pictures."""
     identity = jnp.eye(evidence.information.shape[-1], dtype=evidence.information.dtype)
     mean, log_determinant = _solve_and_log_determinant(identity + evidence.precision, evidence.information[:, None])
     return 0.5 * jnp.sum(evidence.information * mean[:, 0]) - 0.5 * log_determinant
 
 
-def log_bayes_factor(reference: ShapeEvidence, probe: ShapeEvidence) -> Float[Array, ""]:
+def log_bayes_factor(reference: Evidence, probe: Evidence) -> Float[Array, ""]:
     """Same body against different bodies, in nats; 0 where one of the two says nothing."""
-    together = ShapeEvidence(reference.precision + probe.precision, reference.information + probe.information)
+    together = Evidence(reference.precision + probe.precision, reference.information + probe.information)
     return log_marginal(together) - log_marginal(reference) - log_marginal(probe)
 
 
-def information_bits(evidence: ShapeEvidence) -> Float[Array, ""]:
+def information_bits(evidence: Evidence) -> Float[Array, ""]:
     """½ log₂|I + Λ|: how many bits the pictures give about the shape, whatever it is."""
     identity = jnp.eye(evidence.information.shape[-1], dtype=evidence.information.dtype)
     _, log_determinant = _solve_and_log_determinant(identity + evidence.precision, identity[:, :0])

@@ -1,11 +1,11 @@
 """Keypoints of arms or legs that say left for right: which can be noticed, and how they are put right.
 
-Exchange ALL labels of a picture and nothing is lost: seen from afar, a symmetric body and its reflection in depth make
-the same picture, and the reflected body is one with left and right exchanged, in the mirrored pose, which the prior
+Swap ALL labels of a picture and nothing is lost: seen from afar, a symmetric body and its reflection in depth make
+the same picture, and the reflected body is one with left and right swapped, in the mirrored pose, which the prior
 finds just as likely. The fit then shows the person from the other side, at the same energy and with the same evidence
 about the shape. No 2D keypoint can tell, and no score needs to know.
 
-Exchange the labels of the arms alone, or of the legs, and no body fits: limbs cross the trunk. Both exchanges, and both
+Swap the labels of the arms alone, or of the legs, and no body fits: limbs cross the trunk. Both swaps, and both
 together, are tried where a fit is bad. What was done is kept as a code, the sum of ``LEGS`` and ``ARMS``.
 """
 
@@ -18,13 +18,13 @@ from engine.body.schemas import KeypointSchema
 from engine.posed.search import Picture
 
 LEGS, ARMS = 1, 2
-EXCHANGES = (LEGS, ARMS, LEGS + ARMS)
+SWAPS = (LEGS, ARMS, LEGS + ARMS)
 
 _PARTS = {LEGS: ("knee", "ankle", "big_toe", "small_toe", "heel"), ARMS: ("elbow", "wrist")}
 
 
-def exchanged_columns(schema: KeypointSchema) -> Int[np.ndarray, "codes keypoints"]:
-    """Where each column comes from, for every code from 0 (nothing exchanged) to ``LEGS + ARMS``."""
+def swapped_columns(schema: KeypointSchema) -> Int[np.ndarray, "codes keypoints"]:
+    """Where each column comes from, for every code from 0 (nothing swapped) to ``LEGS + ARMS``."""
     identity = np.arange(len(schema))
     part = np.array([name.partition("_")[2] for name in schema.keypoint_names])
     columns = np.tile(identity, (1 + LEGS + ARMS, 1))
@@ -35,18 +35,18 @@ def exchanged_columns(schema: KeypointSchema) -> Int[np.ndarray, "codes keypoint
     return columns
 
 
-def exchange(schema: KeypointSchema, values: AnyArray, codes: Int[np.ndarray, " images"]) -> np.ndarray:
-    """Values per keypoint with the labels of each picture exchanged by its code; doing it twice undoes it."""
-    columns = exchanged_columns(schema)[codes]
+def swap_values(schema: KeypointSchema, values: AnyArray, codes: Int[np.ndarray, " images"]) -> np.ndarray:
+    """Values per keypoint with the labels of each picture swapped by its code; doing it twice undoes it."""
+    columns = swapped_columns(schema)[codes]
     values = np.asarray(values)
     return np.take_along_axis(values, columns.reshape(*columns.shape, *(1,) * (values.ndim - 2)), axis=1)
 
 
-def exchange_labels(schema: KeypointSchema, pictures: Picture, codes: Int[np.ndarray, " images"]) -> Picture:
-    """Pictures with the labels of some limbs exchanged."""
+def swap_labels(schema: KeypointSchema, pictures: Picture, codes: Int[np.ndarray, " images"]) -> Picture:
+    """Pictures with the labels of some limbs swapped."""
     observed = pictures.observation
     return eqx.tree_at(
         lambda p: (p.observation.points, p.observation.confidence),
         pictures,
-        (exchange(schema, observed.points, codes), exchange(schema, observed.confidence, codes)),
+        (swap_values(schema, observed.points, codes), swap_values(schema, observed.confidence, codes)),
     )

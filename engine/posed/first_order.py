@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float
 from engine.batching import AnyArray, map_samples, pad_rows
 from engine.body import quaternions
 from engine.posed.problem import PictureUnknowns, posed_residuals
-from engine.posed.search import TILE, Free, Lanes, Picture, PosedContext, Search, best_lanes, join_lanes
+from engine.posed.search import TILE_SIZE, Free, Lanes, Picture, PosedContext, Search, best_lanes, join_lanes
 from engine.solvers.first_order import AdamSettings, FirstOrderSettings, LBFGSSettings, descend, minimise
 from engine.solvers.small_systems import whitening_factor
 
@@ -116,7 +116,7 @@ class FirstOrderSearch:
         unknowns = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:]), lanes.unknowns)
         pictures = eqx.tree_at(lambda picture: picture.betas, pictures, unknowns.betas)
         loop = _shape_loop if free_betas else _pose_loop
-        done, energy, steps, converged = map_samples(loop, self._loop, (pictures, unknowns.picture), TILE)
+        done, energy, steps, converged = map_samples(loop, self._loop, (pictures, unknowns.picture), TILE_SIZE)
         self.steps[:] += steps.reshape(shape).sum(axis=1)
         done = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), done)
         return lanes._replace(unknowns=done, energy=energy.reshape(shape), converged=converged.reshape(shape))

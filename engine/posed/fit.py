@@ -3,7 +3,7 @@
 ``fit_poses`` finds pose and camera of each picture for a given shape, ``fit_shapes`` frees the shape of each picture as
 well; ``engine.posed.shared_shape`` finds one shape for all references of a person.
 
-A picture whose keypoints of arms or legs say left for right fits badly; where a fit is bad, exchanged labels are tried
+A picture whose keypoints of arms or legs say left for right fits badly; where a fit is bad, swapped labels are tried
 (``engine.picture.swapped_labels``).
 """
 
@@ -18,12 +18,12 @@ from engine.body.pose_prior import PosePrior, load_pose_prior
 from engine.picture.cameras import Lens, weak_perspective
 from engine.picture.misfit import MIN_KEYPOINTS
 from engine.picture.observation import Observation, observe
-from engine.picture.swapped_labels import EXCHANGES, exchange, exchange_labels
+from engine.picture.swapped_labels import SWAPS, swap_labels, swap_values
 from engine.posed.first_order import FirstOrderSearch, posed_loop
 from engine.posed.model import make_posed_model
 from engine.posed.problem import PictureUnknowns, noise_of
 from engine.posed.results import Described, PosedFit, describe
-from engine.posed.search import TILE, Lanes, Picture, PosedContext, Search, open_lanes, rows
+from engine.posed.search import TILE_SIZE, Lanes, Picture, PosedContext, Search, open_lanes, rows
 from engine.posed.starts import make_start_library
 from engine.rest.problem import NoiseModel
 from engine.scores import Status
@@ -32,13 +32,13 @@ from engine.solvers.first_order import FirstOrderSettings
 POSED_NOISE = NoiseModel(level=0.01)
 """What detectors do on real pictures: 0.9 to 1.1 % of a person's height."""
 
-_CHUNK = 4096
+_CHUNK_SIZE = 4096
 """Pictures searched at once: bounds the memory, changes no result."""
 
 # Labels are suspected where the energy is above this many nats per seen keypoint (right labels cost 0.62 in the median
-# and 1.21 in the worst hundredth at the assumed noise), and called exchanged where that saves this many nats.
+# and 1.21 in the worst hundredth at the assumed noise), and called swapped where that saves this many nats.
 _SUSPICIOUS_PER_KEYPOINT = 1.25
-_EXCHANGE_MARGIN = 5.0
+_SWAP_MARGIN = 5.0
 
 
 def make_context(body: KeypointBody, prior: PosePrior | None = None, noise: NoiseModel = POSED_NOISE) -> PosedContext:
@@ -71,7 +71,7 @@ def observe_pictures(
             f"keypoints {pictures[0].shape} and confidence {pictures[1].shape} do not fit: expected (images, "
             f"{keypoints}, 2) and (images, {keypoints}) for schema {context.model.body.schema.name}"
         )
-    return map_samples(_observe, context.model.body, pictures, TILE)
+    return map_samples(_observe, context.model.body, pictures, TILE_SIZE)
 
 
 def _observe(body: KeypointBody, picture: tuple[Array, Array]) -> Observation:
@@ -152,8 +152,8 @@ def _fit(
     pictures = make_pictures(context, observations, betas, lenses)
     parts = []
     # An empty batch still makes one, empty, chunk.
-    for start in range(0, max(len(pictures.betas), 1), _CHUNK):
-        at = slice(start, start + _CHUNK)
+    for start in range(0, max(len(pictures.betas), 1), _CHUNK_SIZE):
+        at = slice(start, start + _CHUNK_SIZE)
         own = None if initial is None else rows(initial, at)
         parts.append(_fit_chunk(context, rows(pictures, at), own, free_betas, loop))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -175,12 +175,12 @@ def _fit_chunk(
     codes = np.zeros(len(usable), np.int8)
     seen = (tried.observation.confidence > 0).sum(axis=-1)
     suspects = np.flatnonzero(~(best.energy[:, 0] < _SUSPICIOUS_PER_KEYPOINT * seen))
-    for code in EXCHANGES if len(suspects) else ():
+    for code in SWAPS if len(suspects) else ():
         given_codes = np.full(len(suspects), code, np.int8)
-        exchanged = exchange_labels(context.model.body.schema, rows(tried, suspects), given_codes)
-        other, more = _search(context, exchanged, None, free_betas, loop)
+        swapped = swap_labels(context.model.body.schema, rows(tried, suspects), given_codes)
+        other, more = _search(context, swapped, None, free_betas, loop)
         steps[suspects] += more
-        better = other.energy[:, 0] < best.energy[suspects, 0] - _EXCHANGE_MARGIN
+        better = other.energy[:, 0] < best.energy[suspects, 0] - _SWAP_MARGIN
         codes[suspects[better]] = code
         jax.tree.map(lambda every, new, better=better: every.__setitem__(suspects[better], new[better]), best, other)
     return assemble(context, pictures, usable, best, steps, codes)
@@ -220,9 +220,9 @@ def assemble(
 
     unknowns, betas = jax.tree.map(lambda leaf: leaf[:, 0], best.unknowns)
     schema = context.model.body.schema
-    fitted = eqx.tree_at(lambda p: p.betas, exchange_labels(schema, rows(pictures, usable), codes), betas)
-    described = map_samples(_describe, context, (fitted, unknowns), TILE)
-    residuals = exchange(schema, described.residuals, codes)
+    fitted = eqx.tree_at(lambda p: p.betas, swap_labels(schema, rows(pictures, usable), codes), betas)
+    described = map_samples(_describe, context, (fitted, unknowns), TILE_SIZE)
+    residuals = swap_values(schema, described.residuals, codes)
     whole = jax.tree.map(np.array, pictures)
     jax.tree.map(lambda every, new: every.__setitem__(usable, new), whole, fitted)
     status = np.full(count, Status.TOO_FEW_KEYPOINTS, np.int8)
@@ -238,5 +238,5 @@ def assemble(
         data_energy=spread(described.data_energy, np.nan),
         steps=spread(steps, 0),
         status=status,
-        exchanged=spread(codes, 0),
+        swapped_labels=spread(codes, 0),
     )

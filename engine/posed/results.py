@@ -21,12 +21,12 @@ from jaxtyping import Array, Float, Int
 
 from engine.batching import AnyArray, map_samples, map_samples_in_double
 from engine.body import quaternions
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.picture.cameras import WeakPerspective
 from engine.posed.jacobian import linearise
 from engine.posed.noise_scale import noise_scale
 from engine.posed.problem import FRAME_SIZE, PictureUnknowns, body_pose, pose_model, robustness, seen_at
-from engine.posed.search import TILE, Picture, PosedContext
+from engine.posed.search import TILE_SIZE, Picture, PosedContext
 from engine.solvers.levenberg_marquardt import LinearModel, eliminate_whitened
 from engine.solvers.small_systems import positive_diagonal, solve_positive
 
@@ -39,7 +39,7 @@ class PosedFit(eqx.Module):
     """One row per picture. In rows whose status is ``too_few_keypoints`` all numbers but ``pictures`` are NaN or 0."""
 
     pictures: Picture
-    """What was fitted: labels as ``exchanged`` says, betas those of the fit."""
+    """What was fitted: labels as ``swapped_labels`` says, betas those of the fit."""
     unknowns: PictureUnknowns
     pose: Float[AnyArray, "images joints 3"]
     """Rotation vectors in radians, the global orientation in the camera's frame first."""
@@ -56,7 +56,7 @@ class PosedFit(eqx.Module):
     steps: Int[AnyArray, " images"]
     """Levenberg-Marquardt steps taken, all starts of the picture together."""
     status: Int[AnyArray, " images"]
-    exchanged: Int[AnyArray, " images"]
+    swapped_labels: Int[AnyArray, " images"]
     """Which limbs' labels said left for right, as the code of ``engine.picture.swapped_labels``; 0 for none."""
 
     @property
@@ -96,7 +96,7 @@ def describe(context: PosedContext, picture: Picture, unknowns: PictureUnknowns)
     )
 
 
-def picture_evidence(context: PosedContext, picture: Picture, unknowns: PictureUnknowns) -> ShapeEvidence:
+def picture_evidence(context: PosedContext, picture: Picture, unknowns: PictureUnknowns) -> Evidence:
     """Λ and h of one picture, at its own β and at the noise that was assumed."""
     return _laplace(linear_model(context, (picture, unknowns)), picture)
 
@@ -109,7 +109,7 @@ def linear_model(context: PosedContext, fitted: tuple[Picture, PictureUnknowns])
     )
 
 
-def _laplace(linear: LinearModel, picture: Picture) -> ShapeEvidence:
+def _laplace(linear: LinearModel, picture: Picture) -> Evidence:
     reduced = eliminate_whitened(linear, 0.0)
     by_frame, by_betas = linear.by_dense[:, :FRAME_SIZE], linear.by_dense[:, FRAME_SIZE:]
     weighted_frame, weighted_betas = reduced.weighted_rows[:, :FRAME_SIZE], reduced.weighted_rows[:, FRAME_SIZE:]
@@ -120,18 +120,18 @@ def _laplace(linear: LinearModel, picture: Picture) -> ShapeEvidence:
     precision = free.T @ (weighted_betas - weighted_frame @ follows)
     gradient = free.T @ (linear.residuals + reduced.change)
     precision = 0.5 * (precision + precision.T)
-    return ShapeEvidence(precision, precision @ picture.betas - gradient)
+    return Evidence(precision, precision @ picture.betas - gradient)
 
 
-def _evidence_of(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> ShapeEvidence:
+def _evidence_of(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> Evidence:
     picture, _ = fitted
     linear = linear_model(context, fitted)
     evidence = _laplace(linear, picture)
     scale = noise_scale(linear, jnp.asarray(picture.betas), jnp.asarray(picture.observation.confidence) > 0)
-    return ShapeEvidence(evidence.precision / scale**2, evidence.information / scale**2)
+    return Evidence(evidence.precision / scale**2, evidence.information / scale**2)
 
 
-def shape_evidence(context: PosedContext, fit: PosedFit) -> ShapeEvidence:
+def shape_evidence(context: PosedContext, fit: PosedFit) -> Evidence:
     """What each picture says about the shape, pose and camera eliminated, the shape prior left out, at its own noise.
 
     Meant for fits with free shape: the quadratic is taken at the fit's β. Pictures that could not be fitted, or that
@@ -140,11 +140,11 @@ def shape_evidence(context: PosedContext, fit: PosedFit) -> ShapeEvidence:
     unknowns = jax.tree.map(np.nan_to_num, fit.unknowns)
     exact = float(np.max(context.noise.sigmas)) < _EXACT_SIGMA
     run = map_samples_in_double if exact else map_samples
-    evidence = run(_evidence_of, context, (fit.pictures, unknowns), TILE)
+    evidence = run(_evidence_of, context, (fit.pictures, unknowns), TILE_SIZE)
     dtype = fit.energy.dtype
     says = np.isfinite(fit.energy) & np.isfinite(evidence.precision).all(axis=(1, 2))
     says &= np.isfinite(evidence.information).all(axis=1)
-    return ShapeEvidence(
+    return Evidence(
         np.where(says[:, None, None], evidence.precision, 0).astype(dtype),
         np.where(says[:, None], evidence.information, 0).astype(dtype),
     )

@@ -26,13 +26,13 @@ from engine.batching import AnyArray, map_samples, map_samples_in_double
 from engine.evidence.calibration import Calibration, calibrated, calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.comparison import Matches, best_matches, log_bayes_factors
-from engine.evidence.shape_evidence import ShapeEvidence, information_bits
+from engine.evidence.shape_evidence import Evidence, information_bits
 from engine.picture.misfit import object_keypoint_similarity
 from engine.picture.observation import Observation
 from engine.posed.fit import fit_shapes, observe_pictures
 from engine.posed.problem import PictureUnknowns, posed_energy
 from engine.posed.results import Described, PosedFit, describe, shape_evidence
-from engine.posed.search import TILE, Picture, PosedContext, Search, open_lanes
+from engine.posed.search import TILE_SIZE, Picture, PosedContext, Search, open_lanes
 from engine.scores import Status
 
 EXCESS_THRESHOLD = 1.5
@@ -46,14 +46,14 @@ LOW_INFORMATION_BITS = 0.3
 PRIOR_PROBABILITY = 0.5
 """Of "same body", before looking."""
 
-_PICTURES_PER_TILE = 1024
+_TILE_SIZE = 1024
 
 
 class ReferencePerson(NamedTuple):
     """Whom the pictures are compared with."""
 
     betas: Float[AnyArray, " betas"]
-    evidence: ShapeEvidence
+    evidence: Evidence
     """Raw, of all references together."""
     pictures: int = 1
     """How many references the evidence is from."""
@@ -63,7 +63,7 @@ class OwnFits(NamedTuple):
     """Pictures fitted with their own shapes: what every person is compared with."""
 
     fit: PosedFit
-    evidence: ShapeEvidence
+    evidence: Evidence
     """Raw: of the picture alone, zeros where it could not be fitted."""
 
 
@@ -89,7 +89,7 @@ class PosedScore(eqx.Module):
     translation_y: Float[AnyArray, " images"]
     """...and from the top."""
     status: Int[AnyArray, " images"]
-    exchanged: Int[AnyArray, " images"]
+    swapped_labels: Int[AnyArray, " images"]
     """Limbs whose labels say left for right, as the code of ``engine.picture.swapped_labels``; put right for the
     scores."""
 
@@ -183,9 +183,9 @@ def compare_people(
     matches = best_matches(table, 1 - prior_probability)
     betas = np.stack([np.asarray(person.betas, own.betas.dtype) for person in people])[matches.best]
     excess, at_reference = excess_energy(context, own, betas)
-    bits = map_samples(_bits, None, evidence, _PICTURES_PER_TILE, concurrent=False)
+    bits = map_samples(_bits, None, evidence, _TILE_SIZE, concurrent=False)
     observation = own.pictures.observation
-    error, oks = map_samples(_misfit, context, (observation, at_reference.residuals), _PICTURES_PER_TILE)
+    error, oks = map_samples(_misfit, context, (observation, at_reference.residuals), _TILE_SIZE)
     status = np.where(
         (own.status == Status.OK) & (bits < LOW_INFORMATION_BITS), Status.LOW_INFORMATION, own.status
     ).astype(np.int8)
@@ -206,15 +206,15 @@ def compare_people(
         translation_x=known(at_reference.camera_px.translation[:, 0]),
         translation_y=known(at_reference.camera_px.translation[:, 1]),
         status=status,
-        exchanged=own.exchanged,
+        swapped_labels=own.swapped_labels,
     )
     return scores, matches
 
 
-def calibrated_people(people: Sequence[ReferencePerson], calibration: Calibration) -> ShapeEvidence:
+def calibrated_people(people: Sequence[ReferencePerson], calibration: Calibration) -> Evidence:
     """What is known of each person, one row per person."""
-    each = [calibrated(ShapeEvidence(*map(jnp.asarray, p.evidence)), calibration, p.pictures) for p in people]
-    return ShapeEvidence(*(np.stack([np.asarray(part) for part in parts]) for parts in zip(*each, strict=True)))
+    each = [calibrated(Evidence(*map(jnp.asarray, p.evidence)), calibration, p.pictures) for p in people]
+    return Evidence(*(np.stack([np.asarray(part) for part in parts]) for parts in zip(*each, strict=True)))
 
 
 def excess_energy(
@@ -230,7 +230,7 @@ def excess_energy(
     pictures, unknowns = own.pictures, jax.tree.map(np.nan_to_num, own.unknowns)
     excess = _exact_energies(context, refitted) - _exact_energies(context, (pictures, unknowns))
     # The own shape is drawn to the mean person by its prior, so the given one may even do a little better.
-    return np.maximum(excess, 0.0).astype(own.energy.dtype), map_samples(_describe, context, refitted, TILE)
+    return np.maximum(excess, 0.0).astype(own.energy.dtype), map_samples(_describe, context, refitted, TILE_SIZE)
 
 
 def _refit(
@@ -250,7 +250,7 @@ def _refit(
 
 def _exact_energies(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> Float[AnyArray, " images"]:
     """In double precision: scores are made of differences of energies, which single precision rounds by 1e-4 nats."""
-    return map_samples_in_double(_energy, context, fitted, TILE)
+    return map_samples_in_double(_energy, context, fitted, TILE_SIZE)
 
 
 def _energy(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> Float[Array, ""]:
@@ -263,7 +263,7 @@ def _describe(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) ->
     return describe(context, *fitted)
 
 
-def _bits(_: None, evidence: ShapeEvidence) -> Float[Array, ""]:
+def _bits(_: None, evidence: Evidence) -> Float[Array, ""]:
     return information_bits(evidence)
 
 

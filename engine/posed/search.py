@@ -27,7 +27,7 @@ from engine.posed.problem import FRAME_SIZE, Noise, PictureUnknowns, apply_step,
 from engine.posed.starts import StartLibrary, find_starts
 from engine.solvers.levenberg_marquardt import GROWTH, NEAR, Lane, LMSettings, Problem, open_lane, take_step
 
-TILE = 128
+TILE_SIZE = 128
 """Lanes per tile: one step of 128 lanes of 17 keypoints works on 3.6 MB (benchmarks/results.md, "Posed fits")."""
 
 STARTS = 4
@@ -246,19 +246,19 @@ class Search:
                 lanes.growth.reshape(-1),
                 lanes.promise.reshape(-1),
             ),
-            TILE,
+            TILE_SIZE,
         )
         self.steps += done.steps.reshape(self.count, starts).sum(axis=1)
         ended = Lanes(done.unknowns, done.energy, done.damping, done.growth, done.promise, done.converged)
         return _grouped(ended, starts)
 
     def starts(self) -> Lanes:
-        return open_lanes(map_samples(_starts_of, self.context, self.pictures, TILE), self.pictures.betas)
+        return open_lanes(map_samples(_starts_of, self.context, self.pictures, TILE_SIZE), self.pictures.betas)
 
     def flips(self, lanes: Lanes) -> Lanes:
         """New lanes with limbs mirrored in depth, for every given lane."""
         given = _flat(lanes.unknowns)
-        latents = map_samples(_flips_of, self.context.model, given, TILE)
+        latents = map_samples(_flips_of, self.context.model, given, TILE_SIZE)
         repeated = jax.tree.map(lambda leaf: np.repeat(leaf, _FLIPS, axis=0), given.picture)
         mirrored = eqx.tree_at(lambda u: u.latent, repeated, latents.reshape(-1, latents.shape[-1]))
         flips = lanes.energy.shape[1] * _FLIPS

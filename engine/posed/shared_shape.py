@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from engine.batching import AnyArray, map_samples
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.picture.cameras import Lens
 from engine.picture.observation import Observation
 from engine.posed.first_order import posed_loop, share_shape
@@ -33,7 +33,7 @@ from engine.posed.fit import assemble, fit_poses, fit_shapes, make_pictures
 from engine.posed.jacobian import linearise
 from engine.posed.problem import FRAME_SIZE, PictureUnknowns, apply_step, posed_energy
 from engine.posed.results import PosedFit, shape_evidence
-from engine.posed.search import FRAME_UNIT, TILE, Free, Lanes, Picture, PosedContext, rows
+from engine.posed.search import FRAME_UNIT, TILE_SIZE, Free, Lanes, Picture, PosedContext, rows
 from engine.solvers.first_order import FirstOrderSettings
 from engine.solvers.levenberg_marquardt import INITIAL_DAMPING, LMSettings, complete_step, eliminate_whitened
 from engine.solvers.small_systems import positive_diagonal, solve_positive
@@ -51,7 +51,7 @@ class SharedFit(NamedTuple):
     """The shapes of several people."""
 
     betas: Float[np.ndarray, "people betas"]
-    evidence: ShapeEvidence
+    evidence: Evidence
     """Of all references of each person together."""
     energy: Float[np.ndarray, " people"]
     """Of all references, with ½ |β|², in nats."""
@@ -158,7 +158,7 @@ class _JointFit:
         self.energy = np.where(who, energy, self.energy)
 
     def picture_energies(self) -> Float[np.ndarray, " images"]:
-        return np.asarray(map_samples(_energy, self.context, (self.at_betas(), self.unknowns), TILE))
+        return np.asarray(map_samples(_energy, self.context, (self.at_betas(), self.unknowns), TILE_SIZE))
 
     def at_betas(self) -> Picture:
         """The pictures with their people's present shapes."""
@@ -196,14 +196,14 @@ class _JointFit:
         person = self.person[active]
         dtype = self.pictures.betas.dtype
         lanes = _Damped(rows(self.at_betas(), active), rows(self.unknowns, active), self.damping[person].astype(dtype))
-        reduced = map_samples(_reduce, self.context, lanes, TILE)
+        reduced = map_samples(_reduce, self.context, lanes, TILE_SIZE)
         gradient = self.total(reduced.gradient, person) + self.betas
         identity = np.eye(self.betas.shape[1])
         hessian = self.total(reduced.hessian, person) + (1.0 + self.damping)[:, None, None] * identity
         beta_step = -np.linalg.solve(hessian, gradient[..., None])[..., 0]
         longest = np.abs(beta_step).max(axis=1, keepdims=True) / _LONGEST_BETA_STEP
         beta_step = (beta_step / np.maximum(longest, 1.0)).astype(dtype)
-        followed = map_samples(_follow, self.context, (lanes, beta_step[person]), TILE)
+        followed = map_samples(_follow, self.context, (lanes, beta_step[person]), TILE_SIZE)
 
         betas = self.betas + beta_step
         energy = self.total(followed.energy, person) + 0.5 * np.sum(betas**2, axis=1)
@@ -264,7 +264,7 @@ def fit_shared_shapes(
     if len(lost):
         raise ValueError(f"person {lost[0]} has no picture with enough keypoints to fit a shape")
 
-    steps, codes = np.asarray(first.steps)[usable], np.asarray(first.exchanged)[usable]
+    steps, codes = np.asarray(first.steps)[usable], np.asarray(first.swapped_labels)[usable]
     joint = _JointFit(context, rows(first.pictures, usable), rows(first.unknowns, usable), person[usable])
     joint.run(loop)
     searched = joint.references > 1
@@ -279,7 +279,7 @@ def fit_shared_shapes(
         if not searched.any():
             break
         again = searched[joint.person[at]]
-        codes[at[again]] ^= found.exchanged[again]
+        codes[at[again]] ^= found.swapped_labels[again]
         moved = (found.pictures, found.unknowns)
         jax.tree.map(
             lambda every, new, at=at[again], again=again: every.__setitem__(at, new[again]),
@@ -312,7 +312,7 @@ def _finish(
     given = eqx.tree_at(lambda p: p.betas, given, joint.betas[person].astype(dtype))
     fit = assemble(context, given, usable, best, steps, codes)
     own = shape_evidence(context, fit)
-    evidence = ShapeEvidence(
+    evidence = Evidence(
         joint.total(own.precision[usable]).astype(dtype), joint.total(own.information[usable]).astype(dtype)
     )
     return SharedFit(joint.betas.astype(dtype), evidence, joint.energy, joint.steps, joint.converged, fit)

@@ -29,8 +29,8 @@ from engine.solvers.linear import best_cameras, solve_rest_shape
 SOLVERS = ("auto", "adam", "lbfgs")
 """``auto`` is the closed form."""
 
-_REFERENCES_PER_TILE = 64
-_PICTURES_PER_TILE = 1024
+_TILE_REFERENCES = 64
+_TILE_SIZE = 1024
 
 
 def first_order_settings(solver: str) -> FirstOrderSettings | None:
@@ -145,7 +145,7 @@ def fit_rest_shapes(
     for length in sorted(set(lengths)):
         people = [person for person, own in enumerate(lengths) if own == length]
         batch = tuple(np.stack([padded[person][part] for person in people]) for part in (0, 1))
-        fit = map_samples(_fit_person, context, batch, max(1, _REFERENCES_PER_TILE // length), context.loop is None)
+        fit = map_samples(_fit_person, context, batch, max(1, _TILE_REFERENCES // length), context.loop is None)
         fits |= {person: ShapeFit(*(field[i] for field in fit)) for i, person in enumerate(people)}
     return ShapeFit(*(np.stack(field) for field in zip(*(fits[i] for i in range(len(padded))), strict=True)))
 
@@ -205,7 +205,7 @@ def score_rest_pictures(
     if loop is None:
         return map_tiles(rest_tile_scorer(body, noise, shape, threshold), (keypoints_px, confidence), TILE_SIZE)
     context = RestContext(body, noise, shape, threshold, loop)
-    return map_samples(_score_by_loop, context, (keypoints_px, confidence), _PICTURES_PER_TILE, concurrent=False)
+    return map_samples(_score_by_loop, context, (keypoints_px, confidence), _TILE_SIZE, concurrent=False)
 
 
 def check_keypoints(body: KeypointBody, keypoints_px: np.ndarray, confidence: np.ndarray) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.shape import PersonShape, Reference, ShapeFileError, load_shape, save_shape
 
 
@@ -33,7 +33,7 @@ def test_round_trip(tmp_path, shape) -> None:
 
 
 def test_round_trip_with_evidence(tmp_path, shape) -> None:
-    evidence = ShapeEvidence(np.eye(10, dtype=np.float32), np.arange(10, dtype=np.float32))
+    evidence = Evidence(np.eye(10, dtype=np.float32), np.arange(10, dtype=np.float32))
     save_shape(tmp_path / "shape.npz", dataclasses.replace(shape, mode="free", evidence=evidence))
     loaded = load_shape(tmp_path / "shape.npz").evidence
     assert loaded is not None
@@ -43,7 +43,7 @@ def test_round_trip_with_evidence(tmp_path, shape) -> None:
 
 @pytest.mark.parametrize("information", [np.zeros(9, np.float32), np.full(10, np.inf, np.float32)])
 def test_evidence_that_does_not_fit_is_refused(tmp_path, shape, information) -> None:
-    evidence = ShapeEvidence(np.eye(10, dtype=np.float32), information)
+    evidence = Evidence(np.eye(10, dtype=np.float32), information)
     save_shape(tmp_path / "shape.npz", dataclasses.replace(shape, evidence=evidence))
     with pytest.raises(ShapeFileError, match="evidence"):
         load_shape(tmp_path / "shape.npz")

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from adapters.host.inputs import BETA_COUNT
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 
 BETA_BYTES = 4 * BETA_COUNT
 _UPPER = np.triu_indices(BETA_COUNT)
@@ -42,7 +42,7 @@ def decode_beta(blob: Any) -> Float32[np.ndarray, "10"]:
     return _decode(blob, BETA_BYTES, "optimized_beta_blob")
 
 
-def encode_evidence(evidence: ShapeEvidence) -> bytes:
+def encode_evidence(evidence: Evidence) -> bytes:
     """Evidence as it is stored.
 
     Raises:
@@ -56,7 +56,7 @@ def encode_evidence(evidence: ShapeEvidence) -> bytes:
     return precision[_UPPER].astype("<f4").tobytes() + information
 
 
-def decode_evidence(blob: Any) -> ShapeEvidence:
+def decode_evidence(blob: Any) -> Evidence:
     """Evidence from ``shape_evidence_blob``.
 
     Raises:
@@ -66,7 +66,7 @@ def decode_evidence(blob: Any) -> ShapeEvidence:
     precision = np.zeros((BETA_COUNT, BETA_COUNT), np.float32)
     precision[_UPPER] = numbers[:-BETA_COUNT]
     precision.T[_UPPER] = numbers[:-BETA_COUNT]
-    return ShapeEvidence(precision, numbers[-BETA_COUNT:].copy())
+    return Evidence(precision, numbers[-BETA_COUNT:].copy())
 
 
 def _encode(values: Any, shape: tuple[int, ...], what: str) -> bytes:

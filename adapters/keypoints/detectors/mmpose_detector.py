@@ -5,7 +5,7 @@ whole picture as one person, which suits pictures of one person. Bottom-up model
 ``mmpose_inferencer`` adds MMPose's person detectors. Keypoints and their names are those of the model's
 ``dataset_meta``; ``confidences`` says what becomes of its scores.
 
-Crops are computed one by one on a CPU and in tiles of ``crops_at_once`` elsewhere, the last one filled up: the bits of
+Crops are computed one by one on a CPU and in tiles of ``tile_size`` elsewhere, the last one filled up: the bits of
 a score depend on the size of a tile (those of every model that was tried), so that must not depend on how many pictures
 happen to come together. On a CPU two crops at once are computed by two threads with one core each.
 
@@ -58,7 +58,7 @@ class MMPoseDetector:
         checkpoint: str | None = None,
         device: str = "cpu",
         trust_checkpoint: bool = False,
-        crops_at_once: int | None = None,
+        tile_size: int | None = None,
         least_score: float = LEAST_SCORE,
     ) -> None:
         """Build the model and load its weights.
@@ -67,7 +67,7 @@ class MMPoseDetector:
             config: a config file, or the name of one that MMPose ships, without ``.py``.
             checkpoint: a file; None leaves the weights random, the same ones every time.
             trust_checkpoint: load a checkpoint that is more than arrays and plain values.
-            crops_at_once: size of a tile; by default 1 on a CPU and ``CUDA_CROPS`` elsewhere.
+            tile_size: size of a tile; by default 1 on a CPU and ``CUDA_CROPS`` elsewhere.
             least_score: a keypoint with a lower score counts as not seen.
 
         Raises:
@@ -84,14 +84,14 @@ class MMPoseDetector:
         self._least_score = least_score
         self.schema: KeypointSchema = schema_from_meta_info(self._model.dataset_meta, str(path))
         on_cpu = device == "cpu"
-        self._crops_at_once = crops_at_once or (1 if on_cpu else CUDA_CROPS)
+        self._tile_size = tile_size or (1 if on_cpu else CUDA_CROPS)
         self._threads = worker_count() if on_cpu else 1
-        self.batch_size = self._threads if self._crops_at_once == 1 else self._crops_at_once
+        self.batch_size = self._threads if self._tile_size == 1 else self._tile_size
         text = str(self._model.cfg.pretty_text)
         weights = "random" if checkpoint is None else file_digest(checkpoint)
         self.identity = (
             f"{library_versions()} config {hashlib.sha256(text.encode()).hexdigest()[:16]} weights {weights} {device} "
-            f"crops {self._crops_at_once} score>={least_score:g}"
+            f"crops {self._tile_size} score>={least_score:g}"
         )
 
     def detect(
@@ -112,7 +112,7 @@ class MMPoseDetector:
             for number, (picture, some) in enumerate(zip(pictures, given, strict=True))
             for box in (whole_picture(picture) if some is None else some)
         ]
-        size = self._crops_at_once
+        size = self._tile_size
         tiles = [crops[start : start + size] for start in range(0, len(crops), size)]
         people: list[list[Detection]] = [[] for _ in pictures]
         found = (person for tile in self._in_threads(self._tile, tiles) for person in tile)
@@ -124,14 +124,14 @@ class MMPoseDetector:
         from mmengine.dataset import Compose, pseudo_collate
         from mmpose.apis import inference_topdown
 
-        if self._crops_at_once == 1:
+        if self._tile_size == 1:
             ((_, picture, box),) = crops
             samples = inference_topdown(self._model, picture, np.array([box], np.float32))
         else:
             import torch
 
             pipeline = Compose(self._model.cfg.test_dataloader.dataset.pipeline)
-            whole = [*crops, *[crops[-1]] * (self._crops_at_once - len(crops))]
+            whole = [*crops, *[crops[-1]] * (self._tile_size - len(crops))]
             crop_data = [
                 pipeline(
                     {
@@ -162,7 +162,7 @@ class MMPoseDetector:
 
     def _in_threads(self, function: Any, items: Sequence[Any]) -> list[Any]:
         with quietly():
-            if self._threads == 1 or self._crops_at_once > 1:
+            if self._threads == 1 or self._tile_size > 1:
                 return [function(item) for item in items]
             # Fresh threads: the caller's own number of threads in torch stays as it is.
             with ThreadPoolExecutor(self._threads, initializer=_one_core) as pool:

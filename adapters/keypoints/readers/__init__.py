@@ -48,7 +48,7 @@ from engine.body.schemas import COCO_17, KeypointSchema
 
 __all__ = ["KeypointSource", "Piece", "open_keypoints", "read_keypoints"]
 
-ROWS_PER_TABLE = 65536
+CHUNK_SIZE = 65536
 
 # 15 s of work for one process: others take seconds to start (benchmarks/results.md, "Volume").
 _PARALLEL_BYTES = 512 << 20
@@ -73,7 +73,7 @@ class KeypointSource:
 
     files: tuple[SourceFile, ...]
     schema: KeypointSchema
-    rows_per_table: int
+    chunk_size: int
     """The largest number of rows in a table."""
     schema_from: SourceFile | None
     """The file that gave the schema; None if the caller did."""
@@ -180,7 +180,7 @@ class KeypointSource:
             whole = isinstance(piece, KeypointTable)
             if not whole:
                 rows.append(piece)
-            if len(rows) == self.rows_per_table or (whole and rows):
+            if len(rows) == self.chunk_size or (whole and rows):
                 yield table_of_rows(rows, self.schema)
                 rows = []
             if whole:
@@ -196,7 +196,7 @@ class KeypointSource:
                 own = _schema_of(opened, self.schema) or self.schema
                 columns = self._columns(own, source)
                 if isinstance(opened, (NpzKeypoints, ParquetKeypoints)):
-                    for table in opened.tables(own, self.rows_per_table):
+                    for table in opened.tables(own, self.chunk_size):
                         yield _mapped_table(table, self.schema, columns)
                 elif columns is None:
                     yield from opened.rows(len(own))
@@ -222,7 +222,7 @@ class KeypointSource:
 def open_keypoints(
     paths: Sequence[str | os.PathLike[str]],
     schema: KeypointSchema | None = None,
-    rows_per_table: int = ROWS_PER_TABLE,
+    chunk_size: int = CHUNK_SIZE,
     processes: int = 1,
 ) -> KeypointSource:
     """Find the files and their schema; iterate over the result to read them in tables of bounded size.
@@ -237,8 +237,8 @@ def open_keypoints(
     Raises:
         ValueError: a path is no keypoint file, or none of the files can be read; the message says where and why.
     """
-    if rows_per_table < 1:
-        raise ValueError(f"rows_per_table is {rows_per_table}, expected at least 1")
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size is {chunk_size}, expected at least 1")
     files = find_files(paths)
     errors: list[BrokenFile] = []
     for source in files:
@@ -248,13 +248,13 @@ def open_keypoints(
             errors.append(error)
             continue
         if schema is not None:
-            return KeypointSource(files, schema, rows_per_table, None, processes)
+            return KeypointSource(files, schema, chunk_size, None, processes)
         if found is not None:
-            return KeypointSource(files, found, rows_per_table, source, processes)
+            return KeypointSource(files, found, chunk_size, source, processes)
     if len(errors) == len(files):
         raise errors[0] if len(files) == 1 else ValueError(f"none of {len(files)} files can be read; {errors[0]}")
     # Nobody was found in any picture, so no row has keypoints and any schema is as good.
-    return KeypointSource(files, COCO_17, rows_per_table, None, processes)
+    return KeypointSource(files, COCO_17, chunk_size, None, processes)
 
 
 def read_keypoints(paths: Sequence[str | os.PathLike[str]], schema: KeypointSchema | None = None) -> KeypointTable:

@@ -65,7 +65,7 @@ class NpzKeypoints:
         if rows:
             yield width
 
-    def tables(self, schema: KeypointSchema, rows_per_table: int) -> Iterator[KeypointTable]:
+    def tables(self, schema: KeypointSchema, chunk_size: int) -> Iterator[KeypointTable]:
         """All rows, read with ``schema``.
 
         Raises:
@@ -78,10 +78,10 @@ class NpzKeypoints:
         try:
             with zipfile.ZipFile(self.source.path) as archive, ExitStack() as opened:
                 pieces = [
-                    _pieces(opened.enter_context(archive.open(f"{header.name}.npy")), header, rows_per_table)
+                    _pieces(opened.enter_context(archive.open(f"{header.name}.npy")), header, chunk_size)
                     for header in self.headers
                 ]
-                for _ in range(0, rows, rows_per_table):
+                for _ in range(0, rows, chunk_size):
                     arrays = {header.name: next(piece) for header, piece in zip(self.headers, pieces, strict=True)}
                     yield self._table(arrays, assembler)
         except BrokenFile:

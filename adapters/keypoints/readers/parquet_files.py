@@ -49,14 +49,14 @@ class ParquetKeypoints:
                     yield length if _is_list(column.type.value_type) else length // 2
             return
 
-    def tables(self, schema: KeypointSchema, rows_per_table: int) -> Iterator[KeypointTable]:
+    def tables(self, schema: KeypointSchema, chunk_size: int) -> Iterator[KeypointTable]:
         """All rows, read with ``schema``.
 
         Raises:
             BrokenFile: the file is damaged, or its rows have another width than ``schema``.
         """
         assembler = TableAssembler(self.source, schema)
-        for batch in self._batches(rows_per_table, self.columns):
+        for batch in self._batches(chunk_size, self.columns):
             yield self._checked_table(batch, assembler, len(schema))
 
     def part(self, schema: KeypointSchema, start: int, stop: int) -> KeypointTable:

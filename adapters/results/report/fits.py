@@ -21,7 +21,7 @@ from adapters.results.report.scores import Scores
 from engine.batching import AnyArray
 from engine.body.keypoint_body import KeypointBody
 from engine.evidence.calibration import Calibration, calibrated_pictures
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.picture.cameras import WeakPerspective
 from engine.posed.fit import observe_pictures
 from engine.posed.scoring import calibrated_people, excess_energy, fit_own
@@ -29,7 +29,7 @@ from engine.posed.search import PosedContext
 from engine.scores import Status
 from engine.shape import PersonShape
 
-_PICTURES_AT_ONCE = 4096
+_CHUNK_SIZE = 4096
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,10 @@ def fit_rows(
     parts = []
     on_progress(0, len(rows))
     # An empty page still makes one, empty, part.
-    for start in range(0, max(len(rows), 1), _PICTURES_AT_ONCE):
-        at = rows[start : start + _PICTURES_AT_ONCE]
+    for start in range(0, max(len(rows), 1), _CHUNK_SIZE):
+        at = rows[start : start + _CHUNK_SIZE]
         whose = person[at]
-        theirs = ShapeEvidence(*(np.asarray(part)[whose] for part in evidence))
+        theirs = Evidence(*(np.asarray(part)[whose] for part in evidence))
         parts.append(_fit_part(context, seen, at, whose, betas[whose], theirs, calibration))
         on_progress(start + len(at), len(rows))
     fitted = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -163,7 +163,7 @@ def _fit_part(
     at: Int[np.ndarray, " part"],
     person: Int[np.ndarray, " part"],
     betas: Float[np.ndarray, "part betas"],
-    evidence: ShapeEvidence,
+    evidence: Evidence,
     calibration: Calibration,
 ) -> dict[str, np.ndarray]:
     pictures = fit_own(context, seen.keypoints_px[at], seen.confidence[at])
@@ -198,7 +198,7 @@ def _fit_part(
     return {**masked, "person": person}
 
 
-def _most_probable(evidence: ShapeEvidence) -> np.ndarray:
+def _most_probable(evidence: Evidence) -> np.ndarray:
     """(I + Λ)⁻¹ h of each picture."""
     precision, information = (np.asarray(part, float) for part in evidence)
     return np.linalg.solve(precision + np.eye(precision.shape[-1]), information[..., None])[..., 0]

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from engine.body.keypoint_body import KeypointBody
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 
 LIMBS: tuple[tuple[str, tuple[tuple[int, int], ...]], ...] = (
     ("thighs", ((1, 4), (2, 5))),
@@ -45,9 +45,9 @@ class LimbChanges(NamedTuple):
 def compare_limbs(
     body: KeypointBody,
     own_betas: Float[np.ndarray, "images betas"],
-    own_evidence: ShapeEvidence,
+    own_evidence: Evidence,
     reference_betas: Float[np.ndarray, "images betas"],
-    reference_evidence: ShapeEvidence,
+    reference_evidence: Evidence,
 ) -> LimbChanges:
     """Limbs of each picture's own body against those of its reference body.
 
@@ -61,7 +61,7 @@ def compare_limbs(
     return LimbChanges(np.expm1(own - reference), np.sqrt(variance), 1 - left / np.sum(own_slope**2, axis=-1))
 
 
-def _variance(slope: Float[np.ndarray, "images limbs betas"], evidence: ShapeEvidence) -> np.ndarray:
+def _variance(slope: Float[np.ndarray, "images limbs betas"], evidence: Evidence) -> np.ndarray:
     precision = np.asarray(evidence.precision, float)
     covariance = np.linalg.inv(precision + np.eye(precision.shape[-1]))
     return np.einsum("nla,nab,nlb->nl", slope, covariance, slope)

@@ -40,11 +40,11 @@ from adapters.host.database import (
 )
 from adapters.host.shape_engine import ShapeEngine
 from engine.body.model import BodyModel
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from tests.database_servers import database_url, postgresql  # noqa: F401
 
 BETAS = np.linspace(-2, 2, 10, dtype=np.float32)
-EVIDENCE = ShapeEvidence(
+EVIDENCE = Evidence(
     np.cov(np.random.default_rng(0).normal(size=(10, 40))).astype(np.float32), np.arange(10, dtype=np.float32)
 )
 

@@ -103,7 +103,7 @@ def kill_one(done, expected):
         cluster.remove_node(workers[0], allow_graceful=False)
 
 
-source = open_keypoints(data, rows_per_table=1000)
+source = open_keypoints(data, chunk_size=1000)
 score_to_file(
     source, load_embedded_body(), load_shape(shape), out, compute=ray_cluster.batches, on_progress=kill_one,
     pictures_per_part=4000,

@@ -54,7 +54,7 @@ def _killed_after(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _run(anny: BodyModel, shape: PersonShape, out: Path, resume: bool = False, data: Path = DEMO / "dataset.parquet"):
-    source = open_keypoints([data], rows_per_table=10)
+    source = open_keypoints([data], chunk_size=10)
     return score_to_file(source, anny, shape, out, resume=resume, pictures_per_part=20)
 
 
@@ -160,7 +160,7 @@ def test_a_full_disk_keeps_what_is_done(anny, rest_shape, tmp_path, monkeypatch,
     out = tmp_path / "scores.csv"
     arguments = ["score", str(DEMO / "dataset.parquet"), "--shape", str(tmp_path / "shape.npz"), "--out", str(out)]
     monkeypatch.setitem(score_job.PICTURES_PER_PART, "rest", 20)
-    monkeypatch.setitem(score_job.ROWS_PER_TABLE, "rest", 10)
+    monkeypatch.setitem(score_job.CHUNK_SIZE, "rest", 10)
     with monkeypatch.context() as patched:
         written = 0
         original = score_job._Tally.add
@@ -199,7 +199,7 @@ from engine.body.embedded import load_embedded_body
 from engine.shape import load_shape
 data, shape, out = sys.argv[1:]
 print("ready", flush=True)
-source = open_keypoints([data], rows_per_table=2000)
+source = open_keypoints([data], chunk_size=2000)
 score_to_file(source, load_embedded_body(), load_shape(shape), out, resume=True, pictures_per_part=4000)
 """
 

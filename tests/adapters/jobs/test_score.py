@@ -43,7 +43,7 @@ def test_kept_evidence_is_that_of_the_pictures_own_fits(anny, coco_body, shape, 
 
 def test_the_summary_counts_what_is_in_the_file(anny, rest_shape, tmp_path) -> None:
     out = tmp_path / "scores.parquet"
-    summary = score_to_file(open_keypoints([DEMO / "dataset.parquet"], rows_per_table=7), anny, rest_shape, out)
+    summary = score_to_file(open_keypoints([DEMO / "dataset.parquet"], chunk_size=7), anny, rest_shape, out)
     scores = pq.read_table(out)
     statuses = scores["status"].to_pylist()
     assert summary.by_status == {label: statuses.count(label) for label in LABELS if label in statuses}
@@ -55,7 +55,7 @@ def test_tables_of_any_size_give_the_same_file(anny, rest_shape, tmp_path) -> No
     files = []
     for rows in (7, 64, 65536):
         out = tmp_path / f"{rows}.csv"
-        score_to_file(open_keypoints([DEMO / "dataset.parquet"], rows_per_table=rows), anny, rest_shape, out)
+        score_to_file(open_keypoints([DEMO / "dataset.parquet"], chunk_size=rows), anny, rest_shape, out)
         files.append(out.read_bytes())
     assert files[0] == files[1] == files[2]
 

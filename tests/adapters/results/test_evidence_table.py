@@ -15,28 +15,28 @@ from adapters.results.evidence_table import (
     open_evidence_writer,
     read_evidence,
 )
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 
 BETAS = 10
 
 
-def _evidence(count: int) -> ShapeEvidence:
+def _evidence(count: int) -> Evidence:
     generator = np.random.default_rng(4)
     factor = generator.normal(size=(count, BETAS, BETAS)).astype(np.float32)
     precision = factor + factor.transpose(0, 2, 1)
-    return ShapeEvidence(precision, generator.normal(size=(count, BETAS)).astype(np.float32))
+    return Evidence(precision, generator.normal(size=(count, BETAS)).astype(np.float32))
 
 
-def _batch(evidence: ShapeEvidence, first: int, count: int) -> pa.RecordBatch:
+def _batch(evidence: Evidence, first: int, count: int) -> pa.RecordBatch:
     rows = slice(first, first + count)
-    part = ShapeEvidence(evidence.precision[rows], evidence.information[rows])
+    part = Evidence(evidence.precision[rows], evidence.information[rows])
     names = pa.array([f"p{row}" for row in range(first, first + count)])
     fields = pa.schema([("image", pa.string()), ("instance", pa.int32()), *evidence_fields(BETAS)])
     numbers = pa.array(np.arange(first, first + count, dtype=np.int32))
     return pa.RecordBatch.from_arrays([names, numbers, *evidence_columns(part)], schema=fields)
 
 
-def _written(path: Path, evidence: ShapeEvidence) -> Path:
+def _written(path: Path, evidence: Evidence) -> Path:
     with open_evidence_writer(path, BETAS, "abc123", {"samebody.version": "1"}) as writer:
         for first in range(0, 30, 7):
             writer.write(_batch(evidence, first, min(7, 30 - first)))

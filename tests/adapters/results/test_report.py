@@ -28,7 +28,7 @@ from adapters.results.report.scores import ScoreFileError, read_scores
 from adapters.results.report.thumbnails import find_pictures, make_thumbnails
 from engine.body.keypoint_body import KeypointBody
 from engine.body.model import BodyModel
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.shape import save_shape
 from tests.places import DEMO, ROOT
 
@@ -236,8 +236,8 @@ def test_pictures_are_found_by_path_and_by_name_that_is_theirs_alone(tmp_path: P
 def test_limbs_of_the_same_body_are_equal_and_uncertainty_is_a_derivative(coco_body: KeypointBody) -> None:
     draw = np.random.default_rng(0)
     betas = draw.standard_normal((3, 10))
-    nothing = ShapeEvidence(np.zeros((3, 10, 10)), np.zeros((3, 10)))
-    everything = ShapeEvidence(np.eye(10)[None] * 1e12 * np.ones((3, 1, 1)), np.zeros((3, 10)))
+    nothing = Evidence(np.zeros((3, 10, 10)), np.zeros((3, 10)))
+    everything = Evidence(np.eye(10)[None] * 1e12 * np.ones((3, 1, 1)), np.zeros((3, 10)))
     same = compare_limbs(coco_body, betas, nothing, betas, everything)
     np.testing.assert_allclose(same.change, 0, atol=1e-12)
     # The deviation of the own shape alone, against finite differences along each component.

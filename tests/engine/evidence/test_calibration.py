@@ -9,7 +9,7 @@ from engine.body.schemas import COCO_17
 from engine.evidence.calibration import Calibration, calibrated, calibrated_noise, calibrated_pictures
 from engine.evidence.calibration_estimate import as_observation, calibrate, log_likelihood
 from engine.evidence.reliability import expected_calibration_error, leave_one_out, reliability
-from engine.evidence.shape_evidence import ShapeEvidence, fuse, log_bayes_factor, weaken
+from engine.evidence.shape_evidence import Evidence, fuse, log_bayes_factor, weaken
 from engine.rest.problem import NoiseModel
 
 LIKELIHOOD_TOLERANCE = 1e-4
@@ -19,7 +19,7 @@ RECOVERY_TOLERANCE = 0.15
 
 def _pictures(
     people: int, pictures: int, noise_scale: float, within: np.ndarray, rank: int = 6, seed: int = 0
-) -> tuple[ShapeEvidence, np.ndarray]:
+) -> tuple[Evidence, np.ndarray]:
     """Evidence of random precision whose true noise and within-person covariance are known."""
     draw = np.random.default_rng(seed)
     betas = len(within)
@@ -29,10 +29,10 @@ def _pictures(
     seen = np.einsum("nrb,nb->nr", roots, shapes) + noise_scale * draw.normal(size=(len(person), rank))
     precision = np.einsum("nrb,nrc->nbc", roots, roots)
     information = np.einsum("nrb,nr->nb", roots, seen)
-    return ShapeEvidence(precision.astype(np.float32), information.astype(np.float32)), person
+    return Evidence(precision.astype(np.float32), information.astype(np.float32)), person
 
 
-def _one(evidence: ShapeEvidence, index: int) -> ShapeEvidence:
+def _one(evidence: Evidence, index: int) -> Evidence:
     return jax.tree.map(lambda part: jnp.asarray(part[index]), evidence)
 
 
@@ -59,7 +59,7 @@ def test_observation_holds_the_evidence_also_where_a_picture_says_nothing() -> N
     assert float(observed.informative.sum()) == 4
     np.testing.assert_allclose(observed.by_betas.T @ observed.by_betas, evidence.precision[0], atol=EVIDENCE_TOLERANCE)
     np.testing.assert_allclose(observed.by_betas.T @ observed.values, evidence.information[0], atol=EVIDENCE_TOLERANCE)
-    nothing = as_observation(ShapeEvidence(jnp.zeros((10, 10)), jnp.zeros(10)))
+    nothing = as_observation(Evidence(jnp.zeros((10, 10)), jnp.zeros(10)))
     assert not np.asarray(nothing.by_betas).any()
     assert not np.asarray(nothing.values).any()
 
@@ -82,7 +82,7 @@ def test_calibrate_leaves_honest_evidence_as_it_is() -> None:
     assert report.log_likelihood_after >= report.log_likelihood_before
 
 
-def _clips(people: int, clips: int, frames: int, correlation: float) -> tuple[ShapeEvidence, np.ndarray, np.ndarray]:
+def _clips(people: int, clips: int, frames: int, correlation: float) -> tuple[Evidence, np.ndarray, np.ndarray]:
     """Frames that see the same directions of β, with errors of which a share is the clip's own."""
     draw = np.random.default_rng(2)
     group = np.repeat(np.arange(people * clips), frames)
@@ -93,7 +93,7 @@ def _clips(people: int, clips: int, frames: int, correlation: float) -> tuple[Sh
     seen = np.einsum("nrb,nb->nr", roots, shapes) + np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
     precision = np.einsum("nrb,nrc->nbc", roots, roots)
     information = np.einsum("nrb,nr->nb", roots, seen)
-    return ShapeEvidence(precision.astype(np.float32), information.astype(np.float32)), person, group
+    return Evidence(precision.astype(np.float32), information.astype(np.float32)), person, group
 
 
 @pytest.mark.parametrize("correlation", [0.2, 0.6])
@@ -142,7 +142,7 @@ def test_calibrated_evidence_is_noise_then_within_person() -> None:
     evidence, _ = _pictures(people=1, pictures=1, noise_scale=1.0, within=np.zeros((10, 10)), rank=12)
     one = _one(evidence, 0)
     calibration = Calibration(2.0, 0.3 * np.eye(10), "by hand")
-    expected = weaken(ShapeEvidence(one.precision / 4, one.information / 4), jnp.asarray(0.3 * np.eye(10), jnp.float32))
+    expected = weaken(Evidence(one.precision / 4, one.information / 4), jnp.asarray(0.3 * np.eye(10), jnp.float32))
     ours = calibrated(one, calibration)
     np.testing.assert_allclose(ours.precision, expected.precision, atol=EVIDENCE_TOLERANCE)
     np.testing.assert_allclose(ours.information, expected.information, atol=EVIDENCE_TOLERANCE)

@@ -5,20 +5,20 @@ import numpy as np
 import pytest
 
 from engine.evidence.comparison import best_matches, fuse_groups, log_bayes_factors, match_people
-from engine.evidence.shape_evidence import ShapeEvidence, fuse, log_bayes_factor
+from engine.evidence.shape_evidence import Evidence, fuse, log_bayes_factor
 
 DOUBLE_PRECISION_TOLERANCE = 2e-4
 """Nats, absolute and relative to the larger of the marginals that cancel."""
 
 
-def _evidence(count: int, strength: float, seed: int) -> ShapeEvidence:
+def _evidence(count: int, strength: float, seed: int) -> Evidence:
     """Observations of random shapes with as many directions as components, of very different strengths."""
     draw = np.random.default_rng(seed)
     roots = strength * draw.normal(size=(count, 10, 10)) * np.geomspace(1, 0.03, 10)[:, None]
     precision = np.einsum("nki,nkj->nij", roots, roots)
     information = np.einsum("nij,nj->ni", precision, draw.normal(size=(count, 10)))
     information += np.einsum("nki,nk->ni", roots, draw.normal(size=(count, 10)))
-    return ShapeEvidence(precision.astype(np.float32), information.astype(np.float32))
+    return Evidence(precision.astype(np.float32), information.astype(np.float32))
 
 
 def _log_marginal(precision: np.ndarray, information: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def test_pairs_are_those_of_one_pair_at_a_time() -> None:
 def test_a_pair_gets_the_same_bits_in_any_company() -> None:
     pictures, people = _evidence(1030, 0.5, 4), _evidence(70, 1.0, 5)
     whole = log_bayes_factors(pictures, people)
-    some = log_bayes_factors(*(ShapeEvidence(*(part[at] for part in side)) for side, at in
+    some = log_bayes_factors(*(Evidence(*(part[at] for part in side)) for side, at in
                                ((pictures, [1029, 3]), (people, [69, 0, 64]))))  # fmt: skip
     np.testing.assert_array_equal(some, whole[np.ix_([1029, 3], [69, 0, 64])])
 
@@ -88,7 +88,7 @@ def test_one_person_has_no_rival() -> None:
 
 
 def test_a_picture_that_says_nothing_keeps_the_prior() -> None:
-    nothing = ShapeEvidence(np.zeros((1, 10, 10), np.float32), np.zeros((1, 10), np.float32))
+    nothing = Evidence(np.zeros((1, 10, 10), np.float32), np.zeros((1, 10), np.float32))
     found = match_people(nothing, _evidence(4, 2.0, 9), none_prior=0.5)
     assert found.margin[0] == pytest.approx(0, abs=1e-4)
     assert found.probability[0] == pytest.approx(0.125, abs=1e-4)
@@ -110,7 +110,7 @@ def test_the_discount_is_exact_for_errors_that_are_equally_correlated() -> None:
     count, correlation, seen = 5, 0.6, np.array([0.3, -0.2, 0.9, 0.4, 0.1])
     covariance = (1 - correlation) * np.eye(count) + correlation
     ones = np.linalg.solve(covariance, np.ones(count))
-    pictures = ShapeEvidence(np.ones((count, 1, 1), np.float32), seen[:, None].astype(np.float32))
+    pictures = Evidence(np.ones((count, 1, 1), np.float32), seen[:, None].astype(np.float32))
     ours = fuse_groups(pictures, np.zeros(count, int), correlation)
     assert ours.precision[0, 0] == pytest.approx(ones.sum(), rel=1e-5)
     assert ours.information[0] == pytest.approx(ones @ seen, rel=1e-5)
@@ -118,7 +118,7 @@ def test_the_discount_is_exact_for_errors_that_are_equally_correlated() -> None:
 
 def test_a_picture_that_says_nothing_costs_its_group_nothing() -> None:
     pictures = _evidence(3, 1.0, 11)
-    blank = ShapeEvidence(*(np.concatenate([part, 0 * part[:2]]) for part in pictures))
+    blank = Evidence(*(np.concatenate([part, 0 * part[:2]]) for part in pictures))
     whole, part = fuse_groups(blank, np.zeros(5, int)), fuse_groups(pictures, np.zeros(3, int))
     np.testing.assert_array_equal(whole.precision, part.precision)
 

@@ -10,7 +10,7 @@ import scipy.integrate
 import scipy.stats
 
 from engine.evidence.shape_evidence import (
-    ShapeEvidence,
+    Evidence,
     fuse,
     information_bits,
     log_bayes_factor,
@@ -23,16 +23,16 @@ from engine.evidence.shape_evidence import (
 CLOSED_FORM_TOLERANCE = 2e-4
 
 
-def _evidence(seed: int, strength: float = 1.0, betas: int = 10) -> ShapeEvidence:
+def _evidence(seed: int, strength: float = 1.0, betas: int = 10) -> Evidence:
     generator = np.random.default_rng(seed)
     root = generator.normal(size=(betas, betas)) * np.sqrt(strength)
     precision = root @ root.T
-    return ShapeEvidence(
+    return Evidence(
         jnp.asarray(precision, jnp.float32), jnp.asarray(precision @ generator.normal(size=betas), jnp.float32)
     )
 
 
-_NOTHING = ShapeEvidence(jnp.zeros((10, 10)), jnp.zeros(10))
+_NOTHING = Evidence(jnp.zeros((10, 10)), jnp.zeros(10))
 
 
 def test_log_marginal_is_the_integral_over_shapes() -> None:
@@ -43,7 +43,7 @@ def test_log_marginal_is_the_integral_over_shapes() -> None:
         return np.exp(information * beta - 0.5 * precision * beta**2) * density(beta)
 
     integral, _ = scipy.integrate.quad(integrand, -10, 10)
-    evidence = ShapeEvidence(jnp.array([[precision]]), jnp.array([information]))
+    evidence = Evidence(jnp.array([[precision]]), jnp.array([information]))
     assert float(log_marginal(evidence)) == pytest.approx(np.log(integral), abs=CLOSED_FORM_TOLERANCE)
 
 
@@ -66,9 +66,9 @@ def test_bayes_factor_is_symmetric_and_order_of_fusing_is_free() -> None:
 def test_agreeing_pictures_speak_for_one_body_and_disagreeing_against() -> None:
     precision = 50 * jnp.eye(10)
     shape = jnp.linspace(-1, 1, 10)
-    reference = ShapeEvidence(precision, precision @ shape)
+    reference = Evidence(precision, precision @ shape)
     assert float(log_bayes_factor(reference, reference)) > 5
-    assert float(log_bayes_factor(reference, ShapeEvidence(precision, -precision @ shape))) < -5
+    assert float(log_bayes_factor(reference, Evidence(precision, -precision @ shape))) < -5
 
 
 def test_bayes_factor_of_samples_is_calibrated() -> None:
@@ -82,7 +82,7 @@ def test_bayes_factor_of_samples_is_calibrated() -> None:
     truth = np.where(same[:, None], reference, other)
     seen = [shape + generator.multivariate_normal(np.zeros(3), noise, count) for shape in (reference, truth)]
     stacked = np.broadcast_to(precision, (count, 3, 3)).astype(np.float32)
-    pair = [ShapeEvidence(stacked, (shape @ precision).astype(np.float32)) for shape in seen]
+    pair = [Evidence(stacked, (shape @ precision).astype(np.float32)) for shape in seen]
     probability = np.asarray(same_body_probability(jax.jit(jax.vmap(log_bayes_factor))(*pair)))
     edges = np.linspace(0, 1, 11)
     for low, high in itertools.pairwise(edges):
@@ -100,13 +100,13 @@ def test_weakening_is_the_precision_of_two_noises_in_a_row() -> None:
 
 
 def test_weakening_by_nothing_changes_nothing_and_bears_singular_evidence() -> None:
-    evidence = ShapeEvidence(jnp.zeros((10, 10)).at[0, 0].set(4.0), jnp.zeros(10).at[0].set(2.0))
+    evidence = Evidence(jnp.zeros((10, 10)).at[0, 0].set(4.0), jnp.zeros(10).at[0].set(2.0))
     same = weaken(evidence, jnp.zeros((10, 10)))
     np.testing.assert_allclose(same.precision, evidence.precision)
     assert np.isfinite(weaken(evidence, jnp.eye(10)).precision).all()
 
 
 def test_posterior_shrinks_towards_the_mean_person() -> None:
-    evidence = ShapeEvidence(3.0 * jnp.eye(10), 3.0 * jnp.ones(10))
+    evidence = Evidence(3.0 * jnp.eye(10), 3.0 * jnp.ones(10))
     np.testing.assert_allclose(posterior(evidence).mean, np.full(10, 0.75), rtol=1e-5)
     np.testing.assert_allclose(posterior(evidence).covariance, np.eye(10) / 4, rtol=1e-5, atol=1e-7)

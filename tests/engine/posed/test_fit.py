@@ -9,7 +9,7 @@ from benchmarks.synthetic import PoseSet, SyntheticSettings, make_pictures, samp
 from engine.body.keypoint_body import KeypointBody
 from engine.body.pose_prior import POSED_JOINTS, load_pose_prior
 from engine.body.schemas import COCO_17
-from engine.picture.swapped_labels import ARMS, LEGS, exchange
+from engine.picture.swapped_labels import ARMS, LEGS, swap_values
 from engine.posed.fit import fit_poses, fit_shapes, make_context, observe_pictures
 from engine.posed.results import PosedFit, picture_evidence
 from engine.posed.shared_shape import SharedFit, fit_shared_shapes
@@ -38,13 +38,13 @@ KINDS: dict[str, dict] = {
     "one arm hidden": {"hidden_keypoints": RIGHT_ARM},
     "20 pixels tall": {"person_height_px": (20.0, 20.0)},
     "4K": {"person_height_px": (2000.0, 2000.0), "picture_size_px": (3840, 2160)},
-    "all labels exchanged": {"swapped_label_rate": 1.0},
-    "legs exchanged": {"yaw_range": (-30.0, 30.0)},
-    "arms exchanged": {"yaw_range": (-30.0, 30.0)},
+    "all labels swapped": {"swapped_label_rate": 1.0},
+    "legs swapped": {"yaw_range": (-30.0, 30.0)},
+    "arms swapped": {"yaw_range": (-30.0, 30.0)},
 }
 
-POSES = {"sitting": SITTING, "legs exchanged": STRADDLING, "arms exchanged": STRADDLING}
-EXCHANGED = {"legs exchanged": LEGS, "arms exchanged": ARMS}
+POSES = {"sitting": SITTING, "legs swapped": STRADDLING, "arms swapped": STRADDLING}
+SWAPPED = {"legs swapped": LEGS, "arms swapped": ARMS}
 
 
 def _one_pose(degrees_of: dict[str, tuple[float, float, float]]) -> PoseSet:
@@ -68,9 +68,9 @@ def fits(context, coco_body: KeypointBody) -> dict[str, PosedFit]:
     for seed, (kind, changes) in enumerate(KINDS.items()):
         settings = SyntheticSettings(people=PER_KIND, pictures=1, noise_level=NOISE, seed=seed, **changes)
         drawn = make_pictures(coco_body, _one_pose(POSES[kind]) if kind in POSES else anything, settings)
-        codes = np.full(PER_KIND, EXCHANGED.get(kind, 0))
-        keypoints.append(exchange(COCO_17, drawn.keypoints_px[:, 0], codes).astype(np.float32))
-        confidence.append(exchange(COCO_17, drawn.confidence[:, 0], codes).astype(np.float32))
+        codes = np.full(PER_KIND, SWAPPED.get(kind, 0))
+        keypoints.append(swap_values(COCO_17, drawn.keypoints_px[:, 0], codes).astype(np.float32))
+        confidence.append(swap_values(COCO_17, drawn.confidence[:, 0], codes).astype(np.float32))
     observations = observe_pictures(context, np.concatenate(keypoints), np.concatenate(confidence))
     every = fit_shapes(context, observations)
     parts = {kind: slice(PER_KIND * i, PER_KIND * (i + 1)) for i, kind in enumerate(KINDS)}
@@ -89,9 +89,9 @@ def test_keypoints_are_explained(fits: dict[str, PosedFit], kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_exchanged_labels_are_noticed_and_no_others(fits: dict[str, PosedFit], kind: str) -> None:
+def test_swapped_labels_are_noticed_and_no_others(fits: dict[str, PosedFit], kind: str) -> None:
     """Arms and legs are spread: where they are close together, crossing them costs little and nothing tells."""
-    assert (fits[kind].exchanged == EXCHANGED.get(kind, 0)).all()
+    assert (fits[kind].swapped_labels == SWAPPED.get(kind, 0)).all()
 
 
 def test_knees_and_elbows_bend_the_right_way(context, fits: dict[str, PosedFit]) -> None:

@@ -8,11 +8,11 @@ from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
 from engine.body.keypoint_body import KeypointBody
 from engine.body.pose_prior import load_pose_prior
 from engine.evidence.calibration import Calibration
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import fit_shapes, make_context, observe_pictures
 from engine.posed.results import picture_evidence, shape_evidence
 from engine.posed.scoring import PosedScore, ReferencePerson, compare, compare_people, fit_own, score_posed_pictures
-from engine.posed.search import TILE
+from engine.posed.search import TILE_SIZE
 from engine.rest.problem import NoiseModel
 from engine.scores import Status
 
@@ -44,7 +44,7 @@ def own(context, pictures):
 @pytest.fixture(scope="module")
 def person(context, own) -> ReferencePerson:
     evidence = shape_evidence(context, own)
-    return ReferencePerson(own.betas[0], ShapeEvidence(*(np.asarray(part[0]) for part in evidence)))
+    return ReferencePerson(own.betas[0], Evidence(*(np.asarray(part[0]) for part in evidence)))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_evidence_of_nearly_noiseless_pictures_is_finite(coco_body, pictures) ->
     assert np.isfinite(fits.evidence.precision).all()
     fitted = np.isfinite(fits.fit.energy)
     assert (np.trace(fits.evidence.precision, axis1=1, axis2=2)[fitted] > 10).all()
-    person = ReferencePerson(fits.fit.betas[0], ShapeEvidence(*(np.asarray(part[0]) for part in fits.evidence)))
+    person = ReferencePerson(fits.fit.betas[0], Evidence(*(np.asarray(part[0]) for part in fits.evidence)))
     assert np.isfinite(compare(exact, person, fits).log_bayes_factor[fitted]).all()
 
 
@@ -91,7 +91,7 @@ def test_the_reference_picture_scores_itself_perfectly(scores) -> None:
 
 def test_every_lane_of_a_tile_gives_the_same_bits(context, person, pictures) -> None:
     """Products with constant matrices would round lanes differently by where they stand in the tile."""
-    copies = [np.repeat(values[3:4], TILE, axis=0) for values in pictures]
+    copies = [np.repeat(values[3:4], TILE_SIZE, axis=0) for values in pictures]
     scores = score_posed_pictures(context, person, *copies)
     evidence = shape_evidence(context, fit_shapes(context, observe_pictures(context, *copies)))
     for values in jax.tree.leaves((scores, evidence)):
@@ -148,9 +148,7 @@ def test_parameters_out_of_range_are_an_error(context, person, pictures, thresho
 
 def test_among_several_people_each_picture_is_scored_against_its_best_match(context, own, pictures) -> None:
     evidence = shape_evidence(context, own)
-    people = [
-        ReferencePerson(own.betas[i], ShapeEvidence(*(np.asarray(part[i]) for part in evidence))) for i in (0, 4, 8)
-    ]
+    people = [ReferencePerson(own.betas[i], Evidence(*(np.asarray(part[i]) for part in evidence))) for i in (0, 4, 8)]
     fits = fit_own(context, *pictures)
     scores, matches = compare_people(context, people, fits)
     assert matches.best[[0, 4, 8]].tolist() == [0, 1, 2], "a picture matches itself best"

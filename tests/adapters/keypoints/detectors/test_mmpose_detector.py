@@ -97,8 +97,8 @@ def test_it_gives_what_inference_topdown_gives(rtmpose) -> None:
 
 def test_no_bit_depends_on_the_other_pictures() -> None:
     pictures = [_picture(seed) for seed in range(3)]
-    for crops_at_once in (1, 4):
-        detector = MMPoseDetector(RTMPOSE_17, crops_at_once=crops_at_once, least_score=ALL_SCORES)
+    for tile_size in (1, 4):
+        detector = MMPoseDetector(RTMPOSE_17, tile_size=tile_size, least_score=ALL_SCORES)
         together = detector.detect([*pictures, pictures[0]], [BOXES, None, BOXES[:1], BOXES])
         alone = [detector.detect([p], [b])[0] for p, b in zip(pictures, (BOXES, None, BOXES[:1]), strict=True)]
         for found, single in zip(together, [*alone, alone[0]], strict=True):

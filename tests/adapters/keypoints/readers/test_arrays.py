@@ -62,8 +62,8 @@ def test_npz_numbers_of_every_kind_are_read_as_numpy_reads_them(tmp_path: Path, 
     confidence = np.asarray(SCORES > 0.5, dtype=dtype, order=order)
     path = tmp_path / "k.npz"
     np.savez_compressed(path, keypoints=keypoints, confidence=confidence)
-    for rows_per_table in (2, 100):
-        tables = list(open_keypoints([path], rows_per_table=rows_per_table))
+    for chunk_size in (2, 100):
+        tables = list(open_keypoints([path], chunk_size=chunk_size))
         read = np.concatenate([table.keypoints for table in tables])
         np.testing.assert_array_equal(read, keypoints.astype(np.float32))
         np.testing.assert_array_equal(np.concatenate([t.confidence for t in tables]), confidence.astype(np.float32))
@@ -76,12 +76,12 @@ def test_fixed_width_parquet_is_read_without_a_copy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
-@pytest.mark.parametrize("rows_per_table", [1, 2, 3, 100])
-def test_people_of_one_picture_are_numbered_across_pieces(tmp_path: Path, suffix: str, rows_per_table: int) -> None:
+@pytest.mark.parametrize("chunk_size", [1, 2, 3, 100])
+def test_people_of_one_picture_are_numbered_across_pieces(tmp_path: Path, suffix: str, chunk_size: int) -> None:
     path = tmp_path / f"k{suffix}"
     (npz if suffix == ".npz" else parquet)(path, image=["a", "a", "a", "b", "a"])
-    tables = list(open_keypoints([path], rows_per_table=rows_per_table))
-    assert max(len(table) for table in tables) <= rows_per_table
+    tables = list(open_keypoints([path], chunk_size=chunk_size))
+    assert max(len(table) for table in tables) <= chunk_size
     assert np.concatenate([table.instance for table in tables]).tolist() == [0, 1, 2, 0, 0]
 
 

@@ -87,8 +87,8 @@ def test_no_paths_are_an_error() -> None:
         open_keypoints([])
 
 
-@pytest.mark.parametrize("rows_per_table", [1, 2, 3, 7, 1000])
-def test_pieces_of_any_size_are_the_whole(tmp_path: Path, rows_per_table: int) -> None:
+@pytest.mark.parametrize("chunk_size", [1, 2, 3, 7, 1000])
+def test_pieces_of_any_size_are_the_whole(tmp_path: Path, chunk_size: int) -> None:
     people = [instance(seed) for seed in range(4)]
     frames = [{"frame_id": k, "instances": people[: k % 3]} for k in range(7)]
     write_json(tmp_path / "a.json", people)
@@ -99,12 +99,12 @@ def test_pieces_of_any_size_are_the_whole(tmp_path: Path, rows_per_table: int) -
     write_keypoints(tmp_path / "p.parquet", whole)
     write_keypoints(tmp_path / "q.npz", whole)
     paths = [tmp_path / "p.parquet", tmp_path, tmp_path / "q.npz"]
-    source = open_keypoints(paths, rows_per_table=rows_per_table)
+    source = open_keypoints(paths, chunk_size=chunk_size)
     expected = read_keypoints(paths)
     assert len(expected) == 3 * len(whole)
     for _ in range(2):
         tables = list(source)
-        assert all(0 < len(table) <= rows_per_table for table in tables)
+        assert all(0 < len(table) <= chunk_size for table in tables)
         row = 0
         for table in tables:
             assert table.image.to_pylist() == expected.image[row : row + len(table)].to_pylist()
