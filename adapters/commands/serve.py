@@ -14,7 +14,7 @@ from adapters.jobs.compile_cache import enable_compile_cache
 from engine.shape import Mode
 
 _HOST = "127.0.0.1"
-_MOST_CONNECTIONS = 1000
+_NEEDED = ("fastapi", "fastapi_offline", "uvicorn", "sqlalchemy", "alembic")
 TOKEN_VARIABLE = "SAMEBODY_TOKEN"
 
 
@@ -42,13 +42,14 @@ def serve(database: Path, port: int, pose: Mode, body: str) -> None:
     Clients send `Authorization: Bearer TOKEN`. The token is that of the environment variable SAMEBODY_TOKEN, or a new
     one that is shown at the start. To serve others, include the router in an application of yours: docs/host-guide.md.
     """
-    missing = [name for name in ("fastapi", "uvicorn", "sqlalchemy", "alembic") if not importlib.util.find_spec(name)]
+    missing = [name for name in _NEEDED if not importlib.util.find_spec(name)]
     if missing:
         raise click.ClickException(f"{', '.join(missing)} not installed; run: pip install 'samebody[api]'")
     import uvicorn
     from sqlalchemy import URL
     from sqlalchemy.orm import sessionmaker
 
+    from adapters.host.api.serving import settings
     from adapters.host.api.standalone import make_app
     from adapters.host.database import HostDatabase, create_tables, open_database
 
@@ -63,4 +64,4 @@ def serve(database: Path, port: int, pose: Mode, body: str) -> None:
     if not given:
         click.echo(f"token: {token}", err=True)
     click.echo(f"http://{_HOST}:{port}/docs", err=True)
-    uvicorn.run(app, host=_HOST, port=port, log_level="warning", limit_concurrency=_MOST_CONNECTIONS)
+    uvicorn.Server(settings(app, _HOST, port)).run()

@@ -8,6 +8,7 @@ ever opened as a file. ``standalone`` makes an application for trying it out.
 """
 
 from adapters.host.api.problems import Problem, install_problem_handlers
-from adapters.host.api.router import Limits, make_router
+from adapters.host.api.request_body import Limits
+from adapters.host.api.router import make_router
 
 __all__ = ["Limits", "Problem", "install_problem_handlers", "make_router"]

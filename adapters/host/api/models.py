@@ -101,14 +101,6 @@ class ScorePage(BaseModel):
     next: NextPage | None = Field(description="Query parameters of the next page; null on the last.")
 
 
-class Health(BaseModel):
-    status: Literal["ok"]
-    version: str
-    body: str
-    keypoint_schema: str
-    mode: Mode
-
-
 class RequestModels:
     """Models whose arrays have as many entries as the detector has keypoints."""
 

@@ -1,8 +1,9 @@
-"""Errors as problem details (RFC 9457), and bodies that are not read beyond a limit.
+"""Errors as problem details (RFC 9457).
 
-Both live in the route class, so that a host that includes the router keeps its own error handlers.
+They are made in the route class, so that a host that includes the router keeps its own error handlers.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,12 +13,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import IntegrityError, OperationalError, TimeoutError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError, TimeoutError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
+
+from adapters.host.api.request_body import BoundedRequest
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 10
+_log = logging.getLogger(__name__)
 
 
 class FieldError(BaseModel):
@@ -68,8 +73,17 @@ def answer(error: Exception) -> Response | None:
         case IntegrityError():
             return problem(409, "somebody else wrote the same at the same time; try again")
         case OperationalError() | TimeoutError():
+            _log.error("the database does not answer: %s", _cause(error))
             return problem(503, "the database does not answer; try again later", headers={"Retry-After": "5"})
+        case DBAPIError():
+            _log.error("the database cannot be used: %s", _cause(error))
+            return problem(503, "the database is damaged, or its tables are not those of this version")
     return None
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    """The driver's words, without the statement and its parameters, which are the user's."""
+    return _text(str(getattr(error, "orig", None) or type(error).__name__))
 
 
 def _text(words: str) -> str:
@@ -77,43 +91,32 @@ def _text(words: str) -> str:
     return words[:300].encode("utf-8", "replace").decode()
 
 
-def limited_route(max_body_bytes: int) -> type[APIRoute]:
-    """A route class that reads at most so many bytes and answers errors with problem details."""
+def bounded_route(most_bytes: int, seconds: float) -> type[APIRoute]:
+    """A route class that bounds the bodies of its requests and answers errors with problem details."""
 
-    class LimitedRoute(APIRoute):
+    class BoundedRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # pyright: ignore[reportIncompatibleMethodOverride]
             handle = super().get_route_handler()
 
-            async def handle_limited(request: Request) -> Response:
+            async def handle_bounded(request: Request) -> Response:
+                bounded = BoundedRequest(request, most_bytes, seconds)
                 try:
-                    return await handle(_limited(request, max_body_bytes))
+                    response = await handle(bounded)
+                except ClientDisconnect:
+                    return Response(status_code=400)  # nobody reads it
                 except Exception as error:
-                    response = answer(error)
-                    if response is None:
+                    found = answer(error)
+                    if found is None:
                         raise
-                    return response
+                    response = found
+                if bounded.body_left:
+                    # What was not read is not worth reading: the client may go on for ever.
+                    response.headers["Connection"] = "close"
+                return response
 
-            return handle_limited
+            return handle_bounded
 
-    return LimitedRoute
-
-
-def _limited(request: Request, max_body_bytes: int) -> Request:
-    too_large = HTTPException(413, f"the body is larger than {max_body_bytes} bytes")
-    announced = request.headers.get("content-length", "0")
-    if not announced.isascii() or not announced.isdigit() or len(announced) > 18 or int(announced) > max_body_bytes:
-        raise too_large
-    receive, total = request.receive, 0
-
-    async def receive_limited() -> Any:
-        nonlocal total
-        message = await receive()
-        total += len(message.get("body", b""))
-        if total > max_body_bytes:
-            raise too_large
-        return message
-
-    return Request(request.scope, receive_limited)
+    return BoundedRoute
 
 
 def install_problem_handlers(app: FastAPI) -> None:

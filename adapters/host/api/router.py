@@ -1,17 +1,17 @@
 """The operations: set references, score pictures, read scores, health."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
-from sqlalchemy import select, text
-from starlette.concurrency import run_in_threadpool
+from sqlalchemy import select
 
 from adapters.batch_processor import BatchProcessor
+from adapters.host.api.health import health_router
 from adapters.host.api.models import (
     FittedShape,
-    Health,
     ImageName,
     NextPage,
     ReferenceSetState,
@@ -24,7 +24,8 @@ from adapters.host.api.models import (
     StoredScore,
     View,
 )
-from adapters.host.api.problems import described, limited_route
+from adapters.host.api.problems import bounded_route, described
+from adapters.host.api.request_body import Limits, described_json, json_body, while_wanted
 from adapters.host.database import (
     BlobError,
     HostDatabase,
@@ -39,7 +40,6 @@ from adapters.host.database import (
 )
 from adapters.host.inputs import reference_table
 from adapters.host.shape_engine import ShapeEngine, shape_engine
-from engine import VERSION
 from engine.body.schemas import COCO_17, KeypointSchema
 from engine.scores import Status
 from engine.shape import Mode, ShapeFileError
@@ -47,23 +47,13 @@ from engine.shape import Mode, ShapeFileError
 _SET = Annotated[SetName, Path(description="Whose references they are.")]
 _IMAGE = Annotated[ImageName, Path(description="How the picture is called.")]
 _LARGEST_INSTANCE = 2**31 - 1
+_THREADS = 6
+"""Fewer than SQLite's connections (``database.connect``), so that health always finds one."""
+
+T = TypeVar("T")
 
 PictureDetector = Callable[[bytes], Any]
 """From an encoded picture to the keypoints in it, in any form of ``adapters.host.inputs``; ValueError if it is none."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may ask for."""
-
-    body_bytes: int = 4 << 20
-    picture_bytes: int = 20 << 20
-    """Of an encoded picture, where pictures are taken at all."""
-    references: int = 64
-    """In one set."""
-    pictures: int = 1000
-    rows: int = 1000
-    """In one page of results."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +64,11 @@ class _Service:
     engine: ShapeEngine
     schema: KeypointSchema
     mode: Mode
+    threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_THREADS))
+
+    async def run(self, request: Request, work: Callable[[], T]) -> T:
+        """Work in one of a few threads; never begun if its client goes away first."""
+        return await while_wanted(request, to_thread.run_sync(work, limiter=self.threads))
 
     def fit(self, reference_set: str) -> ReferenceSetState:
         """Fit after references were set. They are stored either way; without a shape the state says why."""
@@ -126,6 +121,20 @@ class _Service:
             reason=reason,
         )
 
+    def page(self, reference_set: str, after: tuple[str, int] | None, limit: int) -> ScorePage:
+        with self.database.sessions() as session:
+            found = read_scores(session, self.database.scores, reference_set, after, limit + 1)
+        try:
+            digest = load_shared_shape(self.database, reference_set).digest
+        except (NoSharedShape, BlobError):
+            digest = None
+        page = found[:limit]
+        rows = [
+            StoredScore(**ScoreRow.model_validate(row).model_dump(), current=row.shape_digest == digest) for row in page
+        ]
+        more = NextPage(after_image=page[-1].image, after_instance=page[-1].instance) if len(found) > limit else None
+        return ScorePage(rows=rows, next=more)
+
 
 def _shown(stored: StoredShape, used: int) -> FittedShape:
     shape = stored.shape
@@ -149,59 +158,83 @@ def make_router(
     schema: KeypointSchema = COCO_17,
     limits: Limits | None = None,
     detect: PictureDetector | None = None,
+    limit_rate: Callable[..., Any] | None = None,
 ) -> APIRouter:
     """A router for a FastAPI application.
 
     Args:
         database: with the ready tables, or tables made like them.
         smpl_model: see ``adapters.smpl_optimizer``.
-        authenticate: a FastAPI dependency that raises HTTPException where a client may not come in.
+        authenticate: a FastAPI dependency that raises HTTPException where a client may not come in. It is called before
+            the body is read.
         schema: the keypoints that clients send.
         detect: with it clients may send pictures as references; without it there is no such operation.
+        limit_rate: a FastAPI dependency that raises HTTPException(429, ...) where a client asks too often. It is called
+            after ``authenticate`` and before the body is read.
     """
     limits = limits or Limits()
     engine = shape_engine(smpl_model, schema)
     service = _Service(database, engine, schema, mode)
     requests = RequestModels(engine.reduced, schema, limits.references, limits.pictures)
-    processor = BatchProcessor(database, engine.body.model, schema)
+    processor = BatchProcessor(database, engine.body, schema)
     router = APIRouter(
         tags=["samebody"],
-        route_class=limited_route(limits.body_bytes),
-        dependencies=[Depends(authenticate)],
-        responses=described(400, 401, 403, 413, 422, 503),
+        route_class=bounded_route(limits.body_bytes, limits.body_seconds),
+        dependencies=[Depends(each) for each in (authenticate, limit_rate) if each is not None],
+        responses=described(400, 401, 403, 408, 413, 422, 429, 503),
     )
-    References, Pictures = requests.references, requests.pictures
+    References = Annotated[Any, Depends(json_body(requests.references))]
+    Pictures = Annotated[Any, Depends(json_body(requests.pictures))]
 
-    @router.put("/reference-sets/{reference_set}", summary="Set all references of a person")
-    def set_references(reference_set: _SET, body: References) -> ReferenceSetState:  # pyright: ignore[reportInvalidTypeForm]
+    @router.put(
+        "/reference-sets/{reference_set}",
+        summary="Set all references of a person",
+        openapi_extra=described_json(requests.references),
+        responses=described(415),
+    )
+    async def set_references(request: Request, reference_set: _SET, body: References) -> ReferenceSetState:  # pyright: ignore[reportInvalidTypeForm]
         """Replaces those that were there, fits one shape to them and stores it."""
         new = [
             NewReference(image, reference.view, reference.model_dump(include={"keypoints", "confidence"}))
             for image, reference in body.references.items()
         ]
-        replace_references(database, reference_set, new)
-        return service.fit(reference_set)
+
+        def replace() -> ReferenceSetState:
+            replace_references(database, reference_set, new)
+            return service.fit(reference_set)
+
+        return await service.run(request, replace)
 
     @router.get("/reference-sets/{reference_set}", summary="Read a reference set", responses=described(404))
-    def read_reference_set(reference_set: _SET) -> ReferenceSetState:
-        return service.look(reference_set)
+    async def read_reference_set(request: Request, reference_set: _SET) -> ReferenceSetState:
+        return await service.run(request, lambda: service.look(reference_set))
 
-    @router.post("/reference-sets/{reference_set}/scores", summary="Score pictures", responses=described(409))
-    def score_pictures(reference_set: _SET, body: Pictures) -> ScoredPictures:  # pyright: ignore[reportInvalidTypeForm]
+    @router.post(
+        "/reference-sets/{reference_set}/scores",
+        summary="Score pictures",
+        openapi_extra=described_json(requests.pictures),
+        responses=described(409, 415),
+    )
+    async def score_pictures(request: Request, reference_set: _SET, body: Pictures) -> ScoredPictures:  # pyright: ignore[reportInvalidTypeForm]
         """Compares everybody in all pictures with the set's shape and stores the rows; a picture that was scored
         before gets new rows."""
-        images = list(body.pictures)
-        people = [[person.model_dump() for person in found] for found in body.pictures.values()]
-        try:
-            result = processor.process(reference_set, images, people)
-        except (NoSharedShape, BlobError, ShapeFileError) as error:
-            raise HTTPException(409, str(error)) from error
-        return ScoredPictures(
-            shape_digest=str(result.rows[0]["shape_digest"]), rows=[ScoreRow(**_row(row)) for row in result.rows]
-        )
+
+        def score() -> ScoredPictures:
+            images = list(body.pictures)
+            people = [[person.model_dump() for person in found] for found in body.pictures.values()]
+            try:
+                result = processor.process(reference_set, images, people)
+            except (NoSharedShape, BlobError, ShapeFileError) as error:
+                raise HTTPException(409, str(error)) from error
+            return ScoredPictures(
+                shape_digest=str(result.rows[0]["shape_digest"]), rows=[ScoreRow(**_row(row)) for row in result.rows]
+            )
+
+        return await service.run(request, score)
 
     @router.get("/reference-sets/{reference_set}/scores", summary="Read stored scores")
-    def stored_scores(
+    async def stored_scores(
+        request: Request,
         reference_set: _SET,
         limit: Annotated[int, Query(ge=1, le=limits.rows)] = limits.rows,
         after_image: Annotated[ImageName | None, Query()] = None,
@@ -209,25 +242,14 @@ def make_router(
     ) -> ScorePage:
         """In the order of picture and person, page by page."""
         after = None if after_image is None else (after_image, after_instance)
-        with database.sessions() as session:
-            found = read_scores(session, database.scores, reference_set, after, limit + 1)
-        try:
-            digest = load_shared_shape(database, reference_set).digest
-        except (NoSharedShape, BlobError):
-            digest = None
-        page = found[:limit]
-        rows = [
-            StoredScore(**ScoreRow.model_validate(row).model_dump(), current=row.shape_digest == digest) for row in page
-        ]
-        more = NextPage(after_image=page[-1].image, after_instance=page[-1].instance) if len(found) > limit else None
-        return ScorePage(rows=rows, next=more)
+        return await service.run(request, lambda: service.page(reference_set, after, limit))
 
     if detect is not None:
         router.include_router(_picture_router(service, detect, limits))
 
     whole = APIRouter()
     whole.include_router(router)
-    whole.include_router(_health_router(service))
+    whole.include_router(health_router(database, engine.body.name, schema.name, mode))
     return whole
 
 
@@ -235,27 +257,8 @@ def _row(row: Any) -> dict[str, Any]:
     return {name: row[name] for name in ScoreRow.model_fields}
 
 
-def _health_router(service: _Service) -> APIRouter:
-    router = APIRouter(tags=["samebody"], route_class=limited_route(0), responses=described(400, 413, 503))
-
-    @router.get("/health", summary="Whether the service can work")
-    def health() -> Health:
-        """Needs no authentication and tells nothing about anybody."""
-        with service.database.sessions() as session:
-            session.execute(text("SELECT 1"))
-        return Health(
-            status="ok",
-            version=VERSION,
-            body=service.engine.body.name,
-            keypoint_schema=service.schema.name,
-            mode=service.mode,
-        )
-
-    return router
-
-
 def _picture_router(service: _Service, detect: PictureDetector, limits: Limits) -> APIRouter:
-    router = APIRouter(route_class=limited_route(limits.picture_bytes))
+    router = APIRouter(route_class=bounded_route(limits.picture_bytes, limits.body_seconds))
     binary = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
 
     @router.put(
@@ -275,7 +278,7 @@ def _picture_router(service: _Service, detect: PictureDetector, limits: Limits) 
             return service.fit(reference_set)
 
         try:
-            return await run_in_threadpool(add)
+            return await service.run(request, add)
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
 

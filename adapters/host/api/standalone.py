@@ -6,15 +6,44 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi_offline import FastAPIOffline
+from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.host.api.problems import install_problem_handlers
-from adapters.host.api.router import Limits, make_router
+from adapters.host.api.request_body import Limits
+from adapters.host.api.router import make_router
 from adapters.host.database import HostDatabase
 from engine import VERSION
 from engine.shape import Mode
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+}
+"""Browsers load nothing from elsewhere; the page at /docs has its start and its styles inside."""
+
+
+class SecureHeaders:
+    """Adds what browsers must keep to."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
 def token_authentication(token: str) -> Callable[..., None]:
@@ -36,8 +65,10 @@ def make_app(
 
     Browsers are kept out by the names it answers to: a page of another site cannot call it under its own name.
     """
-    app = FastAPI(title="samebody", version=VERSION, license_info={"name": "Apache-2.0"})
+    # The page at /docs comes with its scripts; the usual one loads them from elsewhere.
+    app = FastAPIOffline(redoc_url=None, title="samebody", version=VERSION, license_info={"name": "Apache-2.0"})
     app.include_router(make_router(database, smpl_model, token_authentication(token), mode=mode, limits=limits))
+    app.add_middleware(SecureHeaders)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK_NAMES))
     install_problem_handlers(app)
     return app

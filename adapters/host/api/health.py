@@ -1,0 +1,156 @@
+"""The health check: answers at once, whatever else is computed, and tells the state of the database.
+
+Checks run in threads of their own, and the operation tells what the last ones found. It needs no authentication, so it
+tells nothing about anybody, and no error's own words, which may hold addresses.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi import APIRouter, HTTPException
+from pydantic import BaseModel, Field
+from sqlalchemy import false, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from adapters.host.api.problems import bounded_route, described
+from adapters.host.database import HostDatabase
+from engine import VERSION
+from engine.shape import Mode
+
+_ACCESS_EVERY_S, _INTEGRITY_EVERY_S = 1.0, 60.0
+_CHECK_SHARE = 0.05
+"""A check takes no more than this share of the time, however long it takes."""
+_PATIENCE_S = 0.1
+"""How long the operation waits for a check that is due."""
+_OLDEST_ACCESS_S = 10.0
+"""An older state of the database is not told any more."""
+
+
+class Health(BaseModel):
+    status: Literal["ok"]
+    version: str
+    body: str
+    keypoint_schema: str
+    mode: Mode
+    database_checked_s_ago: float = Field(description="When it was last read and could be written to.")
+    database_integrity: Literal["intact", "not checked"] = Field(
+        description="SQLite's check of its file, every minute. PostgreSQL has none that is cheap."
+    )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found."""
+
+    trouble: str | None
+    at: float
+    """Of the monotonic clock."""
+    took_s: float
+
+
+class Probe:
+    """A check that runs in a thread of its own whenever it is asked for and due, once at a time."""
+
+    def __init__(self, check: Callable[[], str | None], every_s: float) -> None:
+        """
+        Args:
+            check: gives what is wrong, or None.
+        """
+        self._check = check
+        self._every_s = every_s
+        self._lock = threading.Lock()
+        self._found: Finding | None = None
+        self._running: Future[None] | None = None
+
+    async def look(self) -> Finding | None:
+        """The latest finding; None before the first, which may take long."""
+        with self._lock:
+            if self._running is None and self._due():
+                self._running = Future()
+                self._running.set_running_or_notify_cancel()  # nobody who waits can cancel it
+                threading.Thread(target=self._run, args=(self._running,), daemon=True).start()
+            running = self._running
+        if running is not None:
+            done = asyncio.wrap_future(running)
+            await asyncio.wait([done], timeout=_PATIENCE_S)
+            done.cancel()
+        return self._found
+
+    def _due(self) -> bool:
+        if self._found is None:
+            return True
+        return time.monotonic() - self._found.at > max(self._every_s, self._found.took_s / _CHECK_SHARE)
+
+    def _run(self, running: "Future[None]") -> None:
+        start = time.monotonic()
+        try:
+            trouble = self._check()
+        except Exception:
+            trouble = "a check of the database failed"
+        with self._lock:
+            self._found = Finding(trouble, time.monotonic(), time.monotonic() - start)
+            self._running = None
+        running.set_result(None)
+
+
+def check_access(database: HostDatabase) -> str | None:
+    """Whether the tables can be read and written to."""
+    try:
+        with database.sessions() as session:
+            for table in (database.references, database.scores):
+                session.execute(select(table.__table__).limit(0))
+            # Changes no row, but needs everything that a change needs.
+            session.execute(update(database.scores).where(false()).values(detail=None))
+            session.rollback()
+    except SQLAlchemyError as error:
+        if "readonly" in str(error) or "read-only" in str(error):
+            return "the database cannot be written to"
+        return "the database does not answer, or its tables are not those of this version"
+    return None
+
+
+def check_integrity(database: HostDatabase) -> str | None:
+    """SQLite's quick check of the file."""
+    try:
+        with database.sessions() as session:
+            found = session.execute(text("PRAGMA quick_check(1)")).scalar()
+    except SQLAlchemyError:
+        found = None
+    return None if found == "ok" else "the database's file is damaged; restore it from a backup"
+
+
+def health_router(database: HostDatabase, body_name: str, schema_name: str, mode: Mode) -> APIRouter:
+    """The one operation without authentication."""
+    router = APIRouter(tags=["samebody"], route_class=bounded_route(0, 1), responses=described(503))
+    access = Probe(lambda: check_access(database), _ACCESS_EVERY_S)
+    with database.sessions() as session:
+        in_file = session.get_bind().dialect.name == "sqlite"
+    integrity = Probe(lambda: check_integrity(database), _INTEGRITY_EVERY_S) if in_file else None
+
+    @router.get("/health", summary="Whether the service can work")
+    async def health() -> Health:
+        """Needs no authentication, tells nothing about anybody, and answers while others compute."""
+        found = await access.look()
+        deep = None if integrity is None else await integrity.look()
+        age_s = None if found is None else time.monotonic() - found.at
+        if found is None or age_s is None or age_s > _OLDEST_ACCESS_S:
+            raise HTTPException(503, "the database does not answer", {"Retry-After": "5"})
+        for finding in (found, deep):
+            if finding is not None and finding.trouble is not None:
+                raise HTTPException(503, finding.trouble, {"Retry-After": "60"})
+        return Health(
+            status="ok",
+            version=VERSION,
+            body=body_name,
+            keypoint_schema=schema_name,
+            mode=mode,
+            database_checked_s_ago=round(age_s, 3),
+            database_integrity="not checked" if deep is None else "intact",
+        )
+
+    return router

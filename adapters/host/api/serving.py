@@ -1,0 +1,61 @@
+"""uvicorn with every limit that it has, and a time-out for headers, which it does not have.
+
+Hosts run their own server; what it should limit, a reverse proxy in front of it included, is in docs/host-guide.md.
+"""
+
+import asyncio
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MOST_CONNECTIONS = 1000
+HEADER_SECONDS = 10.0
+_HEADER_BYTES = 16 << 10
+_IDLE_SECONDS = 5
+_SHUTDOWN_SECONDS = 30
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP/1.1 that hangs up on clients whose next request does not begin and end its headers in time."""
+
+    header_seconds = HEADER_SECONDS
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(self.header_seconds, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        in_header = self.cycle is None or self.cycle.response_complete
+        if not in_header:
+            self._cancel()
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(self.header_seconds, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel()
+        super().connection_lost(exc)
+
+    def _cancel(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def settings(app: Any, host: str, port: int) -> uvicorn.Config:
+    """uvicorn's settings; at the end, requests that are being answered are answered."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=PatientProtocol,
+        ws="none",
+        log_level="warning",
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        h11_max_incomplete_event_size=_HEADER_BYTES,
+    )
