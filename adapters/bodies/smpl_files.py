@@ -13,14 +13,14 @@ mean nothing: without a table of its own such a body has the keypoints that are 
 import hashlib
 import os
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from adapters.bodies.safe_pickle import LARGEST_FILE_BYTES, SafePickleError, array_from, read_pickle
+from adapters.bodies.safe_pickle import SafePickleError, array_from, read_pickle
 from engine.body.body_file import BodyProvenance, build_body
+from engine.body.files.arrays import open_arrays
 from engine.body.model import BodyModel
 from engine.body.schema_tables import SMPL_24
 
@@ -63,6 +63,8 @@ SMPL_KEYPOINTS: Mapping[str, KeypointOrigin] = {
 }
 
 _ARRAYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f", "kintree_table")
+LARGEST_ARRAYS_BYTES = 256 << 20
+"""SMPL with 300 shape components, in float64 as its makers write it, takes 130 MiB."""
 _OTHER_MODELS = {5: "FLAME", 16: "MANO", 52: "SMPL+H", 55: "SMPL-X"}
 _SUBFOLDERS = ("", "smpl", "models", "smpl/models", "models/smpl")
 _FILE_NAME = re.compile(
@@ -229,17 +231,9 @@ def _read_pkl(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > LARGEST_FILE_BYTES:
-                raise SmplFileError(f"{path.name}: larger than {LARGEST_FILE_BYTES >> 20} MiB, which no body model is")
-        with np.load(path, allow_pickle=False) as stored:
-            _require_arrays(path, stored)
-            return {name: stored[name] for name in _ARRAYS}
-    except SmplFileError:
-        raise
-    except Exception as error:  # zip, deflate and numpy each stumble in their own way over damaged bytes
-        raise SmplFileError(f"{path.name}: damaged, cut short, or not plain arrays ({error})") from error
+    with open_arrays(path, SmplFileError, LARGEST_ARRAYS_BYTES) as stored:
+        _require_arrays(path, dict.fromkeys(stored.names))
+        return {name: stored.read(name) for name in _ARRAYS}
 
 
 def _require_arrays(path: Path, entries: Mapping[str, object]) -> None:

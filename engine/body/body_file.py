@@ -7,21 +7,24 @@ order, which keeps a left/right symmetric body exactly symmetric.
 """
 
 import hashlib
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from engine.body.files import replace_file
+from engine.body.files.arrays import HEADER_NAME, StoredArrays, check_digest, open_arrays, save_arrays
 from engine.body.model import BodyModel, tree_levels
 
 FORMAT = "samebody-body"
 VERSION = 1
+LARGEST_BODY_BYTES = 256 << 20
+"""SMPL with 300 shape components takes 100 MiB."""
 _INT16_MAX = 32767
 _ROW_WEIGHTS = {"weights", "J_regressor", "keypoint_vertices"}
 _ARRAYS = (
@@ -91,10 +94,7 @@ def save_body(
             arrays[f"{name}_step"] = step
     header = {"format": FORMAT, "version": VERSION, **asdict(provenance)}
 
-    def write(stream: IO[bytes]) -> None:
-        np.savez_compressed(stream, header=np.array(json.dumps(header)), **arrays)  # pyright: ignore[reportArgumentType]
-
-    replace_file(path, write)
+    replace_file(path, lambda stream: save_arrays(stream, header, arrays, compressed=True))
 
 
 def _dequantise(name: str, stored: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -114,27 +114,29 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         BodyFileError: not a samebody body file.
     """
-    return _read(Path(path), ("header",))[0]
+    path = Path(path)
+    with _opened(path) as stored:
+        return _checked_header(stored.json_header(), path)
 
 
-def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+@contextmanager
+def _opened(path: Path) -> Iterator[StoredArrays]:
     try:
-        # numpy leaves a file open that it cannot read; this one is closed whatever happens.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            header = json.loads(str(stored["header"])) if "header" in stored else None
-            arrays = {name: stored[name] for name in stored.files if name in names}
+        with open_arrays(path, BodyFileError, LARGEST_BODY_BYTES) as stored:
+            yield stored
     except FileNotFoundError:
         raise BodyFileError(f"no body file {path}") from None
-    except Exception as error:  # zip, deflate and numpy each stumble in their own way over damaged bytes
-        raise BodyFileError(f"{path.name}: damaged or not an .npz file ({error})") from error
+
+
+def _checked_header(header: Any, path: Path) -> dict[str, Any]:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise BodyFileError(f"{path.name}: an .npz, but not a samebody body; make one with: samebody export-body smplx")
     if header.get("version") != VERSION:
         raise BodyFileError(
-            f"{path.name}: body file version {header.get('version')}, this samebody reads {VERSION}; "
+            f"{path.name}: body file version {str(header.get('version'))[:20]}, this samebody reads {VERSION}; "
             "export the body again with this version"
         )
-    return header, arrays
+    return header
 
 
 def load_body(path: str | os.PathLike[str]) -> BodyModel:
@@ -144,7 +146,10 @@ def load_body(path: str | os.PathLike[str]) -> BodyModel:
         BodyFileError: missing, damaged, of another format or version, or with arrays that do not fit together.
     """
     path = Path(path)
-    header, stored = _read(path, (*_ARRAYS, *(f"{name}_step" for name in _ARRAYS)))
+    with _opened(path) as opened:
+        header = _checked_header(opened.json_header(), path)
+        stored = {name: opened.read(name) for name in opened.names if name != HEADER_NAME}
+        check_digest(header, stored)
     missing = [name for name in _ARRAYS if name not in stored]
     if missing:
         raise BodyFileError(f"{path.name}: damaged, arrays are missing: {', '.join(missing)}")

@@ -16,11 +16,9 @@ The shipped parameters are made by ``adapters.bodies.makers.pose_prior_export``;
 says how their form was chosen.
 """
 
-import json
 import os
-import zipfile
 from importlib import resources
-from typing import IO, Any
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -28,10 +26,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from engine.body.files.arrays import open_arrays
 from engine.body.schema_tables import SMPL_24
 
 FORMAT = "samebody-pose-prior"
 VERSION = 1
+LARGEST_PRIOR_BYTES = 16 << 20
 DEFAULT_PRIOR = "cmu_pose_prior.npz"
 POSED_JOINTS = SMPL_24[1:]
 """The joints of a body pose in their order: all but the root, whose rotation is the global orientation."""
@@ -143,22 +143,19 @@ def load_pose_prior(path: str | os.PathLike[str] | None = None) -> PosePrior:
         PosePriorError: missing, damaged, of another format or version, or made for other joints.
     """
     if path is None:
-        with resources.files("engine.body.data").joinpath(DEFAULT_PRIOR).open("rb") as stream:
-            return _read(stream, DEFAULT_PRIOR)
+        with resources.as_file(resources.files("engine.body.data") / DEFAULT_PRIOR) as shipped:
+            return _read(shipped)
+    return _read(path)
+
+
+def _read(path: str | os.PathLike[str]) -> PosePrior:
+    origin = os.path.basename(path)
     try:
-        with open(path, "rb") as stream:
-            return _read(stream, os.path.basename(path))
+        with open_arrays(path, PosePriorError, LARGEST_PRIOR_BYTES) as stored:
+            header: Any = stored.json_header()
+            arrays = {name: stored.read(name) for name in (*_FIELDS, "hinge_joints")}
     except FileNotFoundError:
         raise PosePriorError(f"no pose prior file {os.fspath(path)}") from None
-
-
-def _read(stream: IO[bytes], origin: str) -> PosePrior:
-    try:
-        with np.load(stream, allow_pickle=False) as stored:
-            header: Any = json.loads(str(stored["header"]))
-            arrays = {name: stored[name] for name in (*_FIELDS, "hinge_joints")}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise PosePriorError(f"{origin}: not a pose prior, or damaged ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("version") != VERSION:
         raise PosePriorError(f"{origin}: not a pose prior of version {VERSION}; make it again with this version")
     coordinates = 3 * len(POSED_JOINTS)

@@ -61,7 +61,9 @@ def test_what_is_written_is_read(path, x64):
 
 def test_the_header_says_where_the_body_comes_from(path, body):
     save_body(path, body, PROVENANCE)
-    assert read_header(path) == {
+    header = read_header(path)
+    assert header.pop("digest")
+    assert header == {
         "format": "samebody-body",
         "version": 1,
         "name": "Sample body",
@@ -142,9 +144,10 @@ def test_the_fingerprint_depends_on_every_array_and_on_no_name(body):
 
 
 def _rewritten(path: Path, body: BodyModel, **changes: Any) -> None:
-    """A body file with some arrays replaced, or left out where None."""
+    """A body file with some arrays replaced, or left out where None; with a header of before the digest."""
     save_body(path, body, PROVENANCE)
-    stored = {name: value for name, value in {**_stored(path), **changes}.items() if value is not None}
+    stored = {**_stored(path), "header": _header(), **changes}
+    stored = {name: value for name, value in stored.items() if value is not None}
     np.savez(path, **stored)
 
 
@@ -192,6 +195,19 @@ def test_what_is_no_body_is_refused_in_one_line(path, body, case):
     with pytest.raises(BodyFileError, match=f"^body.npz: .*{message}") as caught:
         load_body(path)
     assert "\n" not in str(caught.value)
+
+
+def test_arrays_of_another_file_are_refused(path, body):
+    _rewritten(path, body)
+    load_body(path)
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    save_body(path, body, PROVENANCE)
+    with np.load(path) as stored:
+        header = stored["header"]
+    np.savez(path, **{**arrays, "header": header, "v_template": arrays["v_template"] * 2})
+    with pytest.raises(BodyFileError, match="not those that were written"):
+        load_body(path)
 
 
 def test_a_pickled_object_is_not_unpickled(path, body, tmp_path):
