@@ -22,6 +22,8 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from adapters.jobs.table_scoring import NUMBERS
+from adapters.results.reasons import PROPORTIONS
+from adapters.results.report.decision import add_decision, decide, result_digest, row_reasons
 from adapters.results.report.fits import Fits
 from adapters.results.report.page import PageParts, write_page
 from adapters.results.report.page_data import ArrayBlock, add_body, add_fits, add_scores, drawing_texts, row_texts
@@ -80,6 +82,7 @@ def invented_fits(count: int, seed: int = 0) -> Fits:
         limb_change=draw.normal(0, 0.04, (count, 8)),
         limb_deviation=np.abs(draw.normal(0.03, 0.01, (count, 8))),
         limb_shown=draw.random((count, 8)),
+        proportion_deviations=draw.normal(0, 1, (count, len(PROPORTIONS))),
     )
 
 
@@ -93,6 +96,7 @@ def write_invented_page(path: Path, scores: Scores, fits: Fits, thumbnails: list
     ]
     block = ArrayBlock()
     add_scores(block, scores, fits.person)
+    decided = add_decision(block, decide(scores), row_reasons(fits.proportion_deviations), fits.person)
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails]))
     add_body(block, body, 10)
     manifest = {
@@ -104,8 +108,11 @@ def write_invented_page(path: Path, scores: Scores, fits: Fits, thumbnails: list
         "notes": [],
         "people": [{"name": "anna", "references": 4, "betas": [0.3] * 10}],
         "several": False,
-        "sort": "log_bayes_factor",
+        "groups": [],
+        "grouped_by": "best match",
+        "digest": result_digest(scores),
         "body": body.name,
+        **decided,
         **row_texts(scores),
         **drawing_texts(reduce_body(body, COCO_17).schema, body.parents),
         "arrays": block.entries,

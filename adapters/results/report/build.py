@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Int
 
 from adapters.results.own_folder import check_own_folder
+from adapters.results.report.decision import add_decision, decide, result_digest, row_reasons
 from adapters.results.report.drawings import FitSources, Progress, complete, draw_rows, load_people, whose
 from adapters.results.report.fits import Fits
 from adapters.results.report.page import PageParts, pictures_folder, write_page
 from adapters.results.report.page_data import ArrayBlock, add_body, add_fits, add_scores, drawing_texts, row_texts
-from adapters.results.report.scores import SORT_COLUMN, Scores, read_scores
+from adapters.results.report.scores import Scores, read_scores
 from adapters.results.report.summary import summarise
 from adapters.results.report.thumbnails import (
     SIZE_PX,
@@ -41,6 +43,10 @@ class ReportInputs:
     """The folder that holds the pictures."""
     title: str | None = None
     most_rows: int = MOST_ROWS
+    most_fits: int | None = None
+    """Rows with a fitted body, those that rank first; None fits all."""
+    without_pictures: bool = False
+    """There are no pictures, so no note asks for them."""
     thumbnail_px: int = SIZE_PX
 
 
@@ -72,14 +78,17 @@ def make_report(
         check_own_folder(pictures_folder(out), keep)
     every = read_scores(sources.scores)
     summary = summarise(every)
-    scores = _lowest(every, inputs.most_rows)
+    decided = decide(every)
+    chosen = _first_rows(decided.ranks, inputs.most_rows)
+    scores, decision = every.rows(chosen), decided.rows(chosen)
     given = complete(inputs.sources, every)
     people = load_people(given)
     notes: list[str] = []
     if len(scores) < len(every):
-        notes.append(f"The page shows the {len(scores):,} rows that score lowest, of {len(every):,}: see --most.")
+        notes.append(f"The page shows the {len(scores):,} rows that rank first, of {len(every):,}: see --most.")
     person = whose(scores, people)
-    drawings = draw_rows(given, scores, people, person, on_progress)
+    fitted = _ranked_first(decision.ranks, inputs.most_fits)
+    drawings = draw_rows(given, scores, people, person, on_progress, fitted)
     notes.extend(drawings.notes)
     if drawings.body is not None and given.body != EMBEDDED_BODY:
         name = drawings.body.name
@@ -93,6 +102,10 @@ def make_report(
     ]
     block = ArrayBlock()
     add_scores(block, scores, person)
+    several = scores.best_match is not None
+    group = person if several else np.zeros(len(scores), int)
+    reasons = row_reasons(fits.proportion_deviations)
+    decided_texts = add_decision(block, decision, reasons, group)
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails], bool))
     if drawings.body is not None:
         add_body(block, drawings.body, drawings.fits.own_betas.shape[1])
@@ -107,9 +120,12 @@ def make_report(
             {"name": name, "references": shape.used_references, "betas": [round(float(b), 5) for b in shape.betas]}
             for name, shape in people
         ],
-        "several": scores.best_match is not None,
-        "sort": SORT_COLUMN[scores.mode],
+        "several": several,
+        "groups": [name for name, _ in people] if several else [],
+        "grouped_by": "best match",
+        "digest": result_digest(scores),
         "body": people[0][1].body_name if people else None,
+        **decided_texts,
         **row_texts(scores),
         **drawing_texts(drawings.schema, drawings.parents),
         "arrays": block.entries,
@@ -119,17 +135,26 @@ def make_report(
     return ReportMade(len(scores), int(fits.drawn.sum()), pictures, tuple(notes), folder)
 
 
-def _lowest(scores: Scores, most: int) -> Scores:
-    """The rows that score lowest, in the order of the file; rows without a score last."""
-    if len(scores) <= most:
-        return scores
-    order = np.argsort(scores.numbers[SORT_COLUMN[scores.mode]], kind="stable")
-    return scores.rows(np.sort(order[:most]))
+def _first_rows(ranks: Int[np.ndarray, " rows"], most: int) -> Int[np.ndarray, " some"]:
+    """The rows that rank first, in the order of the file; those without a rank last."""
+    if len(ranks) <= most:
+        return np.arange(len(ranks))
+    order = np.argsort(np.where(ranks == 0, len(ranks) + 1, ranks), kind="stable")
+    return np.sort(order[:most])
+
+
+def _ranked_first(ranks: Int[np.ndarray, " rows"], most: int | None) -> Bool[np.ndarray, " rows"]:
+    """The rows that are fitted."""
+    fitted = np.zeros(len(ranks), bool)
+    fitted[_first_rows(ranks, len(ranks) if most is None else most)] = True
+    return fitted
 
 
 def _thumbnails(
     inputs: ReportInputs, scores: Scores, fits: Fits, notes: list[str], on_progress: Progress
 ) -> list[Thumbnail | None]:
+    if inputs.images is None and inputs.without_pictures:
+        return [None] * len(scores)
     if inputs.images is None:
         notes.append("No pictures are shown: give the folder that holds them with --images.")
         return [None] * len(scores)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from adapters.bodies.find import find_body
 from adapters.jobs.table_scoring import ScoringOptions, trusted_calibration
@@ -110,12 +110,14 @@ def draw_rows(
     people: People,
     person: Int[np.ndarray, " rows"],
     on_progress: Progress = lambda what, done, expected: None,
+    chosen: Bool[np.ndarray, " rows"] | None = None,
 ) -> Drawings:
     """Fit the rows again.
 
     Args:
         given: complete.
         person: which of ``people`` each row is about.
+        chosen: the rows to fit; all by default. Of the others the keypoints are drawn.
 
     Raises:
         ValueError: a file is missing or damaged, or they do not belong together.
@@ -144,6 +146,7 @@ def draw_rows(
         person,
         calibration,
         lambda done, expected: on_progress("fitting", done, expected),
+        chosen,
     )
     return Drawings(fits, reduced.schema, body.parents, body if fits.drawn.any() else None, ())
 

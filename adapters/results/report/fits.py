@@ -16,6 +16,7 @@ from adapters.jobs.fit import body_columns
 from adapters.jobs.table_scoring import reference_person
 from adapters.keypoints.readers import KeypointSource
 from adapters.keypoints.table import KeypointTable
+from adapters.results.reasons import compare_proportions
 from adapters.results.report.limbs import compare_limbs
 from adapters.results.report.scores import Scores
 from engine.batching import AnyArray
@@ -66,6 +67,8 @@ class Fits:
     """``limbs.LimbChanges``."""
     limb_deviation: Float[np.ndarray, "rows limbs"]
     limb_shown: Float[np.ndarray, "rows limbs"]
+    proportion_deviations: Float[np.ndarray, "rows proportions"]
+    """``reasons.Differences``."""
 
 
 def find_keypoints(scores: Scores, source: KeypointSource, body: KeypointBody) -> SeenKeypoints:
@@ -104,17 +107,19 @@ def fit_rows(
     person: Int[np.ndarray, " rows"],
     calibration: Calibration,
     on_progress: Callable[[int, int | None], None] = lambda done, expected: None,
+    chosen: Bool[np.ndarray, " rows"] | None = None,
 ) -> Fits:
     """Fit every row that was found with its own shape and with its reference's.
 
     Args:
         person: which of ``people`` each row is compared with.
         on_progress: called with rows done and rows in all.
+        chosen: the rows to fit; all by default. The others keep their keypoints.
 
     Raises:
         ValueError: a shape was fitted in rest pose.
     """
-    rows = np.flatnonzero(seen.found)
+    rows = np.flatnonzero(seen.found if chosen is None else seen.found & chosen)
     known = [reference_person(one) for one in people]
     evidence = calibrated_people(known, calibration)
     betas = np.stack([np.asarray(one.betas) for one in known])
@@ -128,7 +133,11 @@ def fit_rows(
         parts.append(_fit_part(context, seen, at, whose, betas[whose], theirs, calibration))
         on_progress(start + len(at), len(rows))
     fitted = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Fits(**{name: _spread(values, rows, len(seen.found)) for name, values in fitted.items()})
+    whole = {name: _spread(values, rows, len(seen.found)) for name, values in fitted.items()}
+    kept = seen.found.copy()
+    kept[rows] = False
+    whole["keypoints_px"][kept], whole["confidence"][kept] = seen.keypoints_px[kept], seen.confidence[kept]
+    return Fits(**{**whole, "person": np.asarray(person)})
 
 
 def nobody(count: int) -> SeenKeypoints:
@@ -154,6 +163,7 @@ def seen_only(seen: SeenKeypoints) -> Fits:
         limb_change=empty,
         limb_deviation=empty,
         limb_shown=empty,
+        proportion_deviations=empty,
     )
 
 
@@ -173,6 +183,7 @@ def _fit_part(
     own_evidence = calibrated_pictures(pictures.evidence, calibration)
     own_betas = np.where(drawn[:, None], _most_probable(own_evidence), 0)
     limbs = compare_limbs(context.model.body, own_betas, own_evidence, betas, evidence)
+    differences = compare_proportions(context.model.body, own_evidence, betas, evidence)
     observation = jax.tree.map(np.asarray, observe_pictures(context, seen.keypoints_px[at], seen.confidence[at]))
     fitted = own.pictures.observation
     height = np.asarray(observation.person_height_px)[:, None, None]
@@ -189,6 +200,7 @@ def _fit_part(
         "limb_change": limbs.change,
         "limb_deviation": limbs.deviation,
         "limb_shown": limbs.shown,
+        "proportion_deviations": differences.deviations,
     }
     shown = ("keypoints_px", "confidence", "drawn", "own_betas")
     masked = {

@@ -22,7 +22,19 @@ from adapters.results.report.page_data import safe_json
 from adapters.results.report.thumbnails import Thumbnail
 from engine.body.files import replace_file
 
-SCRIPTS = ("data.js", "body.js", "viewer.js", "overlay.js", "histogram.js", "gallery.js", "detail.js", "page.js")
+SCRIPTS = (
+    "data.js",
+    "body.js",
+    "viewer.js",
+    "overlay.js",
+    "marks.js",
+    "filters.js",
+    "histogram.js",
+    "gallery.js",
+    "detail.js",
+    "page.js",
+    "keys.js",
+)
 INLINE_BYTES = 3_000_000
 """Thumbnails of more than this together go into a folder beside the page."""
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from adapters.jobs.score import DIFFER, MATCH
 from adapters.results.report.scores import Scores
+from adapters.results.vocabulary import DIFFER, MATCH
 
 
 def summarise(scores: Scores) -> dict[str, Any]:

@@ -60,28 +60,10 @@ function nameOf(row) {
   return instance > 0 ? `${manifest.images[row]}, person ${instance + 1}` : manifest.images[row];
 }
 
-const STATUS_WORDS = {
-  ok: "scored",
-  low_information: "says too little",
-  too_few_keypoints: "too few keypoints",
-  not_converged: "fit did not converge",
-  no_detection: "nobody found",
-  bad_input: "unreadable",
-};
-
 const SCORES = {
-  log_bayes_factor: {
-    label: "Evidence", axis: "log Bayes factor, nats", start: 0, digits: 1, signed: true,
-    low: "another body", high: "same body",
-  },
-  same_body_probability: {
-    label: "Probability", axis: "probability of the same body", start: 0.5, digits: 2, range: [0, 1],
-    low: "another body", high: "same body",
-  },
-  consistency: {
-    label: "Consistency", axis: "consistency", start: 0.5, digits: 2, range: [0, 1],
-    low: "explained worse", high: "explained as well",
-  },
+  log_bayes_factor: { label: "Evidence", term: "evidence", axis: "evidence, nats", digits: 1, signed: true, start: 0 },
+  same_body_probability: { label: "Probability", term: "probability", axis: "probability of the same body", digits: 2, range: [0, 1], start: 0.5 },
+  consistency: { label: "Consistency", term: "consistency", axis: "consistency, a fit to keypoints", digits: 2, range: [0, 1], start: 0.5 },
 };
 const shownScores = Object.keys(SCORES).filter((name) => manifest.columns.includes(name));
 
@@ -93,15 +75,31 @@ function scoreText(name, value) {
   return signed && value > 0 ? `+${text}` : text;
 }
 
-/** match, differ, unclear, scored (where there is no probability) or unscored. */
-function verdictOf(row) {
-  if (!("same_body_probability" in arrays)) {
-    return Number.isNaN(numberOf("consistency", row)) ? "unscored" : "scored";
-  }
-  const probability = numberOf("same_body_probability", row);
-  if (Number.isNaN(probability)) return "unscored";
-  if (probability >= manifest.summary.match_at) return "match";
-  return probability <= manifest.summary.differ_at ? "differ" : "unclear";
+/** What a row is: { name, label, look }, one of manifest.kinds. */
+const kindOf = (row) => manifest.kinds[arrays.kind.values[row]];
+const statusWords = (row) => manifest.status_words[statusOf(row)] ?? statusOf(row);
+
+/** The kind in words; where a row has no scores, why. */
+const kindWords = (row) => (kindOf(row).look === "doubt" ? statusWords(row) : kindOf(row).label);
+
+/** The place in the queue, from 1; 0 for rows that are not in it. */
+const rankOf = (row) => arrays.rank.values[row];
+
+/** Why the row differs, in words; empty where nothing stands out or nothing was fitted. */
+const reasonOf = (row) => manifest.reasons[arrays.reason.values[row]];
+
+/** Where the mouse rests on a word, its meaning is shown. */
+function explain(element, term) {
+  if (term in manifest.terms) element.title = manifest.terms[term];
+  return element;
 }
 
-const VERDICT_WORDS = { match: "match", differ: "differs", unclear: "cannot tell", scored: "scored", unscored: "not scored" };
+/** An element with a class and a text. */
+function make(tag, className = "", text = "") {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text) element.textContent = text;
+  return element;
+}
+
+const counted = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;

@@ -1,11 +1,12 @@
-// One picture in full: what it says, which limbs differ, and the two bodies.
+// One picture in full: its kind, which limbs differ, and the two bodies.
 
 const dialog = document.getElementById("detail");
 const part = (name) => dialog.querySelector(`[data-part="${name}"]`);
 
 class Detail {
-  /** step: called with -1 or 1 for the picture before or after. */
-  constructor(step) {
+  /** step: called with -1 or 1 for the picture before or after; mark: called with a row and a mark. */
+  constructor(step, marks, mark) {
+    Object.assign(this, { step, marks, setMark: mark });
     this.parts = new Set(PARTS);
     this.inPicturePose = true;
     this.viewer = hasBodies() ? new BodyViewer(part("bodies")) : null;
@@ -14,6 +15,7 @@ class Detail {
     part("close").addEventListener("click", () => dialog.close());
     part("previous").addEventListener("click", () => step(-1));
     part("next").addEventListener("click", () => step(1));
+    for (const button of dialog.querySelectorAll("[data-mark]")) button.addEventListener("click", () => this.mark(button.dataset.mark));
     for (const box of dialog.querySelectorAll("input[data-overlay]")) {
       box.parentElement.hidden = box.dataset.overlay === "keypoints" ? !arrays.confidence.shape[1] : !hasBodies();
       box.addEventListener("change", () => {
@@ -39,12 +41,13 @@ class Detail {
   show(row, place, count) {
     this.row = row;
     if (!dialog.open) dialog.showModal();
-    const verdict = verdictOf(row), status = statusOf(row);
+    const kind = kindOf(row);
     part("name").textContent = nameOf(row);
     part("place").textContent = `${place + 1} of ${count}`;
-    part("verdict").className = `tag big ${verdict}`;
-    part("verdict").textContent = verdict === "unscored" ? STATUS_WORDS[status] ?? status : VERDICT_WORDS[verdict];
-    part("sentence").textContent = sentence(row, verdict);
+    part("verdict").className = `tag big ${kind.look}`;
+    explain(part("verdict"), kind.label).textContent = kindWords(row);
+    part("sentence").textContent = sentence(row, kind);
+    this.showMark();
     part("remark").textContent = manifest.details[row] ?? "";
     part("stage").replaceChildren(stageContent(row), part("overlay"));
     this.fillScores(row);
@@ -55,14 +58,26 @@ class Detail {
     this.drawBodies();
   }
 
+  /** Mark the picture that is open; the same mark again takes it away. */
+  mark(value) {
+    const mark = value === this.marks.of(this.row) ? "" : value, before = this.row;
+    this.setMark(before, mark);
+    if (mark && state.mark === "any") this.step(1);
+  }
+
+  showMark() {
+    if (this.row === undefined) return;
+    for (const button of dialog.querySelectorAll("[data-mark]")) button.setAttribute("aria-pressed", String(button.dataset.mark === this.marks.of(this.row)));
+  }
+
   drawPicture() {
     drawOverlay(part("overlay"), this.row, this.parts);
   }
 
   fillScores(row) {
     const words = {
-      log_bayes_factor: ["log Bayes factor", "nats", 2], same_body_probability: ["probability, same body", "", 3],
-      consistency: ["consistency", "", 3], information_bits: ["information", "bits", 2], oks: ["OKS at the reference", "", 3],
+      log_bayes_factor: ["evidence", "nats", 2], same_body_probability: ["probability", "", 3],
+      information_bits: ["information", "bits", 2], consistency: ["consistency", "", 3], oks: ["OKS", "", 3],
       reprojection_error: ["keypoint distance", "% of height", 2], reprojection_error_px: ["keypoint distance", "px", 1],
     };
     const rows = Object.entries(words).filter(([name]) => name in arrays).map(([name, [label, unit, digits]]) => {
@@ -70,8 +85,9 @@ class Detail {
       const text = Number.isNaN(value) ? "–" : `${value.toFixed(digits).replace("-", "−")} ${unit}`.trim();
       return pair(label, text);
     });
+    if (rankOf(row)) rows.unshift(pair("rank", `${rankOf(row).toLocaleString("en")} of ${manifest.ranked.toLocaleString("en")}`));
     if (manifest.several && manifest.people.length) rows.unshift(pair("best match", manifest.people[numberOf("person", row)].name));
-    rows.push(pair("status", STATUS_WORDS[statusOf(row)] ?? statusOf(row)));
+    rows.push(pair("status", statusWords(row)));
     part("scores").replaceChildren(...rows.flat());
   }
 
@@ -115,22 +131,23 @@ class Detail {
 }
 
 function pair(label, text) {
-  const term = document.createElement("dt"), value = document.createElement("dd");
-  term.textContent = label;
-  value.textContent = text;
-  return [term, value];
+  return [explain(make("dt", "", label), label), make("dd", "", text)];
 }
 
-function sentence(row, verdict) {
-  const person = manifest.people[arrays.person ? numberOf("person", row) : 0]?.name;
+function sentence(row, kind) {
+  const person = manifest.people[numberOf("person", row)]?.name;
   const who = manifest.several && person ? person : "the reference person";
-  if (verdict === "unscored") return "This row has no scores.";
-  if (verdict === "scored") return `Consistency with ${who}: ${scoreText("consistency", numberOf("consistency", row))}.`;
-  const log = numberOf("log_bayes_factor", row), odds = Math.exp(Math.abs(log));
-  const times = odds > 1e4 ? "more than 10,000" : odds >= 10 ? odds.toFixed(0) : odds.toFixed(1);
-  const side = log >= 0 ? `for the body of ${who}` : "for another body";
-  if (Math.abs(log) < 0.2) return "These keypoints fit the same body and another one equally well.";
-  return `These keypoints speak ${times} to 1 ${side}.`;
+  if (kind.look === "doubt") return "This is no sign of another body. Look at the picture.";
+  if (kind.name === "too_little") return "These keypoints could not decide either way.";
+  if (kind.name === "scored") return `Consistency with ${who}: ${scoreText("consistency", numberOf("consistency", row))}.`;
+  const log = numberOf("log_bayes_factor", row), odds = Math.exp(Math.abs(log)), why = reasonOf(row);
+  const because = why ? ` What differs most: ${why}.` : "";
+  if (kind.name === "undecided") {
+    const limit = Math.log(manifest.summary.match_at / (1 - manifest.summary.match_at)).toFixed(1);
+    return `Evidence of ${scoreText("log_bayes_factor", log)} nats is not enough to decide; that takes −${limit} or +${limit}.${because}`;
+  }
+  const times = odds > 1e4 ? "more than 10,000" : odds.toFixed(0);
+  return `${times} to 1 ${log >= 0 ? `for the body of ${who}` : "for another body"}.${log < 0 ? because : ""}`;
 }
 
 /**
@@ -158,13 +175,13 @@ function changeWords(limb) {
 function limbWords(row, limbs, sure) {
   const bits = "information_bits" in arrays ? numberOf("information_bits", row) : NaN;
   if (statusOf(row) === "low_information") {
-    return `This picture says too little about the body (${bits.toFixed(1)} bits): what is shown as its own is mostly the average person.`;
+    return `This picture has too little information about the body (${bits.toFixed(1)} bits): its own body below is mostly the average person.`;
   }
   if (!limbs.some((limb) => limb.seen)) {
-    return `This picture shows no limb well (${bits.toFixed(1)} bits): what stands below is mostly the average person against the reference.`;
+    return `This picture shows no limb well (${bits.toFixed(1)} bits): the lengths below are mostly those of the average person.`;
   }
-  if (sure.length) return `What stands out in this picture's own best body: ${sure.map(changeWords).join(", ")}.`;
-  return `No single limb differs by more than this picture can tell (${bits.toFixed(1)} bits); what evidence there is lies in all of them together.`;
+  if (sure.length) return `Clearly different in this picture: ${sure.map(changeWords).join(", ")}.`;
+  return `No single limb differs by more than its uncertainty (${bits.toFixed(1)} bits).`;
 }
 
 function limbLine(limb, widest) {

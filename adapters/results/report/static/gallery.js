@@ -1,41 +1,59 @@
-// A grid of thousands of cards of which only those in view exist.
+// A grid of thousands of cards of which only those in view exist. Cards are opened, chosen one by one or many, and marked.
 
 const GAP = 14;
+const FOOT = 112;
 
 class Gallery {
-  /** open: called with a row when its card is chosen. */
-  constructor(host, open) {
-    Object.assign(this, { host, open, rows: [], cards: new Map(), current: 0 });
+  /** actions: open(row), mark(rows, mark), chosen(count); marks: what was decided. */
+  constructor(host, marks, actions) {
+    Object.assign(this, { host, marks, actions, rows: [], cards: new Map(), current: 0, chosen: new Set() });
     this.parts = new Set(PARTS);
     new ResizeObserver(() => this.layout()).observe(host);
     window.addEventListener("scroll", () => this.render(), { passive: true });
-    host.addEventListener("click", (event) => {
-      const card = event.target.closest(".card");
-      if (card) this.choose(Number(card.dataset.place), true);
-    });
+    host.addEventListener("click", (event) => this.click(event));
     host.addEventListener("focusin", (event) => {
       const card = event.target.closest(".card");
       if (card) this.select(Number(card.dataset.place));
     });
   }
 
+  click(event) {
+    const card = event.target.closest(".card");
+    if (!card) return;
+    const place = Number(card.dataset.place), row = this.rows[place];
+    const button = event.target.closest("[data-mark]");
+    if (button) {
+      const mark = button.dataset.mark === this.marks.of(row) ? "" : button.dataset.mark;
+      this.actions.mark(this.chosen.has(row) ? [...this.chosen] : [row], mark);
+    } else if (event.shiftKey) this.choose(place, this.anchor ?? this.current);
+    else if (event.ctrlKey || event.metaKey || event.target.closest(".pick")) this.toggle(place);
+    else {
+      this.go(place);
+      this.actions.open(row);
+    }
+  }
+
   show(rows, scoreName) {
     Object.assign(this, { rows, scoreName });
     this.current = Math.max(0, Math.min(this.current, rows.length - 1));
+    const still = new Set(rows);
+    for (const row of this.chosen) if (!still.has(row)) this.chosen.delete(row);
+    this.clear();
+    this.layout();
+    this.actions.chosen(this.chosen.size);
+  }
+
+  clear() {
     for (const card of this.cards.values()) card.remove();
     this.cards.clear();
-    this.layout();
   }
 
   layout() {
     const width = this.host.clientWidth;
-    const columns = Math.max(2, Math.floor((width + GAP) / (190 + GAP)));
+    const columns = Math.max(2, Math.floor((width + GAP) / (196 + GAP)));
     this.cardWidth = (width - GAP * (columns - 1)) / columns;
-    this.cardHeight = Math.round(this.cardWidth * 1.22) + 66;
-    if (columns !== this.columns || width !== this.width) {
-      for (const card of this.cards.values()) card.remove();
-      this.cards.clear();
-    }
+    this.cardHeight = Math.round(this.cardWidth * 1.2) + FOOT;
+    if (columns !== this.columns || width !== this.width) this.clear();
     Object.assign(this, { columns, width });
     const lines = Math.ceil(this.rows.length / columns);
     this.host.style.height = `${Math.max(0, lines * (this.cardHeight + GAP) - GAP)}px`;
@@ -58,51 +76,86 @@ class Gallery {
       const card = this.makeCard(place);
       this.cards.set(place, card);
       this.host.append(card);
+      this.dress(card);
     }
     this.drawSome();
   }
 
   makeCard(place) {
-    const row = this.rows[place], verdict = verdictOf(row), status = statusOf(row);
-    const card = document.createElement("button");
-    card.className = `card ${verdict}`;
-    card.type = "button";
-    card.dataset.place = place;
-    card.dataset.row = row;
+    const row = this.rows[place], kind = kindOf(row), card = make("div", `card ${kind.look}`);
+    card.setAttribute("role", "option");
+    Object.assign(card.dataset, { place, row });
     card.tabIndex = place === this.current ? 0 : -1;
     card.style.width = `${this.cardWidth}px`;
     card.style.height = `${this.cardHeight}px`;
     card.style.transform = `translate(${(place % this.columns) * (this.cardWidth + GAP)}px, ${Math.floor(place / this.columns) * (this.cardHeight + GAP)}px)`;
-    const value = numberOf(this.scoreName, row);
-    card.setAttribute("aria-label", `${nameOf(row)}: ${SCORES[this.scoreName].axis} ${scoreText(this.scoreName, value)}, ${VERDICT_WORDS[verdict]}, ${STATUS_WORDS[status] ?? status}`);
-    const stage = document.createElement("span");
-    stage.className = "stage";
-    stage.append(stageContent(row));
-    const canvas = document.createElement("canvas");
+    const stage = make("span", "stage"), canvas = make("canvas"), pick = make("span", "pick");
     canvas.setAttribute("aria-hidden", "true");
-    stage.append(canvas);
-    const foot = document.createElement("span");
-    foot.className = "foot";
-    const name = document.createElement("span");
-    name.className = "name";
-    const text = nameOf(row), cut = Math.max(0, text.length - 12);
-    name.append(...[text.slice(0, cut), text.slice(cut)].map((part) => {
-      const piece = document.createElement("span");
-      piece.textContent = part;
-      return piece;
-    }));
-    name.title = text;
-    const line = document.createElement("span");
-    line.className = "line";
-    const score = document.createElement("strong");
-    score.textContent = scoreText(this.scoreName, value);
-    const tag = document.createElement("span");
-    tag.className = `tag ${verdict}`;
-    tag.textContent = verdict === "unscored" || status === "low_information" ? STATUS_WORDS[status] ?? status : VERDICT_WORDS[verdict];
-    line.append(score, tag);
-    foot.append(name, line);
-    card.append(stage, foot);
+    pick.title = "Select (space); with Shift up to here";
+    stage.append(stageContent(row), canvas, pick, make("span", "badge"));
+    card.append(stage, this.makeFoot(row, kind));
     return card;
+  }
+
+  makeFoot(row, kind) {
+    const foot = make("span", "foot"), name = make("span", "name"), line = make("span", "line");
+    const text = nameOf(row), cut = Math.max(0, text.length - 12);
+    name.append(make("span", "", text.slice(0, cut)), make("span", "", text.slice(cut)));
+    name.title = text;
+    const score = make("strong", "", scoreText(this.scoreName, numberOf(this.scoreName, row)));
+    explain(score, SCORES[this.scoreName].term);
+    line.append(score, explain(make("span", `tag ${kind.look}`, kindWords(row)), kind.label));
+    const why = make("span", "why", reasonOf(row) || manifest.details[row] || "");
+    why.title = why.textContent;
+    const buttons = make("span", "marks");
+    for (const mark of manifest.marks) {
+      const button = make("button", `mark ${mark}`);
+      button.append(make("b", "", MARK_SIGNS[mark]), make("span", "", ` ${mark}`));
+      Object.assign(button, { type: "button", tabIndex: -1, title: `${mark} (${KEYS_OF_MARKS[mark]})` });
+      button.dataset.mark = mark;
+      buttons.append(button);
+    }
+    foot.append(name, line, why, buttons);
+    return foot;
+  }
+
+  /** Show on a card whether it is chosen and how it is marked. */
+  dress(card) {
+    const row = Number(card.dataset.row), mark = this.marks.of(row), chosen = this.chosen.has(row);
+    card.setAttribute("aria-selected", String(chosen));
+    card.dataset.marked = mark;
+    card.querySelector(".badge").textContent = mark ? MARK_SIGNS[mark] : "";
+    for (const button of card.querySelectorAll("[data-mark]")) button.setAttribute("aria-pressed", String(button.dataset.mark === mark));
+    const rank = rankOf(row) ? `rank ${rankOf(row)}, ` : "", value = scoreText(this.scoreName, numberOf(this.scoreName, row));
+    card.setAttribute("aria-label", `${nameOf(row)}: ${rank}${SCORES[this.scoreName].axis} ${value}, ${kindWords(row)}${reasonOf(row) ? `, ${reasonOf(row)}` : ""}${mark ? `, marked ${mark}` : ""}`);
+  }
+
+  dressAll() {
+    for (const card of this.cards.values()) this.dress(card);
+  }
+
+  /** Choose a card, or no longer. */
+  toggle(place) {
+    const row = this.rows[place];
+    this.chosen[this.chosen.has(row) ? "delete" : "add"](row);
+    this.anchor = place;
+    this.select(place);
+    this.dressAll();
+    this.actions.chosen(this.chosen.size);
+  }
+
+  /** Choose every card between two places. */
+  choose(to, from) {
+    for (let place = Math.min(from, to); place <= Math.max(from, to); place++) this.chosen.add(this.rows[place]);
+    this.select(to);
+    this.dressAll();
+    this.actions.chosen(this.chosen.size);
+  }
+
+  chooseAll(all) {
+    this.chosen = new Set(all ? this.rows : []);
+    this.dressAll();
+    this.actions.chosen(this.chosen.size);
   }
 
   /** Overlays come one after the other while nothing else is to be done: an outline takes some milliseconds. */
@@ -128,7 +181,7 @@ class Gallery {
   }
 
   /** Make a card the current one and bring it into view. */
-  choose(place, open = false) {
+  go(place) {
     if (!this.rows.length) return;
     this.select(Math.max(0, Math.min(place, this.rows.length - 1)));
     const line = this.cardHeight + GAP, top = this.host.getBoundingClientRect().top + Math.floor(this.current / this.columns) * line;
@@ -137,7 +190,6 @@ class Gallery {
     else if (top + line > window.innerHeight) window.scrollBy(0, top + line - window.innerHeight);
     this.render();
     this.cards.get(this.current)?.focus({ preventScroll: true });
-    if (open) this.open(this.rows[this.current]);
   }
 }
 
@@ -145,17 +197,10 @@ class Gallery {
 function stageContent(row) {
   const address = pictureOf(row);
   if (address === null) {
-    const missing = document.createElement("span");
-    missing.className = "nothing";
     const points = arrays.confidence.shape[1] ? rowOf("confidence", row).some((value) => value > 0) : false;
-    missing.textContent = points ? "" : STATUS_WORDS[statusOf(row)] === "scored" ? "no picture" : STATUS_WORDS[statusOf(row)] ?? "no picture";
-    return missing;
+    return make("span", "nothing", points ? "" : kindOf(row).look === "doubt" ? statusWords(row) : "no picture");
   }
-  const image = document.createElement("img");
-  image.loading = "lazy";
-  image.decoding = "async";
-  image.alt = `${nameOf(row)}, cut to the person`;
-  image.src = address;
-  image.draggable = false;
+  const image = make("img");
+  Object.assign(image, { loading: "lazy", decoding: "async", alt: `${nameOf(row)}, cut to the person`, src: address, draggable: false });
   return image;
 }

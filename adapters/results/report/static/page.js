@@ -1,66 +1,88 @@
-// The page: what is shown, in which order, and everything that changes it.
+// The page put together: tabs, tiles, histogram, gallery, marks, and the keys.
 
 const byId = (id) => document.getElementById(id);
+const KEYS_OF_MARKS = { keep: "k", drop: "x", unsure: "u" };
+let shown = [], ranked = 0, gallery, detail, marks;
 
-const state = {
-  score: shownScores.includes(manifest.sort) ? manifest.sort : shownScores[0],
-  thresholds: Object.fromEntries(shownScores.map((name) => [name, SCORES[name].start])),
-  side: "all",
-  hidden: new Set(),
-  search: "",
-  sort: manifest.sort,
-  descending: false,
-};
-let shown = [];
+const histogram = new Histogram(byId("histogram"), byId("threshold"), byId("scale"), byId("count-scale"), (range) => {
+  state.range = range;
+  if (range && state.tile === "first") state.tile = "all";
+  update();
+});
 
-/** Rows that pass search and status, whatever their score. */
-function candidates() {
-  const wanted = state.search.toLowerCase(), rows = [];
-  for (let row = 0; row < rowCount; row++) {
-    if (state.hidden.has(statusOf(row))) continue;
-    if (wanted && !nameOf(row).toLowerCase().includes(wanted)) continue;
-    rows.push(row);
-  }
-  return rows;
-}
-
-function sorted(rows) {
-  const sign = state.descending ? -1 : 1;
-  if (state.sort === "image") {
-    const order = new Intl.Collator(undefined, { numeric: true });
-    return rows.sort((a, b) => sign * order.compare(nameOf(a), nameOf(b)) || a - b);
-  }
-  const values = arrays[state.sort].values;
-  // Rows without the number come last, whatever the direction.
-  return rows.sort((a, b) => {
-    const [x, y] = [values[a], values[b]];
-    if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y) || a - b;
-    return sign * (x - y) || a - b;
-  });
-}
-
+/** Everything again: the filters have changed. */
 function update() {
-  const rows = candidates();
-  histogram.show(state.score, rows, state.thresholds[state.score]);
+  const rows = candidates(marks), found = tileCounts(rows);
+  ranked = found.ranked;
+  for (const tile of byId("tiles").children) {
+    tile.setAttribute("aria-pressed", String(tile.dataset.tile === state.tile));
+    tile.querySelector("strong").textContent = found.counts[tile.dataset.tile].toLocaleString("en");
+  }
+  histogram.show(state.score, ofHistogram(rows), state.thresholds[state.score], state.range);
   filter(rows);
 }
 
 /** Count both sides of the threshold and show the chosen one. */
-function filter(rows = candidates()) {
-  const threshold = state.thresholds[state.score], values = arrays[state.score].values;
-  const above = rows.filter((row) => values[row] >= threshold), below = rows.filter((row) => values[row] < threshold);
-  shown = sorted({ all: rows, above, below }[state.side].slice());
-  byId("count-below").textContent = below.length.toLocaleString("en");
-  byId("count-above").textContent = above.length.toLocaleString("en");
+function filter(rows = candidates(marks)) {
+  const inside = ofTile(rows, state.tile), threshold = state.thresholds[state.score], values = arrays[state.score].values;
+  const all = ofHistogram(rows);
+  byId("count-below").textContent = all.filter((row) => values[row] < threshold).length.toLocaleString("en");
+  byId("count-above").textContent = all.filter((row) => values[row] >= threshold).length.toLocaleString("en");
   byId("threshold-value").textContent = scoreText(state.score, threshold);
-  const unscored = rows.length - above.length - below.length;
-  byId("count-shown").textContent = `${shown.length.toLocaleString("en")} shown${unscored ? `, ${unscored.toLocaleString("en")} without a score` : ""}`;
+  shown = sortedRows(inside.filter(onSide), state.sort, state.descending);
+  const [title, words] = headline(shown, ranked);
+  byId("headline").textContent = title;
+  byId("expectation").textContent = words;
+  byId("expectation").title = state.tile === "first" ? manifest.terms.expected : "";
+  byId("count-shown").textContent = counted(shown.length, "picture");
+  byId("range").hidden = state.range === null && state.side === "all";
+  byId("range").textContent = `${rangeWords()} ✕`;
   byId("empty").hidden = shown.length > 0;
+  byId("more").hidden = state.tile !== "first" || state.first >= ranked;
   gallery.show(shown, state.score);
+  showProgress();
 }
 
-const histogram = new Histogram(byId("histogram"), byId("threshold"), byId("scale"));
-let gallery, detail;
+function rangeWords() {
+  const name = SCORES[state.score].term;
+  if (state.range) return `${name} ${state.range.map((end) => (Number.isFinite(end) ? scoreText(state.score, end) : "…")).join(" to ")}`;
+  return `${name} ${state.side} ${scoreText(state.score, state.thresholds[state.score])}`;
+}
+
+/** How far the user has come, and what there is to save and to undo. */
+function showProgress() {
+  const total = marks.count(""), here = shown.filter((row) => marks.of(row)).length;
+  const parts = manifest.marks.map((mark) => [mark, shown.filter((row) => marks.of(row) === mark).length]).filter(([, count]) => count);
+  const places = marks.kept ? "" : " (this browser keeps no marks: save them)";
+  byId("progress").textContent = here ? `${here.toLocaleString("en")} of ${shown.length.toLocaleString("en")} marked: ${parts.map(([mark, count]) => `${count.toLocaleString("en")} ${mark}`).join(", ")}` : "";
+  byId("total").textContent = (total ? `${counted(total, "mark")}` : "no marks yet") + places;
+  byId("undo").disabled = !marks.done.length;
+  byId("redo").disabled = !marks.undone.length;
+  for (const id of ["save-csv", "save-json"]) byId(id).disabled = !total;
+}
+
+function showChosen(count) {
+  byId("selection").hidden = count === 0;
+  byId("count-chosen").textContent = `${count.toLocaleString("en")} selected`;
+}
+
+/** Mark rows; a single card that was marked by a key makes room for the next. */
+function mark(rows, value, goOn = false) {
+  const changed = marks.set(rows, value);
+  if (changed) say(value ? `${counted(changed, "picture")} marked ${value}` : `${counted(changed, "mark")} taken away`);
+  if (rows.length > 1) gallery.chooseAll(false);
+  if (goOn && rows.length === 1) gallery.go(gallery.current + (state.mark === "any" ? 1 : 0));
+}
+
+function markByKey(value) {
+  const rows = gallery.chosen.size ? [...gallery.chosen] : shown.length ? [shown[gallery.current]] : [];
+  mark(rows, value, true);
+}
+
+function undo(again) {
+  const count = again ? marks.redo() : marks.undo();
+  say(count ? `${again ? "redone" : "undone"}: ${counted(count, "picture")}` : `nothing to ${again ? "redo" : "undo"}`);
+}
 
 function openRow(row) {
   detail.show(row, shown.indexOf(row), shown.length);
@@ -68,17 +90,17 @@ function openRow(row) {
 
 function step(by) {
   const place = Math.max(0, Math.min(shown.length - 1, gallery.current + by));
-  gallery.choose(place);
+  gallery.go(place);
   openRow(shown[place]);
 }
 
 /** A group of buttons of which one is pressed. */
 function choices(host, options, chosen, change) {
-  host.replaceChildren(...options.map(([value, label]) => {
-    const button = document.createElement("button");
+  host.replaceChildren(...options.map(([value, label, term]) => {
+    const button = make("button", "", label);
     button.type = "button";
     button.dataset.value = value;
-    button.textContent = label;
+    explain(button, term);
     button.setAttribute("aria-pressed", String(value === chosen));
     button.addEventListener("click", () => {
       for (const other of host.children) other.setAttribute("aria-pressed", String(other === button));
@@ -88,61 +110,101 @@ function choices(host, options, chosen, change) {
   }));
 }
 
+function makeTiles() {
+  const present = new Set(arrays.kind.values);
+  const kinds = manifest.kinds.filter((kind, code) => present.has(code)).map((kind) => [kind.name, kind.label, kind.look]);
+  const tiles = [["first", "look first", "first"], ...kinds, ["all", "all", "any"]];
+  byId("tiles").replaceChildren(...tiles.map(([name, label, look]) => {
+    const tile = explain(make("button", `tile ${look}`), label);
+    tile.type = "button";
+    tile.dataset.tile = name;
+    tile.append(make("strong", "", "0"), make("span", "", label));
+    tile.addEventListener("click", () => {
+      Object.assign(state, { tile: name, range: null, side: "all" });
+      pressSide("all");
+      update();
+    });
+    return tile;
+  }));
+}
+
+function pressSide(side) {
+  for (const button of byId("sides").children) button.setAttribute("aria-pressed", String(button.dataset.value === side));
+}
+
+function nameAxis() {
+  explain(byId("axis"), SCORES[state.score].term).textContent = SCORES[state.score].axis;
+}
+
 function fillControls() {
-  choices(byId("scores"), shownScores.map((name) => [name, SCORES[name].label]), state.score, (name) => {
-    state.score = state.sort = name;
-    byId("sort").value = name;
+  makeTiles();
+  if (manifest.groups.length) {
+    byId("tabs").hidden = false;
+    choices(byId("tabs"), [["-1", manifest.grouped_by === "cluster" ? "all clusters" : "everybody"], ...manifest.groups.map((name, i) => [String(i), name, manifest.grouped_by])], "-1", (group) => {
+      Object.assign(state, { group: Number(group), first: QUEUE_STEP });
+      update();
+    });
+  }
+  choices(byId("scores"), shownScores.map((name) => [name, SCORES[name].label, SCORES[name].term]), state.score, (name) => {
+    Object.assign(state, { score: name, range: null });
     nameAxis();
     update();
   });
-  choices(byId("sides"), [["all", "All"], ["below", "Below"], ["above", "At or above"]], state.side, (side) => {
+  choices(byId("sides"), [["all", "all"], ["below", "below"], ["above", "at or above"]], state.side, (side) => {
     state.side = side;
-    filter();
+    if (side !== "all" && state.tile === "first") state.tile = "all";
+    update();
   });
-  const counts = new Map();
-  for (let row = 0; row < rowCount; row++) counts.set(statusOf(row), (counts.get(statusOf(row)) ?? 0) + 1);
-  byId("statuses").replaceChildren(...[...counts].map(([status, count]) => {
-    const label = document.createElement("label"), box = document.createElement("input");
-    box.type = "checkbox";
-    box.checked = true;
-    box.dataset.status = status;
-    box.addEventListener("change", () => {
-      state.hidden[box.checked ? "delete" : "add"](status);
-      update();
-    });
-    label.append(box, ` ${STATUS_WORDS[status] ?? status} `);
-    const number = document.createElement("small");
-    number.textContent = count.toLocaleString("en");
-    label.append(number);
-    return label;
-  }));
-  const sorts = { ...Object.fromEntries(shownScores.map((name) => [name, SCORES[name].label])), information_bits: "Information", reprojection_error: "Keypoint distance", oks: "OKS", image: "Name" };
+  const sorts = { rank: "rank", ...Object.fromEntries(shownScores.map((name) => [name, SCORES[name].term])), information_bits: "information", reprojection_error: "keypoint distance", oks: "OKS", image: "name" };
   byId("sort").replaceChildren(...Object.entries(sorts).filter(([name]) => name === "image" || name in arrays).map(([name, label]) => new Option(label, name, false, name === state.sort)));
-  byId("sort").addEventListener("change", () => { state.sort = byId("sort").value; filter(); });
-  byId("direction").addEventListener("click", () => {
+  byId("marked").replaceChildren(...[["any", "all"], ["none", "not yet"], ...manifest.marks.map((one) => [one, one])].map(([value, label]) => new Option(label, value, false, value === state.mark)));
+  nameAxis();
+}
+
+function listen() {
+  const on = (id, event, act) => byId(id).addEventListener(event, act);
+  on("sort", "change", () => { state.sort = byId("sort").value; filter(); });
+  on("marked", "change", () => { state.mark = byId("marked").value; update(); });
+  on("direction", "click", () => {
     state.descending = !state.descending;
     byId("direction").textContent = state.descending ? "high first" : "low first";
     filter();
   });
-  byId("threshold").addEventListener("input", () => {
+  on("threshold", "input", () => {
     state.thresholds[state.score] = Number(byId("threshold").value);
     histogram.mark(state.thresholds[state.score]);
     soon();
   });
-  byId("search").addEventListener("input", () => { state.search = byId("search").value; update(); });
-  byId("copy").addEventListener("click", copyNames);
-  byId("download").addEventListener("click", downloadRows);
-  byId("theme").addEventListener("click", switchTheme);
-  byId("help-button").addEventListener("click", () => byId("help").showModal());
-  byId("help-close").addEventListener("click", () => byId("help").close());
-  nameAxis();
+  on("search", "input", () => { state.search = byId("search").value; update(); });
+  on("range", "click", () => { Object.assign(state, { range: null, side: "all" }); pressSide("all"); update(); });
+  on("more", "click", () => { state.first += QUEUE_STEP; update(); });
+  on("copy", "click", copyNames);
+  on("download", "click", downloadRows);
+  on("theme", "click", switchTheme);
+  on("help-button", "click", () => byId("help").showModal());
+  on("help-close", "click", () => byId("help").close());
+  on("save-button", "click", () => byId("save").showModal());
+  on("save-close", "click", () => byId("save").close());
+  on("choose-all", "click", () => gallery.chooseAll(true));
+  on("choose-none", "click", () => gallery.chooseAll(false));
+  on("undo", "click", () => undo(false));
+  on("redo", "click", () => undo(true));
+  on("save-csv", "click", () => { saveFile("marks.csv", marks.asCsv(), "text/csv"); say("saved as marks.csv"); });
+  on("save-json", "click", () => { saveFile("marks.json", marks.asJson(), "application/json"); say("saved as marks.json"); });
+  on("load", "click", () => byId("marks-file").click());
+  on("marks-file", "change", loadMarks);
+  for (const button of document.querySelectorAll("#selection [data-mark]")) button.addEventListener("click", () => mark([...gallery.chosen], button.dataset.mark));
 }
 
-function nameAxis() {
-  const score = SCORES[state.score];
-  byId("axis").textContent = score.axis;
-  byId("axis-low").textContent = `← ${score.low}`;
-  byId("axis-high").textContent = `${score.high} →`;
+async function loadMarks() {
+  const file = byId("marks-file").files[0];
+  if (!file) return;
+  try {
+    say(marks.load(await file.text()));
+  } catch (error) {
+    say(`${file.name} was not read: ${error.message}`);
+  }
+  byId("marks-file").value = "";
 }
 
 let waiting = 0;
@@ -152,44 +214,18 @@ function soon() {
   waiting = requestAnimationFrame(() => filter());
 }
 
-/** The fewest digits that give the same float32 back. */
-function shortest(value) {
-  if (Number.isNaN(value)) return "";
-  for (let digits = 6; digits < 9; digits++) {
-    const text = Number(value.toPrecision(digits));
-    if (Math.fround(text) === value) return String(text);
-  }
-  return String(Number(value.toPrecision(9)));
-}
-
-function csvOf(rows) {
-  const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const best = manifest.several && manifest.people.length ? ["best_match"] : [];
-  const lines = [["image", "instance", "status", ...manifest.columns, ...best].join(",")];
-  for (const row of rows) {
-    const numbers = manifest.columns.map((name) => shortest(numberOf(name, row)));
-    const who = best.map(() => quoted(manifest.people[numberOf("person", row)].name));
-    lines.push([quoted(manifest.images[row]), numberOf("instance", row), statusOf(row), ...numbers, ...who].join(","));
-  }
-  return `${lines.join("\r\n")}\r\n`;
-}
-
 function downloadRows() {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([csvOf(shown)], { type: "text/csv" }));
-  link.download = "selection.csv";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  say(`${shown.length.toLocaleString("en")} rows saved as selection.csv`);
+  saveFile("selection.csv", csvOf(shown, marks), "text/csv");
+  say(`${counted(shown.length, "row")} saved as selection.csv`);
 }
 
 async function copyNames() {
   const names = [...new Set(shown.map((row) => manifest.images[row]))];
   try {
     await navigator.clipboard.writeText(`${names.join("\n")}\n`);
-    say(`${names.length.toLocaleString("en")} names copied`);
+    say(`${counted(names.length, "name")} copied`);
   } catch {
-    say("The browser did not allow copying; download the CSV instead.");
+    say("The browser did not allow copying; save the list instead.");
   }
 }
 
@@ -197,7 +233,7 @@ let silence = 0;
 function say(text) {
   byId("said").textContent = text;
   clearTimeout(silence);
-  silence = setTimeout(() => { byId("said").textContent = ""; }, 4000);
+  silence = setTimeout(() => { byId("said").textContent = ""; }, 5000);
 }
 
 function switchTheme() {
@@ -205,38 +241,3 @@ function switchTheme() {
   const now = document.documentElement.dataset.theme ?? (dark ? "dark" : "light");
   document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
 }
-
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || dialog.open || byId("help").open) return;
-  const typing = event.target.matches("input:not([type=checkbox]), select");
-  if (event.key === "Escape" && typing) event.target.blur();
-  if (typing) return;
-  const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -gallery.columns, ArrowDown: gallery.columns };
-  const onCard = event.target.closest(".card") || event.target === document.body || event.target === gallery.host;
-  if (event.key in moves && onCard) {
-    const begun = event.target.closest(".card");
-    gallery.choose(begun ? gallery.current + moves[event.key] : gallery.current);
-  } else if (event.key === "Home" && onCard) gallery.choose(0);
-  else if (event.key === "End" && onCard) gallery.choose(shown.length - 1);
-  else if (event.key === "/") byId("search").focus();
-  else if (event.key === "t") byId("threshold").focus();
-  else if (event.key === "c") copyNames();
-  else if (event.key === "s") downloadRows();
-  else if (event.key === "d") switchTheme();
-  else if (event.key === "?") byId("help").showModal();
-  else return;
-  event.preventDefault();
-});
-
-loadArrays().then(() => {
-  gallery = new Gallery(byId("gallery"), openRow);
-  detail = new Detail(step);
-  fillControls();
-  update();
-  // The browser gives the focus back to the card that was opened, which is not the one that was seen last.
-  dialog.addEventListener("close", () => gallery.choose(shown.indexOf(detail.row)));
-  document.documentElement.dataset.ready = "1";
-}, (error) => {
-  byId("empty").hidden = false;
-  byId("empty").textContent = `This page could not be unpacked: ${error.message}. A browser of 2023 or later is needed.`;
-});

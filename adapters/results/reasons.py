@@ -1,0 +1,127 @@
+"""Why a picture stands where it stands: which proportion of the body differs from the reference's, in words.
+
+A proportion is a ratio of two lengths of the body, "shoulders to hips". Its logarithm changes along g, the gradient at
+the reference β, and the body that changes most probably with it, given how people are built (β ~ N(0, I)), lies in the
+direction u = g / gᵀg. With the picture's evidence Λ, h and the reference's posterior N(m, C),
+
+    M = (Λ⁻¹ + C)⁻¹,   h' = M Λ⁻¹ h,   δ = uᵀ(h' − M m) / uᵀM u,   z = uᵀ(h' − M m) / √(uᵀM u)
+
+δ is the change of the logarithm that explains the picture best and z how many standard deviations it is away from none:
+the score test of "this proportion is the reference's". Nothing is drawn to the average person, unlike in a comparison
+of most probable bodies (``report.limbs``), so a picture with little information has a small z and no reason.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from engine.body.keypoint_body import KeypointBody
+from engine.evidence.shape_evidence import ShapeEvidence
+
+Pairs = tuple[tuple[int, int], ...]
+
+_SHOULDERS, _HIPS = ((16, 17),), ((1, 2),)
+_TRUNK, _HEAD = ((0, 12),), ((12, 15),)
+_THIGHS, _CALVES = ((1, 4), (2, 5)), ((4, 7), (5, 8))
+_UPPER_ARMS, _FOREARMS = ((16, 18), (17, 19)), ((18, 20), (19, 21))
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A ratio of two lengths; pairs of joints in SMPL's layout, those of both sides averaged."""
+
+    larger: str
+    """In words, where the ratio is larger than the reference's."""
+    smaller: str
+    part: Sequence[Pairs]
+    """Lengths that are added up."""
+    whole: Sequence[Pairs]
+
+
+PROPORTIONS: tuple[Proportion, ...] = (
+    Proportion("shoulders wide for the hips", "shoulders narrow for the hips", [_SHOULDERS], [_HIPS]),
+    Proportion("shoulders wide for the trunk", "shoulders narrow for the trunk", [_SHOULDERS], [_TRUNK]),
+    Proportion("legs long for the trunk", "legs short for the trunk", [_THIGHS, _CALVES], [_TRUNK]),
+    Proportion("arms long for the trunk", "arms short for the trunk", [_UPPER_ARMS, _FOREARMS], [_TRUNK]),
+    Proportion("arms long for the legs", "arms short for the legs", [_UPPER_ARMS, _FOREARMS], [_THIGHS, _CALVES]),
+    Proportion("lower legs long for the thighs", "lower legs short for the thighs", [_CALVES], [_THIGHS]),
+    Proportion("forearms long for the upper arms", "forearms short for the upper arms", [_FOREARMS], [_UPPER_ARMS]),
+    Proportion("hips wide for the legs", "hips narrow for the legs", [_HIPS], [_THIGHS, _CALVES]),
+    Proportion("head high above the shoulders", "head low above the shoulders", [_HEAD], [_TRUNK]),
+)
+
+LEAST_DEVIATIONS = 1.0
+"""A proportion that differs by less is no reason: two of three pictures of the reference person differ by less."""
+
+_RIDGE = 1e-6
+# Added to gᵀg: a proportion that no β changes has no direction.
+_LEAST_SLOPE = 1e-12
+
+
+class Differences(NamedTuple):
+    """Of each picture's proportions from its reference's."""
+
+    change: Float[np.ndarray, "images proportions"]
+    """δ: 0.05 is five per cent more than the reference's ratio."""
+    deviations: Float[np.ndarray, "images proportions"]
+    """z"""
+
+
+def compare_proportions(
+    body: KeypointBody,
+    evidence: ShapeEvidence,
+    reference_betas: Float[np.ndarray, "images betas"],
+    reference_evidence: ShapeEvidence,
+) -> Differences:
+    """Proportions of each picture against its reference's.
+
+    Args:
+        evidence: calibrated, without the shape prior, one row per picture; the reference's likewise.
+    """
+    precision, information = (np.asarray(part, float) for part in evidence)
+    betas = np.asarray(reference_betas, float)
+    slope = _slopes(body, betas)
+    direction = slope / (np.sum(slope**2, axis=-1, keepdims=True) + _LEAST_SLOPE)
+    identity = np.eye(betas.shape[1])
+    covariance = np.linalg.inv(np.asarray(reference_evidence.precision, float) + identity)
+    # (Λ⁻¹ + C)⁻¹ = (I + ΛC)⁻¹ Λ needs no inverse of Λ, which a picture with a hidden limb does not have.
+    weakening = np.linalg.inv(identity + precision @ covariance)
+    weakened = weakening @ precision
+    unexplained = np.einsum("nab,nb->na", weakening, information) - np.einsum("nab,nb->na", weakened, betas)
+    score = np.einsum("npb,nb->np", direction, unexplained)
+    certainty = np.maximum(np.einsum("npa,nab,npb->np", direction, weakened, direction), 0)
+    known = certainty > _RIDGE
+    certainty = np.where(known, certainty, 1)
+    return Differences(
+        np.where(known, score / certainty, 0), np.where(known, score / np.sqrt(certainty), 0)
+    )
+
+
+def reason(deviations: Float[np.ndarray, " proportions"]) -> str:
+    """The proportion that differs most, in words; empty where none stands out."""
+    largest = int(np.argmax(np.abs(deviations)))
+    if not abs(deviations[largest]) >= LEAST_DEVIATIONS:
+        return ""
+    proportion = PROPORTIONS[largest]
+    return proportion.larger if deviations[largest] > 0 else proportion.smaller
+
+
+def _slopes(body: KeypointBody, betas: Float[np.ndarray, "images betas"]) -> Float[np.ndarray, "images proportions b"]:
+    """The gradient of the logarithm of each proportion by β."""
+    directions = np.asarray(body.joint_shapedirs, float)
+    joints = np.asarray(body.joints, float) + np.einsum("jcb,nb->njc", directions, betas)
+
+    def log_slope(lengths: Sequence[Pairs]) -> np.ndarray:
+        total, slope = 0.0, 0.0
+        for pairs in lengths:
+            start, end = np.array(pairs).T
+            bones = joints[:, end] - joints[:, start]
+            length = np.linalg.norm(bones, axis=-1)
+            along = np.einsum("npc,pcb->npb", bones / length[..., None], directions[end] - directions[start])
+            total, slope = total + length.mean(axis=1), slope + along.mean(axis=1)
+        return slope / np.asarray(total)[:, None]
+
+    return np.stack([log_slope(one.part) - log_slope(one.whole) for one in PROPORTIONS], axis=1)

@@ -1,0 +1,116 @@
+"""What the page needs to let a user decide: kinds, queue, reasons, groups, and the words for all of them."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from adapters.results.ranking import Queue, make_queue
+from adapters.results.reasons import reason
+from adapters.results.report.page_data import ArrayBlock
+from adapters.results.report.scores import SORT_COLUMN, Scores
+from adapters.results.vocabulary import KIND_LABELS, MARKS, STATUS_WORDS, TERMS, Kind, row_kinds
+
+_LOOKS = {
+    Kind.ANOTHER_BODY: "differ",
+    Kind.UNDECIDED: "unclear",
+    Kind.SAME_BODY: "match",
+    Kind.TOO_LITTLE: "little",
+    Kind.DETECTOR_UNSURE: "doubt",
+    Kind.SCORED: "unclear",
+}
+"""Classes of the style sheet."""
+
+_RANKED = (Kind.ANOTHER_BODY, Kind.UNDECIDED, Kind.SAME_BODY, Kind.SCORED)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is known of each row before anybody has looked at it."""
+
+    kinds: UInt8[np.ndarray, " rows"]
+    ranks: Int[np.ndarray, " rows"]
+    """From 1; 0 for rows that are not in the queue."""
+    other: Float[np.ndarray, " rows"] | None
+    """p(another body), with the share of others estimated from the data set; 0 for rows that are not in the queue."""
+    share: float
+    """Of another body in the whole queue; NaN where there is no evidence."""
+    ranked: int
+    """Rows of the queue, those that a page leaves out included."""
+
+    def rows(self, chosen: Int[np.ndarray, " some"]) -> "Decision":
+        """Some of the rows."""
+        other = None if self.other is None else self.other[chosen]
+        return Decision(self.kinds[chosen], self.ranks[chosen], other, self.share, self.ranked)
+
+
+def queue_of(scores: Scores) -> tuple[UInt8[np.ndarray, " rows"], Queue]:
+    """The kind of each row, and the rows to look at first."""
+    numbers = scores.numbers
+    kinds = row_kinds(scores.status, numbers.get("same_body_probability"), numbers["consistency"])
+    evidence = numbers[SORT_COLUMN[scores.mode]]
+    information = numbers.get("information_bits", np.zeros_like(evidence))
+    return kinds, make_queue(evidence, information, np.isin(kinds, _RANKED), calibrated=scores.mode == "free")
+
+
+def decide(scores: Scores) -> Decision:
+    """Kinds, ranks and chances of all rows of a result."""
+    kinds, queue = queue_of(scores)
+    other = None
+    if queue.other is not None:
+        other = np.zeros(len(scores))
+        other[queue.order] = queue.other
+    share = float("nan") if queue.other is None or not len(queue.other) else float(queue.other.mean())
+    return Decision(kinds, queue.ranks(len(scores)), other, share, len(queue.order))
+
+
+def add_decision(
+    block: ArrayBlock,
+    decision: Decision,
+    reasons: Sequence[str],
+    group: Int[np.ndarray, " rows"],
+) -> dict[str, Any]:
+    """Put the arrays into the block; gives what the manifest says about them.
+
+    Args:
+        reasons: of each row, in words; empty where nothing stands out.
+        group: the person or cluster of each row.
+    """
+    words = sorted({"", *reasons})
+    place = {text: number for number, text in enumerate(words)}
+    block.add("kind", decision.kinds)
+    block.add("rank", decision.ranks.astype("<u4"))
+    block.add("reason", np.array([place[text] for text in reasons], np.uint8))
+    block.add("group", group.astype("<i4"))
+    if decision.other is not None:
+        block.add("other", decision.other.astype("<f4"))
+    return {
+        "kinds": [{"name": kind.name.lower(), "label": KIND_LABELS[kind], "look": _LOOKS[kind]} for kind in Kind],
+        "marks": list(MARKS),
+        "terms": dict(TERMS),
+        "status_words": dict(STATUS_WORDS),
+        "reasons": words,
+        "ranked": decision.ranked,
+        "share": 0.0 if np.isnan(decision.share) else round(decision.share, 6),
+    }
+
+
+def row_reasons(deviations: Float[np.ndarray, "rows proportions"]) -> list[str]:
+    """Why each row stands where it stands; empty where nothing was fitted."""
+    if not deviations.shape[1]:
+        return [""] * len(deviations)
+    return [reason(row) for row in deviations]
+
+
+def result_digest(scores: Scores) -> str:
+    """Sixteen hexadecimal digits that change with any name or number of a result: marks of a page belong to it."""
+    digest = hashlib.sha256()
+    for name, instance in zip(scores.image, scores.instance, strict=True):
+        digest.update(f"{name}\n{instance}\n".encode("utf-8", "surrogatepass"))
+    for name, values in scores.numbers.items():
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()[:16]

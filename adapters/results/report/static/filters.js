@@ -1,0 +1,98 @@
+// Which rows are shown, and in which order.
+
+const QUEUE_STEP = 20;
+
+const state = {
+  /** "first", "all", or the name of a kind. */
+  tile: "first",
+  /** How many the first tile shows. */
+  first: QUEUE_STEP,
+  /** Number of a person or a cluster; -1 for all. */
+  group: -1,
+  search: "",
+  /** "any", "none", or a mark. */
+  mark: "any",
+  score: shownScores[0],
+  thresholds: Object.fromEntries(shownScores.map((name) => [name, SCORES[name].start])),
+  side: "all",
+  /** Of the score, from a bar of the histogram: [low, high]. */
+  range: null,
+  sort: "rank",
+  descending: false,
+};
+
+/** Rows that pass tab, name and mark, whatever their scores. */
+function candidates(marks) {
+  const wanted = state.search.toLowerCase(), rows = [];
+  for (let row = 0; row < rowCount; row++) {
+    if (state.group >= 0 && arrays.group.values[row] !== state.group) continue;
+    if (wanted && !nameOf(row).toLowerCase().includes(wanted)) continue;
+    if (state.mark !== "any" && marks.of(row) !== (state.mark === "none" ? "" : state.mark)) continue;
+    rows.push(row);
+  }
+  return rows;
+}
+
+/** Of the candidates, those of the chosen tile. */
+function ofTile(rows, tile) {
+  if (tile === "all") return rows;
+  if (tile !== "first") return rows.filter((row) => kindOf(row).name === tile);
+  return sortedRows(rows.filter((row) => rankOf(row) > 0), "rank", false).slice(0, state.first);
+}
+
+/** Of the candidates, those that the histogram counts: around the queue, all of them. */
+function ofHistogram(rows) {
+  return state.tile === "first" ? rows : ofTile(rows, state.tile);
+}
+
+/** How many candidates each tile holds. */
+function tileCounts(rows) {
+  const counts = { all: rows.length, first: 0, ...Object.fromEntries(manifest.kinds.map((kind) => [kind.name, 0])) };
+  let ranked = 0;
+  for (const row of rows) {
+    counts[kindOf(row).name]++;
+    ranked += rankOf(row) > 0;
+  }
+  counts.first = Math.min(ranked, state.first);
+  return { counts, ranked };
+}
+
+function onSide(row) {
+  const value = arrays[state.score].values[row];
+  if (state.range && !(value >= state.range[0] && value < state.range[1])) return false;
+  const threshold = state.thresholds[state.score];
+  return state.side === "all" || (state.side === "below" ? value < threshold : value >= threshold);
+}
+
+function sortedRows(rows, by, descending) {
+  const sign = descending ? -1 : 1, chosen = rows.slice();
+  if (by === "image") {
+    const order = new Intl.Collator(undefined, { numeric: true });
+    return chosen.sort((a, b) => sign * order.compare(nameOf(a), nameOf(b)) || a - b);
+  }
+  const values = arrays[by].values;
+  const missing = (row) => (by === "rank" ? values[row] === 0 : Number.isNaN(values[row]));
+  // Rows without the number come last, whatever the direction.
+  return chosen.sort((a, b) => missing(a) - missing(b) || (missing(a) ? 0 : sign * (values[a] - values[b])) || a - b);
+}
+
+/** How many of these rows show another body, as far as the probabilities hold; NaN where there are none. */
+function expectedOthers(rows) {
+  if (!("other" in arrays)) return NaN;
+  return rows.reduce((sum, row) => sum + arrays.other.values[row], 0);
+}
+
+const about = (count) => (count < 0.95 ? "fewer than one" : `about ${Math.round(count)}`);
+
+/** The line above the gallery: what is shown, and how far it can be relied on. */
+function headline(shown, ranked) {
+  if (state.tile !== "first") {
+    const kind = manifest.kinds.find((one) => one.name === state.tile);
+    return kind ? [kind.label[0].toUpperCase() + kind.label.slice(1), manifest.terms[kind.label]] : ["All pictures", ""];
+  }
+  if (!ranked) return ["Look at these first", "No row could be ranked."];
+  const expected = expectedOthers(shown);
+  if (Number.isNaN(expected)) return ["Look at these first", "Lowest consistency first. The rest-pose mode has no evidence about bodies."];
+  const chance = (manifest.share * shown.length);
+  return ["Look at these first", `Expect ${about(expected)} of these ${shown.length} to show another body; of any ${shown.length} pictures, ${about(chance)}.`];
+}
