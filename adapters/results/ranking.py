@@ -10,13 +10,19 @@ rows themselves: with B_i the Bayes factors, the likelihood Π (π + (1 − π) 
     π = mean_i of π / (π + (1 − π) B_i),
 
 which expectation maximisation reaches (Saerens, Latinne and Decaestecker, "Adjusting the outputs of a classifier to new
-a priori probabilities", Neural Computation 2002). Two imaginary rows, one of each kind, keep the share off 0 and 1.
+a priori probabilities", Neural Computation 2002). Frames of one clip repeat their errors, so n of them weigh as much as
+n/(1 + (n − 1) ρ) pictures (``engine.evidence.comparison``). Two imaginary pictures, one of each kind, keep the share
+off 0 and 1.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from engine.evidence.comparison import GROUP_CORRELATION
 
 FIRST = (10, 20, 50)
 """Lengths of queue for which a precision is given."""
@@ -50,7 +56,7 @@ def make_queue(
     evidence: Float[np.ndarray, " rows"],
     information: Float[np.ndarray, " rows"],
     decisive: Bool[np.ndarray, " rows"],
-    calibrated: bool = True,
+    weights: Float[np.ndarray, " rows"] | None = None,
 ) -> Queue:
     """The rows to look at, in order.
 
@@ -58,20 +64,33 @@ def make_queue(
         evidence: log Bayes factors in nats, or another number that is low for what is unlike.
         information: bits; orders rows of equal evidence.
         decisive: rows that may stand in the queue: neither too little information nor an unsure detector.
-        calibrated: whether the evidence is a log Bayes factor, from which probabilities follow.
+        weights: how many independent pictures each row is worth; None where the evidence is no log Bayes factor, so
+            that no probabilities follow from it.
     """
     rows = np.flatnonzero(decisive & np.isfinite(evidence))
     order = rows[np.lexsort((rows, -np.nan_to_num(information[rows]), evidence[rows]))]
-    return Queue(order, other_probability(evidence[order]) if calibrated else None)
+    return Queue(order, None if weights is None else other_probability(evidence[order], weights[order]))
 
 
-def other_probability(log_bayes_factor: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
+def clip_weights(clips: Sequence[str | None]) -> Float[np.ndarray, " rows"]:
+    """How many independent pictures each row is worth.
+
+    Args:
+        clips: of each row; None for a picture of its own.
+    """
+    sizes = Counter(clip for clip in clips if clip is not None)
+    return np.array([1.0 if clip is None else 1 / (1 + (sizes[clip] - 1) * GROUP_CORRELATION) for clip in clips])
+
+
+def other_probability(
+    log_bayes_factor: Float[np.ndarray, " rows"], weights: Float[np.ndarray, " rows"]
+) -> Float[np.ndarray, " rows"]:
     """p(another body) of each row, with the share of others estimated from all of them."""
     values = np.asarray(log_bayes_factor, float)
     share = 0.5
     for _ in range(_ITERATIONS):
         chances = _other(values, share)
-        updated = (chances.sum() + 1) / (len(values) + 2)
+        updated = float((weights @ chances + 1) / (weights.sum() + 2))
         if abs(updated - share) < _CLOSE:
             break
         share = updated

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from engine.body.keypoint_body import KeypointBody
-from engine.evidence.shape_evidence import ShapeEvidence
+from engine.evidence.shape_evidence import Evidence
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -72,9 +72,9 @@ class Differences(NamedTuple):
 
 def compare_proportions(
     body: KeypointBody,
-    evidence: ShapeEvidence,
+    evidence: Evidence,
     reference_betas: Float[np.ndarray, "images betas"],
-    reference_evidence: ShapeEvidence,
+    reference_evidence: Evidence,
 ) -> Differences:
     """Proportions of each picture against its reference's.
 
@@ -95,9 +95,7 @@ def compare_proportions(
     certainty = np.maximum(np.einsum("npa,nab,npb->np", direction, weakened, direction), 0)
     known = certainty > _RIDGE
     certainty = np.where(known, certainty, 1)
-    return Differences(
-        np.where(known, score / certainty, 0), np.where(known, score / np.sqrt(certainty), 0)
-    )
+    return Differences(np.where(known, score / certainty, 0), np.where(known, score / np.sqrt(certainty), 0))
 
 
 def reason(deviations: Float[np.ndarray, " proportions"]) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from adapters.results.ranking import Queue, make_queue
+from adapters.keypoints.clips import clip_of
+from adapters.results.ranking import Queue, clip_weights, make_queue
 from adapters.results.reasons import reason
 from adapters.results.report.page_data import ArrayBlock
 from adapters.results.report.scores import SORT_COLUMN, Scores
@@ -53,7 +54,9 @@ def queue_of(scores: Scores) -> tuple[UInt8[np.ndarray, " rows"], Queue]:
     kinds = row_kinds(scores.status, numbers.get("same_body_probability"), numbers["consistency"])
     evidence = numbers[SORT_COLUMN[scores.mode]]
     information = numbers.get("information_bits", np.zeros_like(evidence))
-    return kinds, make_queue(evidence, information, np.isin(kinds, _RANKED), calibrated=scores.mode == "free")
+    clips = [clip_of(name) for name in scores.image]
+    weights = clip_weights(clips) if scores.mode == "free" else None
+    return kinds, make_queue(evidence, information, np.isin(kinds, _RANKED), weights)
 
 
 def decide(scores: Scores) -> Decision:

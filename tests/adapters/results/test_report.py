@@ -26,6 +26,7 @@ from adapters.results.report.page import render_page
 from adapters.results.report.page_data import safe_json
 from adapters.results.report.scores import ScoreFileError, read_scores
 from adapters.results.report.thumbnails import find_pictures, make_thumbnails
+from adapters.results.vocabulary import MARKS, TERMS
 from engine.body.keypoint_body import KeypointBody
 from engine.body.model import BodyModel
 from engine.evidence.shape_evidence import Evidence
@@ -255,6 +256,7 @@ def test_texts_cannot_leave_their_place_in_the_page() -> None:
     assert json.loads(safe_json([name])) == [name]
     summary = {"rows": 1, "median_consistency": None, "by_status": {}}
     texts = {"version": "0", "mode": "rest", "source": name, "people": [], "several": False, "body": name}
+    texts |= {"marks": list(MARKS), "terms": TERMS}
     html = render_page({"title": name, "notes": [name], "summary": summary, **texts}, "", [])
     assert "<script>alert" not in html
     assert html.count("<script") == 4
@@ -269,7 +271,10 @@ def test_text_can_be_read_on_its_ground() -> None:
     assert themes[1] == themes[2]
     for theme in themes:
         grounds = {"ink": ("ground", "panel", "stage"), "soft": ("ground", "panel", "stage")}
-        grounds |= {verdict: ("ground", "panel", f"{verdict}-soft") for verdict in ("match", "differ", "unclear")}
+        grounds |= {
+            verdict: ("ground", "panel", f"{verdict}-soft") for verdict in ("match", "differ", "unclear", "doubt")
+        }
+        grounds |= {mark: ("panel", "ground") for mark in ("keep", "drop", "unsure")}
         for text, behind in grounds.items():
             for ground in behind:
                 assert _contrast(theme[text], theme[ground]) >= 4.5, (text, ground)

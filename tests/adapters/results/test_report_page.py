@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -92,11 +93,27 @@ def _until(tab, expression: str) -> None:
     raise AssertionError(f"never true: {expression}")
 
 
-def _saved(tab) -> list[dict[str, str]]:
+def _saved(tab, what: str = "download") -> list[dict[str, str]]:
+    """A file that the page gives, as rows of a CSV."""
+    return list(csv.DictReader(io.StringIO(_file(tab, what).read_text(), newline="")))
+
+
+def _file(tab, what: str) -> Path:
+    tab.click("#save-button")
     with tab.expect_download() as download:
-        tab.click("#download")
-    text = Path(download.value.path()).read_text()
-    return list(csv.DictReader(io.StringIO(text, newline="")))
+        tab.click(f"#{what}")
+    tab.click("#save-close")
+    return Path(download.value.path())
+
+
+def _shown(tab) -> int:
+    return int(tab.inner_text("#count-shown").split()[0].replace(",", ""))
+
+
+def _order(scores: Scores) -> list[int]:
+    """Row numbers as the page ranks them."""
+    evidence = scores.numbers["log_bayes_factor"]
+    return [int(row) for row in np.argsort(evidence, kind="stable") if np.isfinite(evidence[row])]
 
 
 def _slide(tab, value: float) -> float:
@@ -113,9 +130,9 @@ def test_the_slider_filters_what_is_shown_counted_and_saved(opened: Opened, scor
     assert tab.inner_text("#count-below") == str(below)
     assert tab.inner_text("#count-above") == str(int(np.sum(log_bayes >= threshold)))
     tab.click("#sides [data-value=below]")
-    assert tab.inner_text("#count-shown").startswith(f"{below} shown")
+    assert _shown(tab) == below
     saved = _saved(tab)
-    assert [row["image"] for row in saved] == [scores.image[i] for i in _lowest(log_bayes) if log_bayes[i] < threshold]
+    assert [row["image"] for row in saved] == [scores.image[i] for i in _order(scores) if log_bayes[i] < threshold]
     values = np.array([row["log_bayes_factor"] for row in saved], np.float32)
     np.testing.assert_array_equal(values, np.sort(log_bayes[log_bayes < threshold]))
     tab.click("#scores [data-value=same_body_probability]")
@@ -126,34 +143,56 @@ def test_the_slider_filters_what_is_shown_counted_and_saved(opened: Opened, scor
     assert len(_saved(tab)) == int(np.sum(probability >= 0.9))
 
 
-def _lowest(values: np.ndarray) -> list[int]:
-    return [int(i) for i in np.argsort(values, kind="stable")]
-
-
-def test_status_and_name_filter(opened: Opened, scores: Scores) -> None:
+def test_the_queue_comes_first_and_goes_on(opened: Opened, scores: Scores) -> None:
     tab = opened.tab
-    without = scores.status.count("no_detection")
-    tab.uncheck("[data-status=ok]")
-    assert tab.inner_text("#count-shown").startswith(f"{without} shown")
+    order = _order(scores)
+    assert [row["image"] for row in _saved(tab)] == [scores.image[row] for row in order[:20]]
+    tab.click("#more")
+    assert [row["image"] for row in _saved(tab)] == [scores.image[row] for row in order[:40]]
+
+
+def test_tiles_bars_and_names_filter(opened: Opened, scores: Scores) -> None:
+    tab = opened.tab
+    probability, log_bayes = scores.numbers["same_body_probability"], scores.numbers["log_bayes_factor"]
+    for name, rows in {
+        "another_body": probability <= 0.1,
+        "same_body": probability >= 0.9,
+        "undecided": (probability > 0.1) & (probability < 0.9),
+        "detector_unsure": np.isnan(probability),
+    }.items():
+        tab.click(f"[data-tile={name}]")
+        assert _shown(tab) == int(np.sum(rows))
     assert "nobody found" in tab.inner_text(".card >> nth=0")
-    tab.check("[data-status=ok]")
+    tab.click("[data-tile=all]")
+    bar = tab.locator("#histogram rect.area >> nth=20")
+    low, high = (float(text.replace("−", "-")) for text in bar.text_content().split(":")[0].split(" to "))
+    bar.click()
+    values = np.array([row["log_bayes_factor"] for row in _saved(tab)], np.float32)
+    assert len(values) == np.sum((log_bayes >= values.min()) & (log_bayes <= values.max())) > 0
+    assert low - 0.05 <= values.min() <= values.max() <= high + 0.05
+    tab.click("#range")
+    assert _shown(tab) == ROWS
     tab.keyboard.press("/")
     tab.keyboard.type("picture_00012")
-    assert tab.inner_text("#count-shown").startswith("10 shown")
     assert {row["image"] for row in _saved(tab)} == {f"set/picture_00012{i}.jpg" for i in range(10)}
+
+
+def _focused(tab) -> str | None:
+    return tab.evaluate("document.activeElement.dataset.row")
 
 
 def test_the_keyboard_moves_opens_and_closes(opened: Opened, scores: Scores) -> None:
     tab = opened.tab
-    order = _lowest(np.where(np.isnan(scores.numbers["log_bayes_factor"]), np.inf, scores.numbers["log_bayes_factor"]))
+    tab.click("[data-tile=all]")
+    tab.locator("#gallery").focus()
+    order = _order(scores)
     columns = tab.evaluate(
         "new Set([...document.querySelectorAll('.card')].map(c => c.getBoundingClientRect().x)).size"
     )
-    focused = "document.activeElement.dataset.row"
     steps = {"ArrowRight": order[0], "ArrowDown": order[columns], "ArrowLeft": order[columns - 1]}
     for key, row in steps.items():
         tab.keyboard.press(key)
-        assert tab.evaluate(focused) == str(row)
+        assert _focused(tab) == str(row)
     tab.keyboard.press("Enter")
     assert tab.inner_text("[data-part=name]") == scores.image[order[columns - 1]]
     tab.keyboard.press("ArrowRight")
@@ -163,15 +202,81 @@ def test_the_keyboard_moves_opens_and_closes(opened: Opened, scores: Scores) -> 
     assert not tab.locator("#detail").evaluate("d => d.open")
     tab.keyboard.press("End")
     tab.wait_for_timeout(60)
-    assert scores.status[int(tab.evaluate(focused))] == "no_detection"
+    assert scores.status[int(_focused(tab) or -1)] == "no_detection"
     assert tab.locator(".card").count() < 120  # of 400: the others do not exist
+
+
+def test_marks_by_key_click_and_selection_are_undone_and_survive_reload(opened: Opened, scores: Scores) -> None:
+    tab = opened.tab
+    names = [scores.image[row] for row in _order(scores)]
+    tab.keyboard.press("ArrowRight")
+    for key in ("x", "k", "u"):  # each makes room for the next
+        tab.keyboard.press(key)
+    tab.click(".card[data-place='3'] [data-mark=drop]")
+    expected = dict(zip(names[:4], ("drop", "keep", "unsure", "drop"), strict=True))
+
+    def marked() -> dict[str, str]:
+        return {row["image"]: row["mark"] for row in _saved(tab, "save-csv")}
+
+    assert marked() == expected
+    tab.click(".card[data-place='4']", modifiers=["Control"])
+    tab.click(".card[data-place='7']", modifiers=["Shift"])
+    assert tab.inner_text("#count-chosen") == "4 selected"
+    tab.keyboard.press("x")
+    assert marked() == expected | dict.fromkeys(names[4:8], "drop")
+    tab.keyboard.press("z")
+    assert marked() == expected
+    tab.keyboard.press("Control+y")
+    assert marked() == expected | dict.fromkeys(names[4:8], "drop")
+    tab.keyboard.press("z")
+    tab.select_option("#marked", "drop")
+    assert [row["image"] for row in _saved(tab)] == [names[0], names[3]]
+    tab.reload()
+    tab.wait_for_selector("html[data-ready] .card")
+    assert marked() == expected
+    opened.asked.pop()  # of the page itself, again
+
+
+def test_marks_are_made_in_the_open_picture(opened: Opened, scores: Scores) -> None:
+    tab = opened.tab
+    names = [scores.image[row] for row in _order(scores)]
+    tab.click(".card[data-place='0']")
+    tab.keyboard.press("x")
+    assert tab.text_content("[data-part=name]") == names[1]
+    tab.click("#detail [data-mark=keep]")
+    tab.keyboard.press("Escape")
+    assert {row["image"]: row["mark"] for row in _saved(tab, "save-csv")} == {names[0]: "drop", names[1]: "keep"}
+
+
+@pytest.mark.parametrize("what", ["save-csv", "save-json"])
+def test_saved_marks_are_read_again(opened: Opened, scores: Scores, tmp_path: Path, what: str) -> None:
+    tab = opened.tab
+    tab.click("[data-tile=all]")
+    tab.locator("#gallery").focus()
+    tab.keyboard.press("a")  # the hostile names too
+    tab.keyboard.press("x")
+    saved = tmp_path / f"marks{what[4:].replace('-', '.')}"
+    shutil.copy(_file(tab, what), saved)
+    tab.keyboard.press("z")
+    assert tab.locator("#save-csv").is_disabled()
+    tab.set_input_files("#marks-file", saved)
+    _until(tab, "document.getElementById('said').textContent !== ''")
+    rows = _saved(tab, "save-csv")
+    assert [row["image"] for row in rows] == scores.image
+    assert {row["mark"] for row in rows} == {"drop"}
+    if what == "save-json":
+        saved.write_text(json.dumps({"format": "another", "marks": []}))
+        tab.set_input_files("#marks-file", saved)
+        _until(tab, "document.getElementById('said').textContent.includes('not read')")
 
 
 def test_names_are_copied(opened: Opened, scores: Scores) -> None:
     tab = opened.tab
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
     tab.fill("#search", "picture_00020")
+    tab.click("[data-tile=all]")
     tab.select_option("#sort", "image")
+    tab.click("#save-button")
     tab.click("#copy")
     _until(tab, "document.getElementById('said').textContent !== ''")
     assert tab.inner_text("#said") == "10 names copied"
@@ -180,6 +285,7 @@ def test_names_are_copied(opened: Opened, scores: Scores) -> None:
 
 def test_names_do_nothing(opened: Opened) -> None:
     tab = opened.tab
+    tab.click("[data-tile=all]")
     tab.select_option("#sort", "image")
     for name in HOSTILE.values():
         tab.fill("#search", name.splitlines()[-1][:12])
@@ -264,12 +370,13 @@ def test_many_pictures_lie_beside_the_page(browser, scores: Scores, tmp_path: Pa
     page = tmp_path / "my report.html"
     folder = write_invented_page(page, scores, invented_fits(ROWS), made)
     assert folder == tmp_path / "my report_files"
-    assert sorted(path.name for path in folder.iterdir()) == [f"{row:06d}.jpg" for row in range(60)]
+    assert sorted(path.name for path in folder.glob("*.jpg")) == [f"{row:06d}.jpg" for row in range(60)]
     tab = browser.new_page()
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
     tab.goto(page.as_uri())
     tab.wait_for_selector("html[data-ready] .card")
+    tab.click("[data-tile=all]")
     tab.fill("#search", "picture_000030")
     _until(tab, "document.querySelector('.card img')?.naturalWidth > 0")
     tab.close()
