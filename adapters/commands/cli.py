@@ -20,6 +20,7 @@ _COMMANDS = {
     "fit": ("adapters.commands.fit", "fit"),
     "score": ("adapters.commands.score", "score"),
     "report": ("adapters.commands.report", "report"),
+    "apply": ("adapters.commands.apply", "apply"),
     "plot": ("adapters.commands.plot", "plot"),
     "cluster": ("adapters.commands.cluster", "cluster"),
     "calibrate": ("adapters.commands.calibrate", "calibrate"),

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from adapters.bodies.find import find_body
+from adapters.results.picture_files import find_pictures
 from adapters.results.plots.bodies import body_views
 from adapters.results.plots.histograms import score_histogram
 from adapters.results.plots.overlays import PARTS, PROPORTION, Panel, overlay
@@ -21,7 +22,7 @@ from adapters.results.plots.style import ShownFigure
 from adapters.results.plots.summary_html import scores_html
 from adapters.results.report.drawings import Drawings, FitSources, People, complete, draw_rows, load_people, whose
 from adapters.results.report.scores import SORT_COLUMN, Scores, read_scores
-from adapters.results.report.thumbnails import find_pictures, make_thumbnails
+from adapters.results.report.thumbnails import make_thumbnails
 from engine.body.embedded import EMBEDDED_BODY
 
 _PICTURE_PX = 900

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from adapters.results.own_folder import check_own_folder
+from adapters.results.picture_files import find_pictures
 from adapters.results.report.decision import add_decision, decide, result_digest, row_reasons
 from adapters.results.report.drawings import FitSources, Progress, complete, draw_rows, load_people, whose
 from adapters.results.report.fits import Fits
@@ -23,7 +24,6 @@ from adapters.results.report.thumbnails import (
     SIZE_PX,
     Thumbnail,
     empty_frame,
-    find_pictures,
     make_thumbnails,
     person_box,
 )

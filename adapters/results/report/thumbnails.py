@@ -6,7 +6,6 @@ The JPEG that comes out holds pixels and nothing else: no EXIF, no place, no col
 """
 
 import io
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,6 @@ SIZE_PX = 400
 """Longer side: sharp on a card, fair in the detail view, 15 to 25 kB as JPEG."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
-_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 _TOO_LARGE = (Image.DecompressionBombWarning, Image.DecompressionBombError)
 _QUALITY = 82
 _MARGIN = 0.22
@@ -64,36 +62,6 @@ def empty_frame(box: Box | None, size_px: int = SIZE_PX) -> Frame:
     left, top, right, bottom = box or (0.0, 0.0, 1.0, 1.0)
     scale = size_px / max(right - left, bottom - top)
     return Frame(left, top, scale, max(round((right - left) * scale), 1), max(round((bottom - top) * scale), 1))
-
-
-def find_pictures(folder: str | os.PathLike[str], names: Sequence[str]) -> list[Path | None]:
-    """The file of each named picture; None where there is none, or several that could be meant.
-
-    Raises:
-        ValueError: there is no such folder.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise ValueError(f"no folder {folder}; --images takes the folder that holds the pictures")
-    by_path: dict[str, Path | None] = {}
-    by_name: dict[str, Path | None] = {}
-    for parent, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() not in _SUFFIXES or name.startswith("."):
-                continue
-            path = Path(parent, name)
-            below = path.relative_to(root).as_posix()
-            for keys, table in (((below, below[: len(below) - len(suffix)]), by_path), ((name, stem), by_name)):
-                for key in keys:
-                    table[key] = path if key not in table or table[key] == path else None
-    found = []
-    for name in names:
-        plain = name.replace("\\", "/")
-        last = plain.rpartition("/")[2]
-        found.append(by_path.get(plain) or by_name.get(last) or by_name.get(os.path.splitext(last)[0]))
-    return found
 
 
 def make_thumbnails(

@@ -19,13 +19,14 @@ from adapters.jobs.score import score_to_file
 from adapters.keypoints.readers import open_keypoints, read_keypoints
 from adapters.keypoints.table import slice_table
 from adapters.keypoints.writers import write_keypoints
+from adapters.results.picture_files import find_pictures
 from adapters.results.recorded_sources import SOURCES_KEY, record_sources, recorded_sources
 from adapters.results.report import page as page_module
 from adapters.results.report.limbs import LIMBS, compare_limbs
 from adapters.results.report.page import render_page
 from adapters.results.report.page_data import safe_json
 from adapters.results.report.scores import ScoreFileError, read_scores
-from adapters.results.report.thumbnails import find_pictures, make_thumbnails
+from adapters.results.report.thumbnails import make_thumbnails
 from adapters.results.vocabulary import MARKS, TERMS
 from engine.body.keypoint_body import KeypointBody
 from engine.body.model import BodyModel
