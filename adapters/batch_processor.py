@@ -22,7 +22,7 @@ from adapters.host.inputs import array_table, keypoint_table
 from adapters.host.shape_engine import shape_engine
 from adapters.keypoints.table import KeypointTable
 from engine.body.schemas import COCO_17, KeypointSchema
-from engine.shape import Mode
+from engine.scores import Mode
 
 _CHUNK_SIZE: Mapping[Mode, int] = {"free": 1024, "rest": 16384}
 """Multiples of the engine's tiles; about ten seconds of work on two cores."""
@@ -86,8 +86,7 @@ class BatchProcessor:
         if len(set(images)) != len(images):
             ((image, _),) = Counter(images).most_common(1)
             raise ValueError(f"{image} is named more than once; its rows could not be told apart")
-        stored = load_shared_shape(self._database, reference_set)
-        shape = stored.shape
+        shape = load_shared_shape(self._database, reference_set)
         shape.check_body(self._engine.reduced, self._engine.body.fingerprint)
         rows: list[Mapping[str, Any]] = []
         statuses: Counter[str] = Counter()
@@ -98,7 +97,7 @@ class BatchProcessor:
             named = images[start : start + chunk]
             table = self._table(named, keypoints, start, len(images))
             scores = self._engine.score(table, shape, shape.mode)
-            made = score_rows(str(reference_set), stored.digest, table, scores)
+            made = score_rows(str(reference_set), shape.digest, table, scores)
             with self._database.sessions.begin() as session:
                 store_scores(session, self._database.scores, made)
             rows += made

@@ -21,8 +21,8 @@ from adapters.host.inputs import as_betas, keypoint_table
 from adapters.host.shape_engine import ScoreColumns, shape_engine
 from adapters.keypoints.table import KeypointTable
 from engine.body.schemas import KeypointSchema
-from engine.scores import LABELS, Status
-from engine.shape import Mode, PersonShape
+from engine.scores import LABELS, Mode, Status
+from engine.shape import Shape
 
 NO_KEYPOINTS = "no keypoints were given, and the analyzer has no detector"
 NO_BETA = "no reference shape: set reference images first"
@@ -96,9 +96,8 @@ class BodyAnalyzer:
         Args:
             image_path: given to the detector and reported back; the file is not opened here.
             keypoints: in any form of ``host_inputs``; by default the detector's.
-            optimized_beta: what ``optimize_shared_beta`` returned, or a ``PersonShape`` from
-            ``adapters.host.database``,
-                which brings the evidence along that a probability needs.
+            optimized_beta: what ``optimize_shared_beta`` returned, or a ``Shape`` from
+                ``adapters.host.database``, which brings the evidence along that a probability needs.
 
         Raises:
             ValueError: ``optimized_beta`` is no shape of this body.
@@ -141,11 +140,11 @@ class BodyAnalyzer:
                 for i in range(len(table))
             ]
         engine = shape_engine(self._smpl_model, table.schema)
-        if isinstance(optimized_beta, PersonShape):
-            optimized_beta.check_body(engine.reduced, engine.body.model.fingerprint)
-            scores = engine.picture.misfit(table, optimized_beta, self._mode)
+        if isinstance(optimized_beta, Shape):
+            optimized_beta.check_body(engine.reduced, engine.body.fingerprint)
+            scores = engine.score(table, optimized_beta, self._mode)
         else:
-            scores = engine.picture.misfit(table, as_betas(optimized_beta), self._mode)
+            scores = engine.score(table, as_betas(optimized_beta), self._mode)
         return [_analysis(table, names[i], i, scores, ratios, names[i] in unasked) for i in range(len(table))]
 
 

@@ -25,8 +25,7 @@ from adapters.host.shape_engine import shape_engine
 from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema
 from engine.picture.cameras import WeakPerspective
-from engine.scores import LABELS
-from engine.shape import Mode
+from engine.scores import LABELS, Mode
 
 
 def optimize_shared_beta(

@@ -24,7 +24,6 @@ from adapters.host.database import (
     BodyScore,
     HostDatabase,
     NewReference,
-    StoredShape,
     create_tables,
     fit_shared_shape,
     load_shared_shape,
@@ -46,13 +45,14 @@ from engine.body.model import BodyModel
 from engine.body.pose_prior import load_pose_prior
 from engine.body.schemas import COCO_17
 from engine.picture.observation import observe
-from engine.shape import Mode
+from engine.scores import Mode
+from engine.shape import Shape
 
 _REPETITIONS = 100
 _RECIPE_PICTURES = 3
 
 
-def _open(url: str, body: BodyModel, reference: dict[str, Any], mode: Mode) -> tuple[HostDatabase, StoredShape]:
+def _open(url: str, body: BodyModel, reference: dict[str, Any], mode: Mode) -> tuple[HostDatabase, Shape]:
     engine = open_database(url)
     create_tables(engine)
     database = HostDatabase(sessionmaker(engine))
@@ -79,7 +79,7 @@ def batch_against_engine(url: str, count: int, mode: Mode, rounds: int) -> float
     table = array_table(names, keypoints, confidence)
 
     def score() -> Any:
-        return engine.picture.misfit(table, stored.shape, mode)
+        return engine.score(table, stored, mode)
 
     rows = score_rows("anna", stored.digest, table, score())
 
@@ -138,7 +138,7 @@ def scenario(url: str) -> None:
     drawn = make_pictures(reduce_body(body, COCO_17), sampled_poses(load_pose_prior(), 40), settings)
     people = [[_plain(drawn.keypoints_px[i, j], drawn.confidence[i, j]) for j in (0, 1)] for i in range(6)]
     _, stored = _open(url, body, people[0][0], "free")
-    beta = stored.shape.betas
+    beta = stored.betas
     fits = {optimize_shared_beta([people[0][0]], body).tobytes() for _ in range(_REPETITIONS)}
     scores = {compute_fitting_consistency(people[0][0], beta, body) for _ in range(_REPETITIONS)}
     click.echo(
@@ -160,7 +160,7 @@ def _restarted(url: str) -> None:
     person = json.loads(sys.stdin.read())
     stored = load_shared_shape(HostDatabase(sessionmaker(open_database(url))), "anna")
     body = load_embedded_body()
-    click.echo(json.dumps([stored.digest, compute_fitting_consistency(person, stored.shape.betas, body)]))
+    click.echo(json.dumps([stored.digest, compute_fitting_consistency(person, stored.betas, body)]))
 
 
 @click.command()

@@ -28,7 +28,7 @@ from engine.posed.fit import fit_poses, fit_shapes
 from engine.posed.fit import make_pictures as lay_out
 from engine.posed.problem import PictureUnknowns
 from engine.posed.results import PosedFit
-from engine.posed.scoring import ReferencePerson, score_posed_pictures
+from engine.posed.scoring import score_posed_pictures
 from engine.posed.search import TILE_SIZE, Free, Picture, picture_problem
 from engine.scores import Status
 from engine.solvers.levenberg_marquardt import Lane, LMSettings, open_lane, take_step
@@ -72,7 +72,7 @@ def throughput(poses: PoseSet, largest: int, console: Console) -> None:
         given = _seconds(lambda trial=trial, rows=rows: fit_poses(trial.context, rows, trial.betas))
         free = _seconds(lambda trial=trial, rows=rows: fit_shapes(trial.context, rows))
         nothing = Evidence(np.zeros((10, 10), np.float32), np.zeros(10, np.float32))
-        person = ReferencePerson(trial.betas[0], nothing)
+        person = Shape(trial.betas[0], "", "", "", "free", evidence=nothing)
         keypoints = trial.pictures.keypoints_px.reshape(count, -1, 2).astype(np.float32)
         seen = trial.pictures.confidence.reshape(count, -1).astype(np.float32)
         scoring = _seconds(

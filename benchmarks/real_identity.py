@@ -22,7 +22,7 @@ from engine.evidence.calibration_file import default_calibration
 from engine.evidence.comparison import fuse_groups, log_bayes_factors
 from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import make_context, observe_pictures
-from engine.posed.scoring import ReferencePerson, calibrated_people, compare, fit_own
+from engine.posed.scoring import calibrated_people, compare, fit_own
 from engine.posed.shared_shape import fit_shared_shapes
 
 _EVERY = 10
@@ -58,7 +58,16 @@ def main(data: Path, identity: str) -> None:
         # Frames of one clip: as many pictures as their correlation leaves of them.
         count = int(np.sum(number == camera))
         weight = np.float32(1 / (1 + (count - 1) * calibration.group_correlation))
-        people.append(ReferencePerson(shared.betas[camera], Evidence(*(weight * part for part in one)), 1))
+        people.append(
+            Shape(
+                shared.betas[camera],
+                "",
+                "",
+                "",
+                "free",
+                evidence=Evidence(*(weight * part for part in one)),
+            )
+        )
 
     groups = sorted({(name, where) for name, where in zip(who, clip, strict=True) if name != "unlabelled"})
     known = calibrated_people(people, calibration)

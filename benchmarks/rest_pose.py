@@ -22,7 +22,6 @@ from engine.body.schemas import COCO_17
 from engine.picture.observation import observe
 from engine.rest.fit import fit_rest_shape, score_rest_pictures
 from engine.scores import Status
-from engine.shape import save_shape
 
 _SEED = 1
 
@@ -148,7 +147,7 @@ def from_files(quick: bool) -> list[Metric]:
     metrics = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        save_shape(root / "shape.npz", fit_references(table, body))
+        fit_references(table, body).save(root / "shape.npz")
         for suffix in ("parquet", "npz", "json"):
             write_keypoints(root / f"keypoints.{suffix}", table)
             command = [

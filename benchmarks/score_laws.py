@@ -17,7 +17,7 @@ from engine.body.pose_prior import load_pose_prior
 from engine.body.schemas import COCO_17
 from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import make_context, observe_pictures
-from engine.posed.scoring import EXCESS_THRESHOLD, ReferencePerson, compare, excess_energy, fit_own
+from engine.posed.scoring import EXCESS_THRESHOLD, compare, excess_energy, fit_own
 from engine.posed.search import PosedContext
 from engine.posed.shared_shape import fit_shared_shapes
 from engine.rest.problem import NoiseModel
@@ -63,7 +63,7 @@ def largest_changes(context: PosedContext, keypoints: np.ndarray, confidence: np
     swap = list(context.model.body.schema.swap)
     person_fit = fit_own(context, keypoints[:1], confidence[:1])
     evidence = Evidence(*(np.asarray(part[0]) for part in person_fit.evidence))
-    person = ReferencePerson(person_fit.fit.betas[0], evidence)
+    person = Shape(person_fit.fit.betas[0], "", "", "", "free", evidence=evidence)
     mirrored = (keypoints * np.array([-1, 1], np.float32))[:, swap] + np.array([2000, 0], np.float32)
     variants = {
         "resized": (keypoints * np.float32(1.7), confidence),

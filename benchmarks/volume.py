@@ -36,7 +36,7 @@ from engine.body.schemas import COCO_17
 from engine.evidence.comparison import match_people
 from engine.evidence.shape_evidence import Evidence
 from engine.scores import Status
-from engine.shape import load_shape, save_shape
+from engine.shape import Shape
 
 _ROWS_PER_GROUP = 65536
 _PEOPLE_PER_PICTURE = 100
@@ -109,7 +109,7 @@ def _score(data: str, shape: str, out: str) -> None:
 
     enable_compile_cache()
     source = open_keypoints([data], processes=worker_count())
-    summary = score_to_file(source, load_embedded_body(), load_shape(shape), out)
+    summary = score_to_file(source, load_embedded_body(), Shape.load(shape), out)
     seconds = asdict(summary.seconds)
     figures = {f"{name}_s": value for name, value in seconds.items() if name != "wall"}
     print(json.dumps({**figures, "streaming_s": seconds["wall"], "peak_mb": _peak_mb()}))
@@ -126,7 +126,7 @@ def _peak_mb() -> float:
 
 def _rest_shape(folder: Path) -> Path:
     path = folder / "rest.npz"
-    save_shape(path, fit_references(read_keypoints([_DEMO / "references.parquet"]), load_embedded_body(), mode="rest"))
+    fit_references(read_keypoints([_DEMO / "references.parquet"]), load_embedded_body(), mode="rest").save(path)
     return path
 
 

@@ -115,8 +115,8 @@ def require_user(): pass
     ("scaling-out.md", "from adapters.results.evidence_table import read_evidence"): """
 import numpy as np
 from engine.evidence.shape_evidence import Evidence
-from engine.shape import load_shape
-people = Evidence(*(np.asarray(part)[None] for part in load_shape("shape.npz").evidence))
+from engine.shape import Shape
+people = Evidence(*(np.asarray(part)[None] for part in Shape.load("shape.npz").evidence))
 """,
 }
 """What a Python block takes for granted, by document and first line: names that its text introduces."""

@@ -17,7 +17,6 @@ from adapters.keypoints.readers import open_keypoints, read_keypoints
 from adapters.keypoints.writers import write_keypoints
 from adapters.results.recorded_sources import record_sources
 from engine.body.embedded import load_embedded_body
-from engine.shape import save_shape
 
 _DATA = "adapters.jobs.demo_data"
 _SHOWN = ("consistency", "same_body_probability")
@@ -53,7 +52,7 @@ def demo(out: Path) -> None:
     shape_path, scores_path = out / "shape.npz", out / "scores.parquet"
     body = load_embedded_body()
     shape = fit_references(read_keypoints([references]), body)
-    save_shape(shape_path, shape)
+    shape.save(shape_path)
     sources = record_sources(scores_path, [dataset], [shape_path])
     summary = score_to_file(open_keypoints([dataset]), body, shape, scores_path, sources=sources)
 

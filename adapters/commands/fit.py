@@ -16,8 +16,7 @@ from adapters.keypoints.detectors.choice import DetectorName
 from adapters.keypoints.readers import read_keypoints
 from engine.body.schemas import find_schema
 from engine.evidence.calibration_file import load_calibration
-from engine.scores import Status
-from engine.shape import Mode, save_shape
+from engine.scores import Mode
 
 
 @click.command(
@@ -68,10 +67,10 @@ def fit(
         table = read_keypoints(files, find_schema(schema) if schema else None)
     trusted = None if calibration is None else load_calibration(calibration)
     shape = fit_references(table, find_body(body), person, solver, pose, trusted)
-    save_shape(out, shape)
-    used = sum(reference.status == Status.OK.label for reference in shape.references)
+    shape.save(out)
     say(
-        f"{used} of {len(shape.references)} references used, {shape.body_name}, {shape.schema}, pose {pose}",
+        f"{shape.used_references} of {len(shape.references)} references used, {shape.body_name}, {shape.schema}, "
+        f"pose {pose}",
         "betas " + " ".join(f"{beta:+.2f}" for beta in shape.betas),
         *([] if shape.converged else ["warning: the fit did not converge; look at the references"]),
         f"{out}",

@@ -22,7 +22,8 @@ from engine.body.schemas import find_schema
 from engine.evidence.calibration_file import load_calibration
 from engine.picture.misfit import REST_THRESHOLD
 from engine.posed.scoring import EXCESS_THRESHOLD
-from engine.shape import Mode, load_shape
+from engine.scores import Mode
+from engine.shape import Shape
 
 
 @click.command(
@@ -114,7 +115,7 @@ def score(
     # Before JAX has threads: Ray may start processes.
     cluster = None if ray is None else RayCluster(ray)
     enable_compile_cache()
-    loaded = [load_shape(path) for path in shapes]
+    loaded = [Shape.load(path) for path in shapes]
     people = tuple(zip(_names(shapes), loaded, strict=True)) if len(loaded) > 1 else ()
     with keypoint_files(dataset, detector, settings) as files:
         source = open_keypoints(files, find_schema(schema) if schema else None, processes=worker_count())

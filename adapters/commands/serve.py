@@ -11,7 +11,7 @@ from adapters.bodies.find import find_body
 from adapters.commands import options
 from adapters.commands.help_text import Command
 from adapters.jobs.compile_cache import enable_compile_cache
-from engine.shape import Mode
+from engine.scores import Mode
 
 _HOST = "127.0.0.1"
 _NEEDED = ("fastapi", "fastapi_offline", "uvicorn", "sqlalchemy", "alembic")

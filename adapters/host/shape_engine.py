@@ -1,15 +1,15 @@
 """The engine as host applications see it: fit one shape to references, score pictures against a shape.
 
     engine = shape_engine(smpl_model, schema)         built once per body and schema, then found again
-    shape = engine.fit(references)                    a ``PersonShape``: β, evidence, history
-    scores = engine.picture.misfit(pictures, shape)
+    shape = engine.fit(references)                    a ``Shape``: β, evidence, history
+    scores = engine.score(pictures, shape)
 
 One call at a time is computed, whatever thread it comes from: the engine keeps all cores busy by itself, and JAX's CPU
 backend can lock up where two threads run batched linear algebra at once.
 """
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -24,17 +24,12 @@ from engine.body.model import BodyModel
 from engine.body.schemas import COCO_17, KeypointSchema
 from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import make_context
-from engine.posed.scoring import ReferencePerson, score_posed_pictures
+from engine.posed.scoring import score_posed_pictures
 from engine.posed.search import PosedContext
 from engine.rest.fit import score_rest_pictures
-from engine.scores import Status
-from engine.shape import Mode, PersonShape
+from engine.scores import SCORE_NAMES, Mode, Status
+from engine.shape import Shape
 
-SCORE_COLUMNS = (
-    "consistency", "same_body_probability", "log_bayes_factor", "information_bits", "reprojection_error",
-    "reprojection_error_px", "oks", "scale", "translation_x", "translation_y",
-)  # fmt: skip
-"""As in ``engine.posed.scoring.PosedScore``; rest-pose mode has no evidence and leaves those four NaN."""
 _NEEDS_REFERENCE_EVIDENCE = ("same_body_probability", "log_bayes_factor")
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -46,7 +41,7 @@ class ScoreColumns:
 
     status: Int8[np.ndarray, " images"]
     numbers: dict[str, Float32[np.ndarray, " images"]]
-    """One array for each of ``SCORE_COLUMNS``; NaN where a number cannot be given."""
+    """One array for each of ``engine.scores.SCORE_NAMES``; NaN where a number cannot be given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +63,7 @@ class ShapeEngine:
                 f"{', '.join(sorted(missing))} are not among them"
             )
 
-    def fit(self, references: KeypointTable, mode: Mode = "free") -> PersonShape:
+    def fit(self, references: KeypointTable, mode: Mode = "free") -> Shape:
         """One shape for everybody in the table.
 
         Raises:
@@ -83,7 +78,7 @@ class ShapeEngine:
             return fit_rows(references, rows, self.body, self.reduced, context)
 
     def score(
-        self, pictures: KeypointTable, reference: PersonShape | Float32[np.ndarray, " betas"], mode: Mode = "free"
+        self, pictures: KeypointTable, reference: Shape | Float32[np.ndarray, " betas"], mode: Mode = "free"
     ) -> ScoreColumns:
         """Every row of the table against one shape, in one engine call.
 
@@ -96,26 +91,22 @@ class ShapeEngine:
         """
         self._check_keypoints(pictures)
         keypoints, confidence = body_columns(pictures, self.reduced)
-        betas, evidence, count = (reference, None, 1) if isinstance(reference, np.ndarray) else _known(reference)
+        if isinstance(reference, np.ndarray):
+            reference = Shape(reference, self.body.name, self.body.fingerprint, self.reduced.schema.name, mode)
         with _ONE_AT_A_TIME:
             if mode == "rest":
-                scores: Any = score_rest_pictures(self.reduced, betas, keypoints, confidence)
+                scores: Any = score_rest_pictures(self.reduced, reference.betas, keypoints, confidence)
             else:
-                person = ReferencePerson(betas, _no_evidence() if evidence is None else evidence, count)
+                known = _no_evidence() if reference.evidence is None else reference.evidence
+                person = replace(reference, evidence=known)
                 scores = score_posed_pictures(self._context, person, keypoints, confidence)
         unknown = np.full(len(pictures), np.nan, np.float32)
-        numbers = {name: np.asarray(getattr(scores, name, unknown), np.float32) for name in SCORE_COLUMNS}
-        if evidence is None:
+        numbers = {name: np.asarray(getattr(scores, name, unknown), np.float32) for name in SCORE_NAMES}
+        if reference.evidence is None:
             numbers |= dict.fromkeys(_NEEDS_REFERENCE_EVIDENCE, unknown)
         # A row that could not be read keeps its own status; the engine only saw a picture without keypoints.
         status = np.where(pictures.status == Status.OK, scores.status, pictures.status).astype(np.int8)
         return ScoreColumns(status, numbers)
-
-
-def _known(shape: PersonShape) -> tuple[np.ndarray, Evidence | None, int]:
-    """β, evidence, and of how many pictures."""
-    fitted = (Status.OK.label, Status.NOT_CONVERGED.label)
-    return shape.betas, shape.evidence, max(1, sum(reference.status in fitted for reference in shape.references))
 
 
 def _no_evidence() -> Evidence:

@@ -10,7 +10,6 @@ from engine import VERSION
 from engine.body.keypoint_body import KeypointBody, reduce_body
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration, calibrated_noise
-from engine.evidence.calibration_file import as_record
 from engine.evidence.shape_evidence import Evidence
 from engine.posed.first_order import SOLVERS as POSED_SOLVERS
 from engine.posed.fit import POSED_NOISE, make_context, observe_pictures
@@ -19,8 +18,8 @@ from engine.posed.shared_shape import fit_shared_shapes
 from engine.rest.fit import SOLVERS as REST_SOLVERS
 from engine.rest.fit import fit_rest_shape, score_rest_pictures
 from engine.rest.problem import REST_NOISE
-from engine.scores import LABELS, Status
-from engine.shape import Mode, PersonShape, Reference
+from engine.scores import LABELS, Mode, Status
+from engine.shape import Reference, Shape
 
 Person = Literal["largest", "all"]
 PERSONS: Sequence[Person] = get_args(Person)
@@ -75,7 +74,7 @@ def fit_references(
     solver: str = "auto",
     mode: Mode = "free",
     calibration: Calibration | None = None,
-) -> PersonShape:
+) -> Shape:
     """Fit one shape to the people of a table.
 
     Args:
@@ -105,7 +104,7 @@ def fit_rows(
     context: PosedContext | None,
     solver: str = "auto",
     calibration: Calibration | None = None,
-) -> PersonShape:
+) -> Shape:
     """Fit one shape to some rows of a table, and keep the history.
 
     Args:
@@ -143,7 +142,7 @@ def fit_rows(
         )
         for i, row in enumerate(rows)
     )
-    return PersonShape(
+    return Shape(
         betas=np.asarray(betas, np.float32),
         body_name=body.name,
         body_fingerprint=body.fingerprint,
@@ -155,5 +154,5 @@ def fit_rows(
         samebody_version=VERSION,
         references=references,
         evidence=evidence,
-        calibration=None if calibration is None else as_record(calibration),
+        calibration=calibration,
     )

@@ -35,7 +35,8 @@ from adapters.keypoints.readers.file_schema import schema_to_text
 from engine import VERSION
 from engine.body.files import replace_file
 from engine.body.model import BodyModel
-from engine.shape import Mode, PersonShape
+from engine.scores import Mode
+from engine.shape import Shape
 
 PICTURES_PER_PART: dict[Mode, int] = {"rest": 1 << 20, "free": 4096}
 """A second of work in rest pose, half a minute and more with free poses: what a kill may cost."""
@@ -212,7 +213,7 @@ def _locked(folder: Path, target: Path) -> Iterator[None]:
 
 
 def fingerprint(
-    source: KeypointSource, body: BodyModel, shapes: Sequence[PersonShape], options: ScoringOptions
+    source: KeypointSource, body: BodyModel, shapes: Sequence[Shape], options: ScoringOptions
 ) -> dict[str, str]:
     """Everything that may change a number in the output, by the names that messages call it."""
     device = jax.devices()[0]
@@ -220,7 +221,7 @@ def fingerprint(
         "input": _digest(_file_facts(source)),
         "keypoint schema": source.schema.name + " " + _digest([schema_to_text(source.schema)]),
         "body": body.fingerprint,
-        "shape": _digest(leaf for shape in shapes for leaf in jax.tree.leaves(vars(shape))),
+        "shape": _digest(shape.digest for shape in shapes),
         "options": _digest([sorted(asdict(options).items())]),
         "samebody version": VERSION,
         "jax version or device": f"{jax.__version__} {device.platform} {device.device_kind}",

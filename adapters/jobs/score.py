@@ -24,8 +24,8 @@ from adapters.results.writers import ResultWriter, check_result_path, open_resul
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import as_record
-from engine.scores import LABELS, Status
-from engine.shape import Mode, PersonShape
+from engine.scores import LABELS, Mode, Status
+from engine.shape import Shape
 
 SCORED = (Status.OK, Status.LOW_INFORMATION)
 """Statuses of rows that have scores."""
@@ -130,7 +130,7 @@ class ScoringJob:
 
     source: KeypointSource
     body: BodyModel
-    shape: PersonShape
+    shape: Shape
     options: ScoringOptions
     chunk_size: int
     skip: int
@@ -140,7 +140,7 @@ class ScoringJob:
 def score_to_file(
     source: KeypointSource,
     body: BodyModel,
-    shape: PersonShape,
+    shape: Shape,
     out: str | os.PathLike[str],
     mode: Mode | None = None,
     solver: str = "auto",
@@ -150,7 +150,7 @@ def score_to_file(
     on_progress: Callable[[int, int | None], None] = lambda done, expected: None,
     pictures_per_part: int | None = None,
     compute: Callable[[ScoringJob], Iterator[pa.RecordBatch]] | None = None,
-    people: tuple[tuple[str, PersonShape], ...] = (),
+    people: tuple[tuple[str, Shape], ...] = (),
     calibration: Calibration | None = None,
     one_person: bool = False,
     sources: RecordedSources | None = None,

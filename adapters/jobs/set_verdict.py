@@ -17,7 +17,7 @@ from engine.evidence.calibration import calibrated_pictures
 from engine.evidence.comparison import best_matches, log_bayes_factors
 from engine.evidence.shape_evidence import Evidence
 from engine.posed.scoring import PRIOR_PROBABILITY, calibrated_people
-from engine.shape import PersonShape
+from engine.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class SetVerdict:
 class SetTally:
     """Adds up the evidence of batches."""
 
-    def __init__(self, shape: PersonShape, options: ScoringOptions) -> None:
+    def __init__(self, shape: Shape, options: ScoringOptions) -> None:
         self._calibration = trusted_calibration(shape, options)
         self._names = [name for name, _ in options.people] or [""]
         shapes = [other for _, other in options.people] or [shape]

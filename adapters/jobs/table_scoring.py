@@ -17,21 +17,23 @@ from engine.body.keypoint_body import KeypointBody, reduce_body
 from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema
 from engine.evidence.calibration import Calibration, calibrated_noise
-from engine.evidence.calibration_file import default_calibration, from_record
+from engine.evidence.calibration_file import calibration_id, default_calibration, from_record
 from engine.evidence.comparison import Matches
 from engine.evidence.shape_evidence import Evidence
 from engine.picture.misfit import REST_THRESHOLD, PictureScore
 from engine.picture.swapped_labels import ARMS, LEGS
 from engine.posed.fit import POSED_NOISE, make_context
-from engine.posed.scoring import EXCESS_THRESHOLD, PosedScore, ReferencePerson, compare_people, fit_own
+from engine.posed.scoring import EXCESS_THRESHOLD, PosedScore, compare_people, fit_own
 from engine.rest.fit import score_rest_pictures
-from engine.scores import LABELS, Status
-from engine.shape import Mode, PersonShape, ShapeFileError
+from engine.scores import LABELS, MODES, Mode, Status, columns_of, score_names
+from engine.shape import Shape, ShapeFileError
 
-FIT_COLUMNS = ("reprojection_error", "reprojection_error_px", "oks", "scale", "translation_x", "translation_y")
-NUMBERS: dict[Mode, tuple[str, ...]] = {
-    "rest": ("consistency", *FIT_COLUMNS),
-    "free": ("consistency", "same_body_probability", "log_bayes_factor", "information_bits", *FIT_COLUMNS),
+NUMBERS: dict[Mode, tuple[str, ...]] = {mode: score_names(mode) for mode in MODES}
+ARROW_TYPES = {
+    "text": pa.string(),
+    "integer": pa.int32(),
+    "status": pa.dictionary(pa.int8(), pa.string()),
+    "number": pa.float32(),
 }
 CHUNK_SIZE: dict[Mode, int] = {"rest": 65536, "free": 4096}
 """Pictures that are computed together: full tiles, and a few seconds to a minute of work."""
@@ -56,7 +58,7 @@ class ScoringOptions:
     """Where consistency is 1/e; by default the mode's own constant."""
     keep_evidence: bool = False
     """Rows get the columns of ``evidence_table`` as well."""
-    people: tuple[tuple[str, PersonShape], ...] = ()
+    people: tuple[tuple[str, Shape], ...] = ()
     """Several people by name, the shape itself among them: each row is about the one that matches best."""
     calibration: dict[str, Any] | None = None
     """``engine.evidence.calibration_file.as_record``; by default the shape's own, or else the one that is shipped."""
@@ -64,23 +66,13 @@ class ScoringOptions:
 
 def result_columns(mode: Mode, several: bool = False) -> pa.Schema:
     """The columns of a result file, with ``best_match`` and ``margin`` where there are several people."""
-    matches = [("best_match", pa.string()), ("margin", pa.float32())] if several else []
-    return pa.schema(
-        [
-            ("image", pa.string()),
-            ("instance", pa.int32()),
-            ("status", pa.dictionary(pa.int8(), pa.string())),
-            *((name, pa.float32()) for name in NUMBERS[mode]),
-            *matches,
-            ("detail", pa.string()),
-        ]
-    )
+    return pa.schema([(column.name, ARROW_TYPES[column.kind]) for column in columns_of(mode, several=several)])
 
 
 class TableScorer:
     """Scores tables of one schema against one shape. Making it may take seconds; make it once."""
 
-    def __init__(self, body: BodyModel, schema: KeypointSchema, shape: PersonShape, options: ScoringOptions) -> None:
+    def __init__(self, body: BodyModel, schema: KeypointSchema, shape: Shape, options: ScoringOptions) -> None:
         """
         Raises:
             ValueError: the shape belongs to another body or has no evidence to compare with, the solver does not go
@@ -114,7 +106,7 @@ class TableScorer:
         )
 
 
-def _scorer(body: KeypointBody, shape: PersonShape, options: ScoringOptions) -> _Scorer:
+def _scorer(body: KeypointBody, shape: Shape, options: ScoringOptions) -> _Scorer:
     check_solver(options.solver, options.mode)
     if options.mode == "rest":
         if options.keep_evidence:
@@ -138,31 +130,37 @@ def _scorer(body: KeypointBody, shape: PersonShape, options: ScoringOptions) -> 
     return score
 
 
-def reference_person(shape: PersonShape) -> ReferencePerson:
-    """Whom pictures are compared with.
+def reference_person(shape: Shape) -> Shape:
+    """The shape, if pictures can be compared with it.
 
     Raises:
         ShapeFileError: the shape has no evidence.
     """
     if shape.evidence is None:
         raise ShapeFileError("the shape was fitted with --pose rest; fit again without it, or score with --pose rest")
-    return ReferencePerson(shape.betas, Evidence(*shape.evidence), max(shape.used_references, 1))
+    return shape
 
 
-def trusted_calibration(shape: PersonShape, options: ScoringOptions) -> Calibration:
+def trusted_calibration(shape: Shape, options: ScoringOptions) -> Calibration:
     """The calibration of the options, of the shapes, or the shipped one.
 
     Raises:
         ValueError: it is about another body, or the shapes have different ones.
     """
-    given = options.calibration
-    if given is None:
-        given = shape.calibration
-        if any(other.calibration != given for _, other in options.people):
+    if options.calibration is not None:
+        calibration = from_record(options.calibration)
+    else:
+        own = {_calibration_id(one): one.calibration for one in (shape, *(other for _, other in options.people))}
+        if len(own) > 1:
             raise ShapeFileError("the shapes were fitted with different calibrations; say which one: --calibration")
-    calibration = default_calibration() if given is None else from_record(given)
+        (found,) = own.values()
+        calibration = default_calibration() if found is None else found
     calibration.check_body(shape.body_fingerprint)
     return calibration
+
+
+def _calibration_id(shape: Shape) -> str:
+    return "" if shape.calibration is None else calibration_id(shape.calibration)
 
 
 def _match_columns(matches: Matches, scores: _Scores, options: ScoringOptions) -> list[pa.Array]:

@@ -34,6 +34,7 @@ from engine.posed.problem import PictureUnknowns, posed_energy
 from engine.posed.results import Described, PosedFit, describe, shape_evidence
 from engine.posed.search import TILE_SIZE, Picture, PosedContext, Search, open_lanes
 from engine.scores import Status
+from engine.shape import Shape
 
 EXCESS_THRESHOLD = 1.5
 """Nats of excess energy at which consistency has fallen to 1/e: at 0.3 % noise one of four references scores 0.9 in the
@@ -47,16 +48,6 @@ PRIOR_PROBABILITY = 0.5
 """Of "same body", before looking."""
 
 _TILE_SIZE = 1024
-
-
-class ReferencePerson(NamedTuple):
-    """Whom the pictures are compared with."""
-
-    betas: Float[AnyArray, " betas"]
-    evidence: Evidence
-    """Raw, of all references together."""
-    pictures: int = 1
-    """How many references the evidence is from."""
 
 
 class OwnFits(NamedTuple):
@@ -96,7 +87,7 @@ class PosedScore(eqx.Module):
 
 def score_posed_pictures(
     context: PosedContext,
-    person: ReferencePerson,
+    person: Shape,
     keypoints_px: Float[AnyArray, "images keypoints 2"],
     confidence: Float[AnyArray, "images keypoints"],
     threshold: float = EXCESS_THRESHOLD,
@@ -137,7 +128,7 @@ def fit_own(
 
 def compare(
     context: PosedContext,
-    person: ReferencePerson,
+    person: Shape,
     pictures: OwnFits,
     threshold: float = EXCESS_THRESHOLD,
     prior_probability: float = PRIOR_PROBABILITY,
@@ -153,7 +144,7 @@ def compare(
 
 def compare_people(
     context: PosedContext,
-    people: Sequence[ReferencePerson],
+    people: Sequence[Shape],
     pictures: OwnFits,
     threshold: float = EXCESS_THRESHOLD,
     prior_probability: float = PRIOR_PROBABILITY,
@@ -211,10 +202,23 @@ def compare_people(
     return scores, matches
 
 
-def calibrated_people(people: Sequence[ReferencePerson], calibration: Calibration) -> Evidence:
-    """What is known of each person, one row per person."""
-    each = [calibrated(Evidence(*map(jnp.asarray, p.evidence)), calibration, p.pictures) for p in people]
+def calibrated_people(people: Sequence[Shape], calibration: Calibration) -> Evidence:
+    """What is known of each person, one row per person.
+
+    Raises:
+        ValueError: a shape has no evidence.
+    """
+    each = [
+        calibrated(Evidence(*map(jnp.asarray, _known(person))), calibration, person.used_references)
+        for person in people
+    ]
     return Evidence(*(np.stack([np.asarray(part) for part in parts]) for parts in zip(*each, strict=True)))
+
+
+def _known(person: Shape) -> Evidence:
+    if person.evidence is None:
+        raise ValueError("a shape has no evidence to compare with; fit it with --pose free")
+    return person.evidence
 
 
 def excess_energy(

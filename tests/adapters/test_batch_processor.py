@@ -16,14 +16,13 @@ from adapters.host.database import (
     HostDatabase,
     NewReference,
     NoSharedShape,
-    StoredShape,
     fit_shared_shape,
     open_database,
     replace_references,
 )
 from engine.body.model import BodyModel
 from engine.body.schemas import HALPE_26
-from engine.shape import ShapeFileError
+from engine.shape import Shape, ShapeFileError
 from tests.database_servers import database_url, postgresql  # noqa: F401
 
 BETAS = np.linspace(-1.5, 1.5, 10, dtype=np.float32)
@@ -44,7 +43,7 @@ def database(database_url: str, anny: BodyModel, arrays):  # noqa: F811
 
 
 @pytest.fixture
-def stored(database: HostDatabase, anny: BodyModel, arrays) -> StoredShape:
+def stored(database: HostDatabase, anny: BodyModel, arrays) -> Shape:
     own = {"keypoints": arrays[0][0].tolist(), "confidence": arrays[1][0].tolist()}
     replace_references(database, "anna", [NewReference("front.jpg", "body_front", own)])
     return fit_shared_shape(database, "anna", anny, "rest")
@@ -61,7 +60,7 @@ def rows_in(database: HostDatabase) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 def test_rows_are_those_of_the_analyzer_bit_for_bit(
-    database: HostDatabase, stored: StoredShape, anny: BodyModel, arrays
+    database: HostDatabase, stored: Shape, anny: BodyModel, arrays
 ) -> None:
     pictures = [{"keypoints": k, "confidence": c} for k, c in zip(*arrays, strict=True)]
     processor = BatchProcessor(database, anny)
@@ -69,7 +68,7 @@ def test_rows_are_those_of_the_analyzer_bit_for_bit(
     assert result.by_status == {"ok": COUNT}
     in_database = rows_in(database)
     assert [in_database[name, 0] for name in NAMES] == list(result.rows)
-    analyses = BodyAnalyzer(anny, mode="rest").analyze_batch(NAMES, pictures, stored.shape)
+    analyses = BodyAnalyzer(anny, mode="rest").analyze_batch(NAMES, pictures, stored)
     for analysis in analyses:
         row = in_database[analysis.image, analysis.instance]
         assert row["consistency"] == analysis.consistency_3d
@@ -88,9 +87,7 @@ def test_rows_are_those_of_the_analyzer_bit_for_bit(
     assert asked == NAMES
 
 
-def test_chunks_change_nothing(
-    database: HostDatabase, stored: StoredShape, anny: BodyModel, arrays, monkeypatch
-) -> None:
+def test_chunks_change_nothing(database: HostDatabase, stored: Shape, anny: BodyModel, arrays, monkeypatch) -> None:
     processor = BatchProcessor(database, anny)
     whole = processor.process("anna", NAMES, arrays)
     monkeypatch.setattr(batch_processor, "_CHUNK", {"rest": 7})
@@ -101,7 +98,7 @@ def test_chunks_change_nothing(
 
 
 def test_a_cancelled_run_keeps_what_it_did_and_can_be_run_again(
-    database: HostDatabase, stored: StoredShape, anny: BodyModel, arrays, monkeypatch
+    database: HostDatabase, stored: Shape, anny: BodyModel, arrays, monkeypatch
 ) -> None:
     monkeypatch.setattr(batch_processor, "_CHUNK", {"rest": 20})
     processor = BatchProcessor(database, anny)
@@ -117,7 +114,7 @@ def test_a_cancelled_run_keeps_what_it_did_and_can_be_run_again(
 
 
 def test_a_failure_stores_whole_chunks_only(
-    database: HostDatabase, stored: StoredShape, anny: BodyModel, arrays, monkeypatch
+    database: HostDatabase, stored: Shape, anny: BodyModel, arrays, monkeypatch
 ) -> None:
     monkeypatch.setattr(batch_processor, "_CHUNK", {"rest": 20})
 
@@ -132,7 +129,7 @@ def test_a_failure_stores_whole_chunks_only(
 
 
 def test_every_picture_gets_a_row_whatever_is_in_it(
-    database: HostDatabase, stored: StoredShape, anny: BodyModel, arrays
+    database: HostDatabase, stored: Shape, anny: BodyModel, arrays
 ) -> None:
     good = {"keypoints": arrays[0][0], "keypoint_scores": arrays[1][0]}
     given = [[good, good], [], {"keypoints": "?", "keypoint_scores": []}, {"predictions": [[good]]}]
@@ -145,7 +142,7 @@ def test_every_picture_gets_a_row_whatever_is_in_it(
     assert rows["two", 0]["consistency"] == rows["two", 1]["consistency"] == rows["inferencer", 0]["consistency"]
 
 
-def test_mistakes_store_nothing(database: HostDatabase, stored: StoredShape, anny: BodyModel, arrays) -> None:
+def test_mistakes_store_nothing(database: HostDatabase, stored: Shape, anny: BodyModel, arrays) -> None:
     processor = BatchProcessor(database, anny)
     with pytest.raises(ValueError, match=r"b\.jpg is named more than once"):
         processor.process("anna", ["a.jpg", "b.jpg", "b.jpg"], [None] * 3)

@@ -46,7 +46,7 @@ def set_reference_images(
         stored = fit_shared_shape(host_database, character.id, vision_engine.smpl_model, vision_engine.POSE_MODE)
     except NoSharedShape as error:
         raise HTTPException(422, str(error)) from error
-    return {"character_id": character.id, "betas": stored.shape.betas.tolist()}
+    return {"character_id": character.id, "betas": stored.betas.tolist()}
 
 
 @app.post("/characters/{character_id}/dataset")

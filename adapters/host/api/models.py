@@ -1,6 +1,6 @@
 """What goes over the wire. Strict: a string is no number, and fields that are not described are refused."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from adapters.keypoints.table import FARTHEST_PX
 from engine.body.keypoint_body import KeypointBody
 from engine.body.schemas import KeypointSchema
-from engine.shape import Mode
+from engine.scores import LABELS, Mode, columns_of
 
 View = Literal["body_front", "body_back", "body_left", "body_right", "body", "face"]
 """Views that begin with "body" take part in the fit; β is kept with the front."""
@@ -25,7 +25,7 @@ def _by_image(schema: dict[str, Any]) -> None:
     schema["propertyNames"] = {"type": "string", "minLength": 1, "maxLength": _LONGEST_NAME, "pattern": _PRINTABLE}
 
 
-StatusLabel = Literal["ok", "low_information", "too_few_keypoints", "not_converged", "no_detection", "bad_input"]
+StatusLabel = Literal[LABELS]  # pyright: ignore[reportInvalidTypeForm] (its members are known at run time)
 """``engine.scores.Status`` as text."""
 
 
@@ -61,25 +61,31 @@ class ReferenceSetState(BaseModel):
     reason: str | None = Field(description="Why there is no shape.")
 
 
-class ScoreRow(BaseModel):
+def _score_fields() -> dict[str, Any]:
+    kinds: dict[str, Any] = {"text": str, "integer": int, "status": StatusLabel, "number": float | None}
+    return {
+        column.name: (
+            str | None if column.name == "detail" else kinds[column.kind],
+            Field(description=f"{column.doc} Unit: {column.unit}." if column.unit else column.doc),
+        )
+        for column in columns_of("free")
+    }
+
+
+class _FromRow(BaseModel):
     """One person in one picture. Numbers that cannot be given are null."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    image: str
-    instance: int = Field(description="Which person in the picture; -1 if nobody was found.")
-    status: StatusLabel
-    consistency: float | None = Field(description="0..1; the picture that the shape was fitted to scores 1.")
-    same_body_probability: float | None
-    log_bayes_factor: float | None
-    information_bits: float | None
-    reprojection_error: float | None
-    reprojection_error_px: float | None
-    oks: float | None
-    scale: float | None
-    translation_x: float | None
-    translation_y: float | None
-    detail: str | None
+
+if TYPE_CHECKING:
+
+    class ScoreRow(_FromRow):
+        image: str
+        instance: int
+
+else:
+    ScoreRow = create_model("ScoreRow", __base__=_FromRow, __doc__=_FromRow.__doc__, **_score_fields())
 
 
 class ScoredPictures(BaseModel):

@@ -31,7 +31,6 @@ from adapters.host.database import (
     HostDatabase,
     NewReference,
     NoSharedShape,
-    StoredShape,
     fit_shared_shape,
     load_shared_shape,
     put_reference,
@@ -41,8 +40,8 @@ from adapters.host.database import (
 from adapters.host.inputs import reference_table
 from adapters.host.shape_engine import ShapeEngine, shape_engine
 from engine.body.schemas import COCO_17, KeypointSchema
-from engine.scores import Status
-from engine.shape import Mode, ShapeFileError
+from engine.scores import Mode, Status
+from engine.shape import Shape, ShapeFileError
 
 _SET = Annotated[SetName, Path(description="Whose references they are.")]
 _IMAGE = Annotated[ImageName, Path(description="How the picture is called.")]
@@ -73,10 +72,10 @@ class _Service:
     def fit(self, reference_set: str) -> ReferenceSetState:
         """Fit after references were set. They are stored either way; without a shape the state says why."""
         try:
-            stored = fit_shared_shape(self.database, reference_set, self.engine.body, self.mode, self.schema)
+            shape = fit_shared_shape(self.database, reference_set, self.engine.body, self.mode, self.schema)
         except NoSharedShape as error:
             return self.state(reference_set, None, str(error))
-        return self.state(reference_set, stored, None)
+        return self.state(reference_set, shape, None)
 
     def person(self, found: Any) -> dict[str, Any]:
         """The one person that a detector found, for JSON."""
@@ -87,37 +86,36 @@ class _Service:
 
     def look(self, reference_set: str) -> ReferenceSetState:
         try:
-            stored = self.load(reference_set)
+            shape = self.load(reference_set)
         except (NoSharedShape, BlobError, ShapeFileError) as error:
             return self.state(reference_set, None, str(error))
-        return self.state(reference_set, stored, None)
+        return self.state(reference_set, shape, None)
 
-    def load(self, reference_set: str) -> StoredShape:
-        stored = load_shared_shape(self.database, reference_set)
-        stored.shape.check_body(self.engine.reduced, self.engine.body.fingerprint)
-        return stored
+    def load(self, reference_set: str) -> Shape:
+        shape = load_shared_shape(self.database, reference_set)
+        shape.check_body(self.engine.reduced, self.engine.body.fingerprint)
+        return shape
 
-    def state(self, reference_set: str, stored: StoredShape | None, reason: str | None) -> ReferenceSetState:
+    def state(self, reference_set: str, shape: Shape | None, reason: str | None) -> ReferenceSetState:
         table = self.database.references
         query = select(table.image, table.view).where(table.reference_set == reference_set).order_by(table.id)
         with self.database.sessions() as session:
             rows = session.execute(query).all()
         if not rows:
             raise HTTPException(404, f"there is no reference set {reference_set}")
-        fitted = {} if stored is None else {reference.image: reference for reference in stored.shape.references}
-        used = {image for image, reference in fitted.items() if reference.status == Status.OK.label}
+        fitted = {} if shape is None else {reference.image: reference for reference in shape.references}
         return ReferenceSetState(
             reference_set=reference_set,
             references=[
                 ReferenceState(
                     image=row.image,
                     view=row.view,
-                    used=row.image in used,
+                    used=row.image in fitted and fitted[row.image].used,
                     reprojection_error=fitted[row.image].reprojection_error if row.image in fitted else None,
                 )
                 for row in rows
             ],
-            shape=None if stored is None else _shown(stored, len(used)),
+            shape=None if shape is None else _shown(shape),
             reason=reason,
         )
 
@@ -136,16 +134,15 @@ class _Service:
         return ScorePage(rows=rows, next=more)
 
 
-def _shown(stored: StoredShape, used: int) -> FittedShape:
-    shape = stored.shape
+def _shown(shape: Shape) -> FittedShape:
     return FittedShape(
         betas=shape.betas.tolist(),
         body=shape.body_name,
         mode=shape.mode,
         keypoint_schema=shape.schema,
         converged=shape.converged,
-        references_used=used,
-        digest=stored.digest,
+        references_used=shape.used_references,
+        digest=shape.digest,
     )
 
 

@@ -16,7 +16,7 @@ from adapters.host.api.request_body import Limits
 from adapters.host.api.router import make_router
 from adapters.host.database import HostDatabase
 from engine import VERSION
-from engine.shape import Mode
+from engine.scores import Mode
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 

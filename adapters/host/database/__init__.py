@@ -2,7 +2,7 @@
 
     database = HostDatabase(sessionmaker(open_database("sqlite:///host.db")), ReferenceImage, BodyScore)
     fit_shared_shape(database, "anna", smpl_model)             after references were set: fit and store
-    stored = load_shared_shape(database, "anna")               β, its evidence and history; never a stale one
+    shape = load_shared_shape(database, "anna")                β, its evidence and history; never a stale one
 
 ``tables`` says which columns a host's table needs, ``shape_store`` how β stays true to its references, ``score_store``
 how scores are written, ``migrate`` how an existing table gets the columns.
@@ -15,7 +15,6 @@ from adapters.host.database.score_store import read_scores, store_scores
 from adapters.host.database.shape_store import (
     NewReference,
     NoSharedShape,
-    StoredShape,
     fit_shared_shape,
     load_shared_shape,
     put_reference,
@@ -33,7 +32,6 @@ __all__ = [
     "NoSharedShape",
     "ReferenceImage",
     "SharedShapeMixin",
-    "StoredShape",
     "create_tables",
     "decode_beta",
     "decode_evidence",

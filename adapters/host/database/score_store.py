@@ -8,9 +8,9 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from adapters.host.shape_engine import SCORE_COLUMNS, ScoreColumns
+from adapters.host.shape_engine import ScoreColumns
 from adapters.keypoints.table import KeypointTable
-from engine.scores import LABELS
+from engine.scores import LABELS, SCORE_NAMES
 
 _KEY = ("reference_set", "image", "instance")
 _INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -26,7 +26,7 @@ def score_rows(
         "image": pictures.image.to_pylist(),
         "instance": pictures.instance.tolist(),
         "status": [LABELS[status] for status in scores.status.tolist()],
-        **{name: _nullable(scores.numbers[name]) for name in SCORE_COLUMNS},
+        **{name: _nullable(scores.numbers[name]) for name in SCORE_NAMES},
         "detail": pictures.detail.to_pylist(),
         "shape_digest": [shape_digest] * count,
     }

@@ -28,22 +28,14 @@ from adapters.host.database.tables import BODY_VIEW, FRONT_VIEW, NO_SHAPE, wipe_
 from adapters.host.inputs import reference_table
 from adapters.host.shape_engine import shape_engine
 from engine.body.schemas import COCO_17, KeypointSchema
-from engine.shape import Mode, PersonShape, Reference
+from engine.scores import Mode
+from engine.shape import Shape, ShapeFileError
 
 _ATTEMPTS = 5
 
 
 class NoSharedShape(ValueError):
     """A reference set has no β that can be used; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class StoredShape:
-    """A β as it was stored."""
-
-    shape: PersonShape
-    digest: str
-    """Of β, evidence and body: two scores are comparable if it is the same."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +85,7 @@ def fit_shared_shape(
     smpl_model: Any,
     mode: Mode = "free",
     schema: KeypointSchema = COCO_17,
-) -> StoredShape:
+) -> Shape:
     """Fit one shape to the body references of a set and store it: what a host does after its references were set.
 
     Raises:
@@ -111,13 +103,12 @@ def fit_shared_shape(
             shape = engine.fit(references, mode)
         except ValueError as error:
             raise NoSharedShape(f"{reference_set}: {error}") from error
-        stored = StoredShape(shape, _shape_digest(shape))
-        if _store(database, reference_set, _references_digest(rows), stored):
-            return stored
+        if _store(database, reference_set, _references_digest(rows), shape):
+            return shape
     raise NoSharedShape(f"the references of {reference_set} changed during each of {_ATTEMPTS} fits; fit again")
 
 
-def load_shared_shape(database: HostDatabase, reference_set: Any) -> StoredShape:
+def load_shared_shape(database: HostDatabase, reference_set: Any) -> Shape:
     """The shape of a set, as long as the references are those that it was fitted to.
 
     Raises:
@@ -134,14 +125,10 @@ def load_shared_shape(database: HostDatabase, reference_set: Any) -> StoredShape
         record = json.loads(row.shape_record)
         if others or record.pop("references_digest") != _references_digest(rows):
             raise NoSharedShape(f"the references of {reference_set} changed after the fit; fit again")
-        references = tuple(Reference(**reference) for reference in record.pop("references"))
         evidence = None if row.shape_evidence_blob is None else decode_evidence(row.shape_evidence_blob)
-        shape = PersonShape(
-            betas=decode_beta(row.optimized_beta_blob), evidence=evidence, references=references, **record
-        )
-    except (TypeError, KeyError, json.JSONDecodeError) as error:
+        return Shape.from_record(record, decode_beta(row.optimized_beta_blob), evidence)
+    except (TypeError, KeyError, json.JSONDecodeError, ShapeFileError) as error:
         raise BlobError(f"{reference_set}: the shape's record is damaged ({error}); fit again") from error
-    return StoredShape(shape, _shape_digest(shape))
 
 
 def _body_references(session: Session, table: Any, reference_set: Any) -> Sequence[Any]:
@@ -161,15 +148,13 @@ def _body_references(session: Session, table: Any, reference_set: Any) -> Sequen
     ).all()
 
 
-def _store(database: HostDatabase, reference_set: Any, references_digest: str, stored: StoredShape) -> bool:
+def _store(database: HostDatabase, reference_set: Any, references_digest: str, shape: Shape) -> bool:
     """Whether the references were still the same, and β was written."""
-    shape, table = stored.shape, database.references
-    fields = {name: value for name, value in vars(shape).items() if name not in ("betas", "evidence", "references")}
-    references = [asdict(reference) for reference in shape.references]
+    table = database.references
     values = {
         "optimized_beta_blob": encode_beta(shape.betas),
         "shape_evidence_blob": None if shape.evidence is None else encode_evidence(shape.evidence),
-        "shape_record": json.dumps({**fields, "references": references, "references_digest": references_digest}),
+        "shape_record": json.dumps({**shape.record(), "references_digest": references_digest}),
     }
     with database.sessions() as session, session.begin() as transaction:
         wipe_shape(session.connection(), table, reference_set)
@@ -185,11 +170,3 @@ def _store(database: HostDatabase, reference_set: Any, references_digest: str, s
 def _references_digest(rows: Sequence[Any]) -> str:
     content = [[str(row.id), row.view, row.keypoints] for row in rows]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _shape_digest(shape: PersonShape) -> str:
-    digest = hashlib.sha256(encode_beta(shape.betas))
-    if shape.evidence is not None:
-        digest.update(encode_evidence(shape.evidence))
-    digest.update(f"{shape.body_fingerprint} {shape.mode}".encode())
-    return digest.hexdigest()[:32]

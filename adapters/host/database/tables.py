@@ -38,6 +38,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, mapped_column, valid
 from sqlalchemy.orm.attributes import get_history
 
 from adapters.host.database.codec import BETA_BYTES, EVIDENCE_BYTES, decode_beta, decode_evidence
+from engine.scores import SCORE_NAMES
 
 BODY_VIEW = "body"
 FRONT_VIEW = "body_front"
@@ -71,26 +72,20 @@ NO_SHAPE: dict[str, None] = dict.fromkeys(("optimized_beta_blob", "shape_evidenc
 
 
 class BodyScoreMixin:
-    """One row per person in a scored picture. NULL where a number cannot be given."""
+    """One row per person in a scored picture: a key, the columns of ``engine.scores``, and the shape's digest. NULL
+    where a number cannot be given."""
 
     reference_set: Mapped[str] = mapped_column(String(200), primary_key=True)
     image: Mapped[str] = mapped_column(String(1000), primary_key=True)
     instance: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    """Which person in the picture; -1 if nobody was found."""
     status: Mapped[str] = mapped_column(String(32))
-    consistency: Mapped[float | None] = mapped_column(Float(53))
-    same_body_probability: Mapped[float | None] = mapped_column(Float(53))
-    log_bayes_factor: Mapped[float | None] = mapped_column(Float(53))
-    information_bits: Mapped[float | None] = mapped_column(Float(53))
-    reprojection_error: Mapped[float | None] = mapped_column(Float(53))
-    reprojection_error_px: Mapped[float | None] = mapped_column(Float(53))
-    oks: Mapped[float | None] = mapped_column(Float(53))
-    scale: Mapped[float | None] = mapped_column(Float(53))
-    translation_x: Mapped[float | None] = mapped_column(Float(53))
-    translation_y: Mapped[float | None] = mapped_column(Float(53))
     detail: Mapped[str | None] = mapped_column(Text)
     shape_digest: Mapped[str] = mapped_column(String(64))
-    """Which β the row was scored against: ``StoredShape.digest``. Another one today means that the row is outdated."""
+    """``engine.shape.Shape.digest`` of the shape that the row was scored against. Another one today: outdated."""
+
+
+for _name in SCORE_NAMES:
+    setattr(BodyScoreMixin, _name, mapped_column(Float(53), nullable=True))
 
 
 class Base(DeclarativeBase):

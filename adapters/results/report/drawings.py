@@ -24,10 +24,10 @@ from engine.body.schemas import KeypointSchema, find_schema
 from engine.evidence.calibration import Calibration, calibrated_noise
 from engine.evidence.calibration_file import as_record, load_calibration
 from engine.posed.fit import POSED_NOISE, make_context
-from engine.shape import PersonShape, load_shape
+from engine.shape import Shape
 
 Progress = Callable[[str, int, int | None], None]
-People = Sequence[tuple[str, PersonShape]]
+People = Sequence[tuple[str, Shape]]
 """Shapes by name, in the order of the command line."""
 
 
@@ -86,7 +86,7 @@ def load_people(sources: FitSources) -> People:
     Raises:
         ValueError: a file is missing or damaged.
     """
-    return [(path.stem, load_shape(path)) for path in sources.shapes]
+    return [(path.stem, Shape.load(path)) for path in sources.shapes]
 
 
 def whose(scores: Scores, people: People) -> Int[np.ndarray, " rows"]:

@@ -28,7 +28,7 @@ from engine.posed.fit import observe_pictures
 from engine.posed.scoring import calibrated_people, excess_energy, fit_own
 from engine.posed.search import PosedContext
 from engine.scores import Status
-from engine.shape import PersonShape
+from engine.shape import Shape
 
 _CHUNK_SIZE = 4096
 
@@ -103,7 +103,7 @@ def _matches(table: KeypointTable, place: dict[tuple[str, int], int]) -> tuple[l
 def fit_rows(
     context: PosedContext,
     seen: SeenKeypoints,
-    people: Sequence[PersonShape],
+    people: Sequence[Shape],
     person: Int[np.ndarray, " rows"],
     calibration: Calibration,
     on_progress: Callable[[int, int | None], None] = lambda done, expected: None,

@@ -15,7 +15,7 @@ from jaxtyping import Float32
 
 from adapters.jobs.table_scoring import NUMBERS, result_columns
 from adapters.results.writers import check_result_path
-from engine.shape import Mode
+from engine.scores import Mode
 
 SORT_COLUMN: dict[Mode, str] = {"free": "log_bayes_factor", "rest": "consistency"}
 """What orders rows where a page cannot hold them all."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -156,11 +157,11 @@ class TestSharedShape:
         assert carriers(database) == [carrier]
         again = load_shared_shape(database, "anna")
         assert again.digest == stored.digest
-        np.testing.assert_array_equal(again.shape.betas, stored.shape.betas)
+        np.testing.assert_array_equal(again.betas, stored.betas)
         # The row says who made it: which references (the face is none of the body) and which body.
-        assert [r.image for r in again.shape.references] == [f"{i}.jpg" for i, v in enumerate(views) if v != "face"]
-        assert again.shape.body_fingerprint == anny.fingerprint
-        assert again.shape.mode == "rest"
+        assert [r.image for r in again.references] == [f"{i}.jpg" for i, v in enumerate(views) if v != "face"]
+        assert again.body_fingerprint == anny.fingerprint
+        assert again.mode == "rest"
 
     def test_evidence_is_stored_with_it(self, database: HostDatabase, anny: BodyModel, references, monkeypatch) -> None:
         replace_references(database, "anna", references("body_front"))
@@ -168,11 +169,11 @@ class TestSharedShape:
 
         def with_evidence(self, table, mode):
             fitted = fit(self, table, mode)
-            return type(fitted)(**{**vars(fitted), "evidence": EVIDENCE})
+            return replace(fitted, evidence=EVIDENCE)
 
         monkeypatch.setattr(ShapeEngine, "fit", with_evidence)
         fit_shared_shape(database, "anna", anny, "rest")
-        evidence = load_shared_shape(database, "anna").shape.evidence
+        evidence = load_shared_shape(database, "anna").evidence
         assert evidence is not None
         for part, original in zip(evidence, EVIDENCE, strict=True):
             np.testing.assert_array_equal(part, original)
@@ -249,7 +250,7 @@ class TestSharedShape:
                 fit_shared_shape(database, "anna", anny, "rest")
             return
         stored = fit_shared_shape(database, "anna", anny, "rest")
-        assert len(stored.shape.references) == {"added": 3, "removed": 1}[change]
+        assert len(stored.references) == {"added": 3, "removed": 1}[change]
         assert load_shared_shape(database, "anna").digest == stored.digest
 
     def test_references_that_never_rest(self, database: HostDatabase, anny: BodyModel, references, monkeypatch) -> None:

@@ -16,7 +16,6 @@ from adapters.keypoints.table import KeypointTable, concat_tables
 from adapters.keypoints.writers import write_keypoints
 from engine.body.model import BodyModel
 from engine.scores import Status
-from engine.shape import save_shape
 from tests.adapters.sample_keypoints import assert_tables_equal, instance, write_json
 from tests.places import DEMO, ROOT
 
@@ -85,7 +84,7 @@ from adapters.jobs.ray_runner import RayCluster
 from adapters.keypoints.readers import open_keypoints
 from adapters.jobs.score import score_to_file
 from engine.body.embedded import load_embedded_body
-from engine.shape import load_shape
+from engine.shape import Shape
 
 *data, shape, out = sys.argv[1:]
 # By default Ray takes half a minute to find a machine dead.
@@ -105,7 +104,7 @@ def kill_one(done, expected):
 
 source = open_keypoints(data, chunk_size=1000)
 score_to_file(
-    source, load_embedded_body(), load_shape(shape), out, compute=ray_cluster.batches, on_progress=kill_one,
+    source, load_embedded_body(), Shape.load(shape), out, compute=ray_cluster.batches, on_progress=kill_one,
     pictures_per_part=4000,
 )
 print("killed after", killed[0], flush=True)
@@ -120,7 +119,7 @@ def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
     anny: BodyModel, files: list[Path], tmp_path: Path
 ) -> None:
     shape = fit_references(read_keypoints([DEMO / "references.parquet"]), anny, mode="rest")
-    save_shape(tmp_path / "shape.npz", shape)
+    shape.save(tmp_path / "shape.npz")
     local, cluster = tmp_path / "local.parquet", tmp_path / "cluster.parquet"
     score_to_file(open_keypoints(files), anny, shape, local)
     arguments = [*map(str, files), str(tmp_path / "shape.npz"), str(cluster)]

@@ -22,7 +22,7 @@ from adapters.keypoints.readers import open_keypoints, read_keypoints
 from adapters.keypoints.table import KeypointTable, concat_tables, even_tables, slice_table
 from adapters.keypoints.writers import write_keypoints
 from engine.body.model import BodyModel
-from engine.shape import PersonShape, save_shape
+from engine.shape import Shape
 from tests.adapters.sample_keypoints import assert_tables_equal
 from tests.places import DEMO, ROOT
 
@@ -31,7 +31,7 @@ ROWS = 90
 
 
 @pytest.fixture(scope="module")
-def rest_shape(anny: BodyModel) -> PersonShape:
+def rest_shape(anny: BodyModel) -> Shape:
     return fit_references(read_keypoints([DEMO / "references.parquet"]), anny, mode="rest")
 
 
@@ -53,7 +53,7 @@ def _killed_after(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score_job.TableScorer, "__call__", scored)
 
 
-def _run(anny: BodyModel, shape: PersonShape, out: Path, resume: bool = False, data: Path = DEMO / "dataset.parquet"):
+def _run(anny: BodyModel, shape: Shape, out: Path, resume: bool = False, data: Path = DEMO / "dataset.parquet"):
     source = open_keypoints([data], chunk_size=10)
     return score_to_file(source, anny, shape, out, resume=resume, pictures_per_part=20)
 
@@ -115,7 +115,7 @@ def test_what_changed_is_noticed_and_named(anny, rest_shape, tmp_path, monkeypat
         with pytest.raises(_Killed):
             _run(anny, rest_shape, out, data=data)
 
-    other = PersonShape(**{**vars(rest_shape), "betas": rest_shape.betas + np.float32(1e-3)})
+    other = dataclasses.replace(rest_shape, betas=rest_shape.betas + np.float32(1e-3))
     with pytest.raises(UnfinishedRunError, match="another shape:"):
         _run(anny, other, out, resume=True, data=data)
     with pytest.raises(UnfinishedRunError, match="another options:"):
@@ -156,7 +156,7 @@ def test_a_second_run_into_the_same_output_is_refused(tmp_path) -> None:
 
 
 def test_a_full_disk_keeps_what_is_done(anny, rest_shape, tmp_path, monkeypatch, capsys) -> None:
-    save_shape(tmp_path / "shape.npz", rest_shape)
+    rest_shape.save(tmp_path / "shape.npz")
     out = tmp_path / "scores.csv"
     arguments = ["score", str(DEMO / "dataset.parquet"), "--shape", str(tmp_path / "shape.npz"), "--out", str(out)]
     monkeypatch.setitem(score_job.PICTURES_PER_PART, "rest", 20)
@@ -196,11 +196,11 @@ import sys
 from adapters.keypoints.readers import open_keypoints
 from adapters.jobs.score import score_to_file
 from engine.body.embedded import load_embedded_body
-from engine.shape import load_shape
+from engine.shape import Shape
 data, shape, out = sys.argv[1:]
 print("ready", flush=True)
 source = open_keypoints([data], chunk_size=2000)
-score_to_file(source, load_embedded_body(), load_shape(shape), out, resume=True, pictures_per_part=4000)
+score_to_file(source, load_embedded_body(), Shape.load(shape), out, resume=True, pictures_per_part=4000)
 """
 
 
@@ -213,7 +213,7 @@ def test_random_kills_lose_and_double_nothing(rest_shape, tmp_path) -> None:
     many = KeypointTable(**{**vars(many), "image": pa.array([f"p{row:06d}" for row in range(len(many))])})
     data, shape = tmp_path / "data.parquet", tmp_path / "shape.npz"
     write_keypoints(data, many)
-    save_shape(shape, rest_shape)
+    rest_shape.save(shape)
 
     def start(out: Path) -> subprocess.Popen[bytes]:
         arguments = [sys.executable, "-c", _SCRIPT, str(data), str(shape), str(out)]

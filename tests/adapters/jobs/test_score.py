@@ -12,17 +12,17 @@ from engine.body.model import BodyModel
 from engine.posed.fit import make_context
 from engine.posed.scoring import fit_own
 from engine.scores import LABELS
-from engine.shape import PersonShape
+from engine.shape import Shape
 from tests.places import DEMO
 
 
 @pytest.fixture(scope="module")
-def shape(anny: BodyModel) -> PersonShape:
+def shape(anny: BodyModel) -> Shape:
     return fit_references(read_keypoints([DEMO / "references.parquet"]), anny)
 
 
 @pytest.fixture(scope="module")
-def rest_shape(anny: BodyModel) -> PersonShape:
+def rest_shape(anny: BodyModel) -> Shape:
     return fit_references(read_keypoints([DEMO / "references.parquet"]), anny, mode="rest")
 
 

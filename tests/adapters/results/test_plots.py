@@ -26,7 +26,6 @@ from adapters.results.plots.summary_html import scores_html
 from adapters.results.recorded_sources import record_sources
 from adapters.results.report.scores import Scores, read_scores
 from engine.body.model import BodyModel
-from engine.shape import save_shape
 from tests.places import DEMO
 
 
@@ -58,7 +57,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory, anny: BodyModel) -> Path:
     folder = tmp_path_factory.mktemp("plots")
     write_keypoints(folder / "keypoints.parquet", slice_table(read_keypoints([DEMO / "dataset.parquet"]), 0, 3))
     shape = fit_references(read_keypoints([DEMO / "references.parquet"]), anny)
-    save_shape(folder / "shape.npz", shape)
+    shape.save(folder / "shape.npz")
     sources = record_sources(folder / "scores.parquet", [folder / "keypoints.parquet"], [folder / "shape.npz"])
     source = open_keypoints([folder / "keypoints.parquet"])
     score_to_file(source, anny, shape, folder / "scores.parquet", sources=sources)

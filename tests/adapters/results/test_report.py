@@ -31,7 +31,6 @@ from adapters.results.vocabulary import MARKS, TERMS
 from engine.body.keypoint_body import KeypointBody
 from engine.body.model import BodyModel
 from engine.evidence.shape_evidence import Evidence
-from engine.shape import save_shape
 from tests.places import DEMO, ROOT
 
 ROWS = 12
@@ -136,7 +135,7 @@ def test_photographs_that_lie_where_the_page_would_put_its_own_are_kept(
 def test_a_csv_says_which_options_bring_the_rest(scored: Path, tmp_path: Path, anny: BodyModel) -> None:
     source = open_keypoints([scored / "keypoints.parquet"])
     shape = fit_references(read_keypoints([DEMO / "references.parquet"]), anny, mode="rest")
-    save_shape(tmp_path / "rest.npz", shape)
+    shape.save(tmp_path / "rest.npz")
     score_to_file(source, anny, shape, tmp_path / "rest.csv")
     page = tmp_path / "report.html"
     assert main(["report", str(tmp_path / "rest.csv"), "--out", str(page)]) == 0

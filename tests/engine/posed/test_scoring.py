@@ -8,10 +8,9 @@ from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
 from engine.body.keypoint_body import KeypointBody
 from engine.body.pose_prior import load_pose_prior
 from engine.evidence.calibration import Calibration
-from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import fit_shapes, make_context, observe_pictures
 from engine.posed.results import picture_evidence, shape_evidence
-from engine.posed.scoring import PosedScore, ReferencePerson, compare, compare_people, fit_own, score_posed_pictures
+from engine.posed.scoring import PosedScore, compare, compare_people, fit_own, score_posed_pictures
 from engine.posed.search import TILE_SIZE
 from engine.rest.problem import NoiseModel
 from engine.scores import Status
@@ -21,6 +20,12 @@ RESIDUAL_TOLERANCE = 0.005
 
 LAW_TOLERANCE = 1e-4
 """Of scores in 0..1."""
+
+
+def known_shape(betas: np.ndarray, evidence: Evidence, row: int) -> Shape:
+    """The shape of one picture's evidence."""
+    own = Evidence(*(np.asarray(part[row]) for part in evidence))
+    return Shape(betas, "anny24", "", "coco17", "free", evidence=own)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +47,9 @@ def own(context, pictures):
 
 
 @pytest.fixture(scope="module")
-def person(context, own) -> ReferencePerson:
+def person(context, own) -> Shape:
     evidence = shape_evidence(context, own)
-    return ReferencePerson(own.betas[0], Evidence(*(np.asarray(part[0]) for part in evidence)))
+    return known_shape(own.betas[0], evidence, 0)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +85,7 @@ def test_evidence_of_nearly_noiseless_pictures_is_finite(coco_body, pictures) ->
     assert np.isfinite(fits.evidence.precision).all()
     fitted = np.isfinite(fits.fit.energy)
     assert (np.trace(fits.evidence.precision, axis1=1, axis2=2)[fitted] > 10).all()
-    person = ReferencePerson(fits.fit.betas[0], Evidence(*(np.asarray(part[0]) for part in fits.evidence)))
+    person = known_shape(fits.fit.betas[0], fits.evidence, 0)
     assert np.isfinite(compare(exact, person, fits).log_bayes_factor[fitted]).all()
 
 
@@ -148,7 +153,7 @@ def test_parameters_out_of_range_are_an_error(context, person, pictures, thresho
 
 def test_among_several_people_each_picture_is_scored_against_its_best_match(context, own, pictures) -> None:
     evidence = shape_evidence(context, own)
-    people = [ReferencePerson(own.betas[i], Evidence(*(np.asarray(part[i]) for part in evidence))) for i in (0, 4, 8)]
+    people = [known_shape(own.betas[i], evidence, i) for i in (0, 4, 8)]
     fits = fit_own(context, *pictures)
     scores, matches = compare_people(context, people, fits)
     assert matches.best[[0, 4, 8]].tolist() == [0, 1, 2], "a picture matches itself best"

@@ -9,7 +9,7 @@ from PIL import Image
 
 from adapters.commands.cli import main
 from benchmarks.photographs import VideosMissingError, detect_people, fetch_videos, separation
-from engine.shape import load_shape
+from engine.shape import Shape
 from tests.adapters.photographs import MAN, printed_by_processes
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,7 @@ def test_the_man_of_four_cameras_from_video_to_report(videos, tmp_path) -> None:
     references = [str(folder / f"cam0{k}.mp4") for k in (1, 3)]
     probes = [str(folder / f"cam0{k}.mp4") for k in (2, 4)]
     assert main(["fit", *references, *detector, "--out", str(shape)]) == 0
-    assert [r.status for r in load_shape(shape).references] == ["ok"] * 8
+    assert [r.status for r in Shape.load(shape).references] == ["ok"] * 8
     assert main(["score", *probes, *detector, "--shape", str(shape), "--out", str(scores)]) == 0
     rows = pq.read_table(scores)
     assert rows["image"].to_pylist() == [f"cam0{k}.mp4#{n:06d}" for k in (2, 4) for n in (0, 25, 50, 75)]
