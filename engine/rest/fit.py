@@ -22,7 +22,7 @@ from engine.picture.cameras import WeakPerspective, image_plane, project
 from engine.picture.misfit import MIN_KEYPOINTS, REST_THRESHOLD, PictureScore, score_projection
 from engine.picture.observation import REFERENCE_STATURE_M, observe
 from engine.rest.problem import REST_NOISE, NoiseModel, rest_residuals, rest_shape_residuals
-from engine.rest.scoring import TILE_SIZE, rest_tile_scorer
+from engine.rest.scoring import LANES, TILE_SIZE, rest_tile_scorer
 from engine.solvers.first_order import AdamSettings, FirstOrderSettings, LBFGSSettings, minimise
 from engine.solvers.linear import best_cameras, solve_rest_shape
 
@@ -31,6 +31,7 @@ SOLVERS = ("auto", "adam", "lbfgs")
 
 _TILE_REFERENCES = 64
 _TILE_SIZE = 1024
+_PEOPLE_PER_TILE = 64
 
 
 def first_order_settings(solver: str) -> FirstOrderSettings | None:
@@ -201,11 +202,52 @@ def score_rest_pictures(
     if not threshold > 0:
         raise ValueError(f"the threshold must be positive, not {threshold}")
     loop = first_order_settings(solver)
-    shape = jnp.asarray(betas)
     if loop is None:
-        return map_tiles(rest_tile_scorer(body, noise, shape, threshold), (keypoints_px, confidence), TILE_SIZE)
-    context = RestContext(body, noise, shape, threshold, loop)
+        score_tile = rest_tile_scorer(body, noise, _rest_points(body, np.asarray(betas)[None]), threshold)
+        return map_tiles(score_tile, (keypoints_px, confidence, np.zeros(len(confidence), np.int32)), TILE_SIZE)
+    context = RestContext(body, noise, jnp.asarray(betas), threshold, loop)
     return map_samples(_score_by_loop, context, (keypoints_px, confidence), _TILE_SIZE, concurrent=False)
+
+
+def score_rest_people(
+    body: KeypointBody,
+    betas: Float[np.ndarray, "people betas"],
+    keypoints_px: Float[np.ndarray, "images keypoints 2"],
+    confidence: Float[np.ndarray, "images keypoints"],
+    person: Int[np.ndarray, " images"],
+) -> PictureScore:
+    """Score every picture against the shape of its own person: ``score_rest_pictures`` for all at once, bit for bit.
+
+    Args:
+        person: whose shape each picture is compared with, as row numbers of ``betas``.
+
+    Raises:
+        ValueError: arrays do not fit the body.
+    """
+    check_keypoints(body, keypoints_px, confidence)
+    order = np.argsort(person, kind="stable")
+    counts = np.bincount(person, minlength=len(betas))
+    lengths = -(-counts // LANES) * LANES
+    # Every person's pictures begin a block of their own.
+    shift = np.cumsum(lengths) - lengths - (np.cumsum(counts) - counts)
+    place = np.empty(len(person), int)
+    place[order] = np.arange(len(person)) + shift[person[order]]
+    rows = int(lengths.sum())
+
+    def placed(values: np.ndarray) -> np.ndarray:
+        blocks = np.zeros((rows, *values.shape[1:]), np.float32)
+        blocks[place] = values
+        return blocks
+
+    samples = (placed(keypoints_px), placed(confidence), np.repeat(np.arange(len(betas), dtype=np.int32), lengths))
+    score_tile = rest_tile_scorer(body, REST_NOISE, _rest_points(body, betas), REST_THRESHOLD)
+    return jax.tree.map(lambda values: values[place], map_tiles(score_tile, samples, TILE_SIZE))
+
+
+def _rest_points(
+    body: KeypointBody, betas: Float[np.ndarray, "people betas"]
+) -> Float[np.ndarray, "people keypoints 3"]:
+    return map_samples(rest_keypoints, body, betas, _PEOPLE_PER_TILE)
 
 
 def check_keypoints(body: KeypointBody, keypoints_px: np.ndarray, confidence: np.ndarray) -> None:

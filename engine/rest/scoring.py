@@ -1,6 +1,6 @@
 """Scoring in rest-pose mode, fast: reads 204 bytes a picture and does about a thousand operations on them.
 
-This is the one place where images are the LAST axis: keypoints are transposed in blocks of ``_LANES`` pictures, so that
+This is the one place where images are the LAST axis: keypoints are transposed in blocks of ``LANES`` pictures, so that
 one vector instruction serves several pictures. It computes what ``observe``, ``best_camera`` and ``score_projection``
 compute for a single picture, and is tested against them. The work is cut into stages compiled one by one, because XLA,
 left to itself, fuses all of it into loops that recompute the early stages at every use (benchmarks/results.md,
@@ -18,9 +18,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Float32, Int
 
+from engine.batching import AnyArray, pad_rows
 from engine.body.keypoint_body import KeypointBody, rest_keypoints
+from engine.picture.cameras import image_plane
 from engine.picture.misfit import PictureScore, mask_unscorable, status_of
 from engine.picture.observation import (
     REFERENCE_STATURE_M,
@@ -33,21 +35,22 @@ from engine.solvers.linear import SMALLEST_SCALE
 
 TILE_SIZE = 16384
 """3.3 MB of keypoints a tile; half or twice as much is not faster (benchmarks/results.md, "Rest-pose scoring")."""
-_LANES = 64
+LANES = 64
+"""Pictures of one block, all compared with one shape."""
 
 PerKeypoint = Float[Array, "blocks keypoints lanes"]
 PerPicture = Float[Array, "blocks lanes"]
 
 
 class _Reference(NamedTuple):
-    """What a tile is compared with; columns over keypoints are (1, keypoints, 1)."""
+    """What a tile is compared with: one shape for each block."""
 
-    x: Float[Array, "1 keypoints 1"]
-    y: Float[Array, "1 keypoints 1"]
-    inverse_variances: Float[Array, "1 keypoints 1"]
-    inverse_oks_variances: Float[Array, "1 keypoints 1"]
-    inverse_squared_limbs: Float[Array, " limbs"]
-    inverse_squared_parts: Float[Array, " parts"]
+    x: Float[AnyArray, "blocks keypoints 1"]
+    y: Float[AnyArray, "blocks keypoints 1"]
+    inverse_variances: Float[AnyArray, "1 keypoints 1"]
+    inverse_oks_variances: Float[AnyArray, "1 keypoints 1"]
+    inverse_squared_limbs: Float[AnyArray, " limbs"]
+    inverse_squared_parts: Float[AnyArray, " parts"]
 
 
 class _Seen(NamedTuple):
@@ -86,10 +89,10 @@ def _spread(values: PerPicture) -> Float[Array, "blocks 1 lanes"]:
 @jax.jit
 def _sanitise(keypoints_px: Float[Array, "images keypoints 2"], confidence: Float[Array, "images keypoints"]) -> _Seen:
     count, keypoints = confidence.shape
-    blocks = count // _LANES
-    columns = jnp.transpose(keypoints_px.reshape(blocks, _LANES, 2 * keypoints), (0, 2, 1))
+    blocks = count // LANES
+    columns = jnp.transpose(keypoints_px.reshape(blocks, LANES, 2 * keypoints), (0, 2, 1))
     x, y = columns[:, 0::2], columns[:, 1::2]
-    confidence = jnp.transpose(confidence.reshape(blocks, _LANES, keypoints), (0, 2, 1))
+    confidence = jnp.transpose(confidence.reshape(blocks, LANES, keypoints), (0, 2, 1))
     finite = jnp.isfinite(x) & jnp.isfinite(y) & jnp.isfinite(confidence)
     confidence = jnp.where(finite, jnp.clip(confidence, 0.0, 1.0), 0.0)
     seen = confidence > 0
@@ -191,32 +194,48 @@ def _score(
     )
 
 
+@jax.jit
+def _shape_of_blocks(
+    points: Float[AnyArray, "people keypoints 3"], person: Int[AnyArray, " images"]
+) -> tuple[Float[Array, "blocks keypoints 1"], Float[Array, "blocks keypoints 1"]]:
+    plane = image_plane(points[person.reshape(-1, LANES)[:, 0]])
+    return plane[..., 0, None], plane[..., 1, None]
+
+
 def rest_tile_scorer(
-    body: KeypointBody, noise: NoiseModel, betas: Float[Array, " betas"], threshold: float
-) -> Callable[[tuple[np.ndarray, np.ndarray]], PictureScore]:
-    """A function that scores a tile of ``TILE_SIZE`` pictures (keypoints in pixels, confidence) against one shape."""
+    body: KeypointBody, noise: NoiseModel, points: Float[np.ndarray, "people keypoints 3"], threshold: float
+) -> Callable[[tuple[np.ndarray, np.ndarray, np.ndarray]], PictureScore]:
+    """A function that scores a tile of ``TILE_SIZE`` pictures: keypoints in pixels, confidence, number of the person.
+
+    Args:
+        points: the keypoints of each person's body in rest pose, in metres. The pictures of a block of ``LANES`` are
+            compared with the person of the first.
+    """
     limbs, parts = size_edges(body.schema)
     mean_body = np.asarray(rest_keypoints(body, jnp.zeros(body.beta_count)))
 
-    def inverse_squared(edges: tuple[tuple[int, int], ...]) -> Float[Array, " edges"]:
-        return jnp.array([1 / np.sum((mean_body[a] - mean_body[b]) ** 2) for a, b in edges])
+    def inverse_squared(edges: tuple[tuple[int, int], ...]) -> Float32[np.ndarray, " edges"]:
+        return np.array([1 / np.sum((mean_body[a] - mean_body[b]) ** 2) for a, b in edges], np.float32)
 
-    def column(values: Array) -> Float[Array, "1 keypoints 1"]:
-        return values[None, :, None]
+    def column(values: AnyArray) -> Float[np.ndarray, "1 keypoints 1"]:
+        return np.asarray(values)[None, :, None]
 
-    points = rest_keypoints(body, betas)
-    reference = _Reference(
-        x=column(points[:, 0]),
-        y=column(-points[:, 1]),
-        inverse_variances=column(1 / noise.sigmas(body.schema) ** 2),
-        inverse_oks_variances=column(1 / jnp.asarray(body.schema.sigmas) ** 2),
-        inverse_squared_limbs=inverse_squared(limbs),
-        inverse_squared_parts=inverse_squared(parts),
-    )
-    level = jnp.asarray(threshold)
+    everybody = pad_rows(points, 1 << (len(points) - 1).bit_length())
+    inverse_variances = column(1 / noise.sigmas(body.schema) ** 2)
+    inverse_oks_variances = column(1 / jnp.asarray(body.schema.sigmas) ** 2)
+    inverse_squared_limbs, inverse_squared_parts = inverse_squared(limbs), inverse_squared(parts)
+    level = np.float32(threshold)
 
-    def score_tile(tile: tuple[np.ndarray, np.ndarray]) -> PictureScore:
-        seen = _sanitise(*tile)
+    def score_tile(tile: tuple[np.ndarray, np.ndarray, np.ndarray]) -> PictureScore:
+        *pictures, person = tile
+        reference = _Reference(
+            *_shape_of_blocks(everybody, person),
+            inverse_variances,
+            inverse_oks_variances,
+            inverse_squared_limbs,
+            inverse_squared_parts,
+        )
+        seen = _sanitise(*pictures)
         centre = _centre(seen)
         size = _size(seen, centre, reference, limbs, parts)
         camera = _best_camera(seen, centre, size.person_height_px, reference)

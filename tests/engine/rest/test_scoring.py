@@ -16,7 +16,7 @@ from engine.body.schemas import COCO_17, SCHEMAS
 from engine.picture.cameras import project
 from engine.picture.misfit import REST_THRESHOLD, PictureScore, score_projection
 from engine.picture.observation import observe
-from engine.rest.fit import score_rest_pictures
+from engine.rest.fit import score_rest_people, score_rest_pictures
 from engine.rest.problem import REST_NOISE
 from engine.rest.scoring import TILE_SIZE
 from engine.solvers.linear import best_camera
@@ -70,6 +70,18 @@ def test_one_picture_at_a_time_gives_the_same_bits(coco_body: KeypointBody) -> N
     for i in range(0, 40, 7):
         alone = score_rest_pictures(coco_body, np.ones(10, np.float32), keypoints[i : i + 1], confidence[i : i + 1])
         assert _equal_bits(alone, jax.tree.map(lambda value, i=i: value[i : i + 1], together))
+
+
+def test_pictures_of_many_people_score_as_each_person_s_alone(coco_body: KeypointBody) -> None:
+    """Whoever else is compared with whom, and in which order: the same bits. One person has no pictures."""
+    betas = np.random.default_rng(5).normal(size=(70, 10)).astype(np.float32)
+    keypoints, confidence = _pictures(17, 400)
+    person = np.random.default_rng(6).integers(0, 69, 400)
+    together = score_rest_people(coco_body, betas, keypoints, confidence, person)
+    for each in (0, 1, 33, 68):
+        own = person == each
+        alone = score_rest_pictures(coco_body, betas[each], keypoints[own], confidence[own])
+        assert _equal_bits(alone, jax.tree.map(lambda value, own=own: value[own], together))
 
 
 def test_order_and_place_in_the_tile_change_no_bit(coco_body: KeypointBody) -> None:
