@@ -1,0 +1,1 @@
+"""Amortised evidence: a network that gives the shape evidence of a picture without fitting it."""

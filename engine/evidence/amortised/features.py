@@ -1,0 +1,125 @@
+"""What the network sees of a picture, split into parts that a mirror leaves alone and parts that it negates.
+
+The network knows the 26 keypoints of Halpe-26; those of another schema are matched by name, and a keypoint that is not
+seen is masked. In a mirror keypoint k becomes its partner π(k) and x becomes −x. So every feature f of k and π(k) gives
+an even part ½ (f_k + f_π) and an odd part ½ (f_k − f_π), for x the other way round; a mirrored picture has the same
+even features and the opposite odd ones, exactly.
+
+Features: coordinates in person heights from the centre (``engine.picture.observation``: resizing and shifting change
+nothing), how exact each keypoint is (square root of its confidence over the detector's noise factor there), logarithms
+of distances and directions between keypoints that one or two bones join, and the noise level.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from engine.body.schema_tables import FACE_EDGES, FEET_EDGES, HEAD_EDGES, LIMB_EDGES
+from engine.body.schemas import HALPE_26
+
+NETWORK_SCHEMA = HALPE_26
+"""The keypoints that the network knows."""
+
+_SPANS = (
+    *LIMB_EDGES, *FACE_EDGES, *FEET_EDGES, *HEAD_EDGES,
+    ("left_shoulder", "left_wrist"), ("right_shoulder", "right_wrist"), ("left_hip", "left_ankle"),
+    ("right_hip", "right_ankle"), ("left_shoulder", "right_hip"), ("right_shoulder", "left_hip"),
+    ("left_shoulder", "left_knee"), ("right_shoulder", "right_knee"), ("left_ear", "left_shoulder"),
+    ("right_ear", "right_shoulder"), ("left_eye", "left_shoulder"), ("right_eye", "right_shoulder"),
+    ("nose", "left_shoulder"), ("nose", "right_shoulder"), ("nose", "left_hip"), ("nose", "right_hip"),
+    ("left_eye", "right_eye"), ("left_ear", "right_ear"), ("neck", "left_shoulder"), ("neck", "right_shoulder"),
+)  # fmt: skip
+_SHORTEST = 0.004
+"""Person heights; shorter distances count as this long."""
+_TYPICAL_LEVEL = 0.01
+
+
+class Features(NamedTuple):
+    """Inputs of the network."""
+
+    even: Float[Array, "*images even"]
+    odd: Float[Array, "*images odd"]
+
+
+def _partner_spans() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Start and end of each span, and which span each becomes in a mirror (ends in matching order)."""
+    column = {name: k for k, name in enumerate(NETWORK_SCHEMA.keypoint_names)}
+    spans = [(column[a], column[b]) for a, b in _SPANS]
+    swap = NETWORK_SCHEMA.swap
+    partner = []
+    for start, end in spans:
+        image = (swap[start], swap[end])
+        # A span across the body becomes itself with its ends exchanged: its direction is negated twice.
+        partner.append(spans.index(image) if image in spans else spans.index(image[::-1]))
+    start, end = np.array(spans).T
+    return start, end, np.array(partner)
+
+
+_START, _END, _PARTNER = _partner_spans()
+_SWAP = np.array(NETWORK_SCHEMA.swap)
+
+
+def _split(values: np.ndarray, partner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices that give the even and the odd part of features that a mirror permutes with these signs."""
+    count = len(partner)
+    mirror = np.zeros((count, count))
+    mirror[np.arange(count), partner] = values
+    even, odd = 0.5 * (np.eye(count) + mirror), 0.5 * (np.eye(count) - mirror)
+
+    def independent(rows: np.ndarray) -> np.ndarray:
+        kept: list[np.ndarray] = []
+        for row in rows:
+            if row.any() and not any(np.array_equal(row, k) or np.array_equal(row, -k) for k in kept):
+                kept.append(row)
+        return np.array(kept).reshape(-1, count).T
+
+    return independent(even), independent(odd)
+
+
+def _span_signs() -> np.ndarray:
+    """Sign of a span's x direction in a mirror: −1, times −1 where its ends change places."""
+    same_order = (_START[_PARTNER] == _SWAP[_START]) & (_END[_PARTNER] == _SWAP[_END])
+    return np.where(same_order, -1.0, 1.0)
+
+
+_KEYPOINTS = len(NETWORK_SCHEMA)
+_PARTS = (
+    _split(-np.ones(_KEYPOINTS), _SWAP),  # x
+    _split(np.ones(_KEYPOINTS), _SWAP),  # y
+    _split(np.ones(_KEYPOINTS), _SWAP),  # exactness
+    _split(np.ones(len(_PARTNER)), _PARTNER),  # log distance
+    _split(_span_signs(), _PARTNER),  # direction, x
+    _split(-_span_signs(), _PARTNER),  # direction, y
+)
+EVEN_COUNT = sum(even.shape[1] for even, _ in _PARTS) + 1
+ODD_COUNT = sum(odd.shape[1] for _, odd in _PARTS)
+
+
+def picture_features(
+    points: Float[Array, "keypoints 2"], exactness: Float[Array, " keypoints"], level: Float[Array, ""]
+) -> Features:
+    """The features of one picture.
+
+    Args:
+        points: of ``NETWORK_SCHEMA``, person heights from the centre; 0 where not seen.
+        exactness: assumed noise at the level over assumed noise of the keypoint; 0 where not seen.
+        level: the noise level that is assumed, person heights.
+    """
+    dtype = points.dtype
+    seen = (exactness > 0).astype(dtype)
+    both = seen[_START] * seen[_END]
+    span = (points[_END] - points[_START]) * both[:, None]
+    squared = jnp.sum(span**2, axis=-1)
+    length = jnp.sqrt(jnp.where(squared > 0, squared, 1.0))
+    apart = both * (squared > 0)
+    log_length = both * (jnp.log(jnp.where(apart > 0, jnp.maximum(length, _SHORTEST), _SHORTEST)) + 1.5)
+    direction = jnp.where(apart[:, None] > 0, span / length[:, None], 0.0)
+    values = (
+        points[:, 0] * seen, points[:, 1] * seen, jnp.minimum(exactness, 2.0), log_length, direction[:, 0],
+        direction[:, 1],
+    )  # fmt: skip
+    even = [value @ jnp.asarray(matrix, dtype) for value, (matrix, _) in zip(values, _PARTS, strict=True)]
+    odd = [value @ jnp.asarray(matrix, dtype) for value, (_, matrix) in zip(values, _PARTS, strict=True)]
+    return Features(jnp.concatenate([*even, jnp.log(level / _TYPICAL_LEVEL)[None]]), jnp.concatenate(odd))

@@ -1,0 +1,141 @@
+"""The network: a residual perceptron that a mirror cannot confuse.
+
+Its units come in pairs (a, b) that a mirror exchanges. With even part e = ½ (a + b) and odd part o = ½ (a − b) a layer
+that commutes with the mirror is one matrix for the even and one for the odd parts,
+
+    e ← e + W_e ē + bias,   o ← o + W_o ō,   where (ē, ō) are the parts of φ(e + o), φ(e − o),
+
+which is half the work of a full matrix and gives mirrored pictures the same answer without evaluating them twice. The
+activation is φ(x) = x · clip(x/4 + ½, 0, 1).
+
+The output is evidence by construction: a lower triangle L and a vector u, with Λ = L Lᵀ, h = L u. Λ is positive
+semi-definite, and h vanishes where Λ does. The posterior is N((I + Λ)⁻¹ h, (I + Λ)⁻¹); it is trained by maximum
+likelihood on simulated pictures (Papamakarios and Murray, "Fast ε-free inference of simulation models with Bayesian
+conditional density estimation", NeurIPS 2016). A second output, used in training only, are the depths of the keypoints:
+whoever knows how a limb is foreshortened knows its length.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from engine.batching import AnyArray
+from engine.evidence.amortised.features import EVEN_COUNT, NETWORK_SCHEMA, ODD_COUNT, Features
+
+LARGEST_ROOT = 60.0
+"""Bound of the entries of L, of the size of precisions of 3,600: noise of 0.1 %."""
+LARGEST_WHITENED = 60.0
+"""Bound of the entries of u."""
+
+
+class Network(eqx.Module):
+    """Weights. A pytree."""
+
+    first_even: Float[AnyArray, "even pairs"]
+    first_odd: Float[AnyArray, "odd pairs"]
+    first_bias: Float[AnyArray, " pairs"]
+    even: Float[AnyArray, "layers pairs pairs"]
+    odd: Float[AnyArray, "layers pairs pairs"]
+    bias: Float[AnyArray, "layers pairs"]
+    last: Float[AnyArray, "pairs outputs"]
+    last_bias: Float[AnyArray, " outputs"]
+
+    @property
+    def beta_count(self) -> int:
+        """With n components there are n (n + 1) / 2 entries of L and n of u."""
+        return int((-3 + np.sqrt(9 + 8 * self.last.shape[1])) / 2)
+
+
+class DepthHead(eqx.Module):
+    """The second output, for training."""
+
+    even: Float[AnyArray, "pairs keypoints"]
+    odd: Float[AnyArray, "pairs keypoints"]
+
+
+class Hidden(NamedTuple):
+    """Even and odd parts of the last layer's activations."""
+
+    even: Float[Array, "*images pairs"]
+    odd: Float[Array, "*images pairs"]
+
+
+class Root(NamedTuple):
+    """Evidence by its root: Λ = L Lᵀ and h = L u."""
+
+    lower: Float[Array, "*images betas betas"]
+    whitened: Float[Array, "*images betas"]
+
+
+def init_network(key: Array, pairs: int, layers: int, beta_count: int) -> tuple[Network, DepthHead]:
+    """Small random weights: the evidence of an untrained network is nearly none."""
+    keys = jax.random.split(key, 7)
+
+    def normal(key: Array, *shape: int, scale: float = 1.0) -> Array:
+        return scale * jax.random.normal(key, shape) / jnp.sqrt(shape[-2])
+
+    outputs = beta_count * (beta_count + 3) // 2
+    count = len(NETWORK_SCHEMA)
+    network = Network(
+        first_even=normal(keys[0], EVEN_COUNT, pairs, scale=2.0),
+        first_odd=normal(keys[1], ODD_COUNT, pairs, scale=2.0),
+        first_bias=jnp.zeros(pairs),
+        even=normal(keys[2], layers, pairs, pairs),
+        odd=normal(keys[3], layers, pairs, pairs),
+        bias=jnp.zeros((layers, pairs)),
+        last=normal(keys[4], pairs, outputs, scale=0.3),
+        last_bias=jnp.zeros(outputs),
+    )
+    return network, DepthHead(normal(keys[5], pairs, count, scale=0.1), normal(keys[6], pairs, count, scale=0.1))
+
+
+def activation(x: Array) -> Array:
+    """x · clip(x/4 + ½, 0, 1): smooth at zero like SiLU, made of products and comparisons only."""
+    return x * jnp.clip(0.25 * x + 0.5, 0.0, 1.0)
+
+
+def _activated(even: Array, odd: Array) -> tuple[Array, Array]:
+    first, second = activation(even + odd), activation(even - odd)
+    return 0.5 * (first + second), 0.5 * (first - second)
+
+
+def hidden_layers(network: Network, features: Features) -> Hidden:
+    """For training, in single precision, for a whole batch."""
+    even = features.even @ network.first_even + network.first_bias
+    odd = features.odd @ network.first_odd
+    for layer in range(network.even.shape[0]):
+        active_even, active_odd = _activated(even, odd)
+        even = even + active_even @ network.even[layer] + network.bias[layer]
+        odd = odd + active_odd @ network.odd[layer]
+    return Hidden(*_activated(even, odd))
+
+
+def root_of(outputs: Float[Array, "*images outputs"], beta_count: int) -> Root:
+    """L and u from the numbers of the last layer."""
+    size = beta_count * (beta_count + 1) // 2
+    rows, columns = np.tril_indices(beta_count)
+    place = np.zeros((beta_count, beta_count), int)
+    place[rows, columns] = np.arange(size)
+    mask = np.tril(np.ones((beta_count, beta_count)))
+    entries = jnp.clip(outputs[..., :size], -LARGEST_ROOT, LARGEST_ROOT)
+    lower = entries[..., place] * mask.astype(outputs.dtype)
+    return Root(lower, jnp.clip(outputs[..., size:], -LARGEST_WHITENED, LARGEST_WHITENED))
+
+
+def posterior_loss(root: Root, betas: Float[Array, " betas"]) -> Float[Array, ""]:
+    """−log N(β; m, P⁻¹) up to a constant, nats, with P = I + L Lᵀ and P m = L u.
+
+    By Sylvester's identity everything is in terms of Q = I + LᵀL: log|P| = log|Q| and, with v = Lᵀβ,
+    (β − m)ᵀP(β − m) = |β|² + |u − v|² − uᵀQ⁻¹... is avoided: P is factored, which is safe since P ≥ I.
+    """
+    size = betas.shape[-1]
+    precision = jnp.eye(size, dtype=betas.dtype) + root.lower @ root.lower.T
+    factor = jnp.linalg.cholesky(precision)
+    information = root.lower @ root.whitened
+    # C Cᵀ = P: the whitened error is Cᵀβ − C⁻¹h.
+    error = factor.T @ betas - jax.scipy.linalg.solve_triangular(factor, information, lower=True)
+    return 0.5 * jnp.sum(error**2) - jnp.sum(jnp.log(jnp.diagonal(factor)))

@@ -1,0 +1,102 @@
+"""Simulated pictures of simulated people, one from each key.
+
+A keypoint hangs on few joints: only the (keypoint, joint) pairs that carry anything, its *parts*, are computed
+(``engine.body.keypoint_body`` has the formula).
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from engine.batching import AnyArray
+from engine.body.keypoint_body import KeypointBody
+from engine.body.model import forward_kinematics, full_precision, pose_features
+from engine.body.rotations import rotation_matrix
+from engine.simulation.detectors import detect, draw_seen
+from engine.simulation.poses import PosePool, draw_pose
+from engine.simulation.settings import SimulationSettings
+from engine.simulation.views import draw_inverse_distance, draw_orientation, project
+
+
+class SimulatedPicture(NamedTuple):
+    """What a detector gives, and the truth behind it."""
+
+    keypoints: Float[Array, "*images keypoints 2"]
+    """Metres at the pelvis' depth, from the pelvis; y down."""
+    confidence: Float[Array, "*images keypoints"]
+    """0 where not seen."""
+    level: Float[Array, "*images"]
+    """The noise level that is assumed, person heights."""
+    betas: Float[Array, "*images betas"]
+    depths: Float[Array, "*images keypoints"]
+    """Towards the camera, metres from the pelvis."""
+
+
+class Simulator(eqx.Module):
+    """A body and poses, laid out for drawing many pictures. Made by ``make_simulator``."""
+
+    body: KeypointBody
+    pool: PosePool
+    part_offsets: Float[AnyArray, "parts 3"]
+    part_shapedirs: Float[AnyArray, "coordinates betas"]
+    """Rows are the parts' x, y, z one after another."""
+    part_posedirs: Float[AnyArray, "coordinates pose_features"]
+    part_masses: Float[AnyArray, " parts"]
+    part_sums: Float[AnyArray, "keypoints parts"]
+    """1 where a part belongs to a keypoint."""
+    part_joints: tuple[int, ...] = eqx.field(static=True)
+    bone_joints: tuple[int, ...] = eqx.field(static=True)
+    """The joint that carries most of each keypoint."""
+
+
+def make_simulator(body: KeypointBody, pool: PosePool) -> Simulator:
+    """Lay out a body and poses."""
+    masses, offsets = np.asarray(body.masses), np.asarray(body.offsets)
+    shapedirs, posedirs = np.asarray(body.offset_shapedirs), np.asarray(body.offset_posedirs)
+    carried = np.abs(masses) + np.abs(offsets).sum(-1) + np.abs(shapedirs).sum((2, 3)) + np.abs(posedirs).sum((2, 3))
+    keypoints, joints = np.nonzero(carried)
+    return Simulator(
+        body=body,
+        pool=pool,
+        part_offsets=offsets[keypoints, joints],
+        part_shapedirs=shapedirs[keypoints, joints].reshape(3 * len(joints), -1),
+        part_posedirs=posedirs[keypoints, joints].reshape(3 * len(joints), -1),
+        part_masses=masses[keypoints, joints],
+        part_sums=(np.arange(len(masses))[:, None] == keypoints).astype(np.float32),
+        part_joints=tuple(int(joint) for joint in joints),
+        bone_joints=tuple(int(joint) for joint in np.argmax(masses, axis=1)),
+    )
+
+
+@full_precision
+def simulate_picture(simulator: Simulator, settings: SimulationSettings, key: Array) -> SimulatedPicture:
+    """One picture of one person; the same key gives the same picture."""
+    body = simulator.body
+    shape_key, pose_key, view_key, lens_key, seen_key, detector_key = jax.random.split(key, 6)
+    betas = jax.random.normal(shape_key, (body.beta_count,))
+    pose, tilt = draw_pose(simulator.pool, settings.pose, pose_key)
+    local = jnp.concatenate([draw_orientation(settings.view, tilt, view_key)[None], jax.vmap(rotation_matrix)(pose)])
+    skeleton = forward_kinematics(local, body.joints + body.joint_shapedirs @ betas, body.parents)
+    moved = jnp.asarray(simulator.part_shapedirs) @ betas
+    if simulator.part_posedirs.shape[-1]:
+        moved = moved + jnp.asarray(simulator.part_posedirs) @ pose_features(local)
+    joints = np.array(simulator.part_joints)
+    offsets = simulator.part_offsets + moved.reshape(-1, 3)
+    turned = jnp.sum(skeleton.rotations[joints] * offsets[:, None], axis=-1)
+    parts = turned + jnp.asarray(simulator.part_masses)[:, None] * skeleton.positions[joints]
+    points = jnp.asarray(simulator.part_sums) @ parts
+
+    seen_at = project(points, draw_inverse_distance(settings.view, lens_key))
+    seen = draw_seen(body.schema, settings.visibility, seen_at, seen_key)
+    bones = skeleton.rotations[np.array(simulator.bone_joints), :2] * jnp.array([1.0, -1.0])[:, None]
+    found = detect(body.schema, settings.detector, seen_at, bones, seen, detector_key)
+    return SimulatedPicture(found.points, found.exactness**2, found.level, betas, points[:, 2])
+
+
+def simulate(simulator: Simulator, settings: SimulationSettings, key: Array, count: int) -> SimulatedPicture:
+    """``count`` pictures, each of another person; the same key gives the same pictures."""
+    return jax.vmap(lambda one: simulate_picture(simulator, settings, one))(jax.random.split(key, count))

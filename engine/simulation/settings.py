@@ -1,0 +1,90 @@
+"""What simulated pictures look like: the distributions that people, views and detectors are drawn from."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """How the subject is turned and seen. Angles in degrees, standard deviations."""
+
+    pitch: float = 15.0
+    """Of the camera; positive looks down."""
+    roll: float = 5.0
+    steep_rate: float = 0.15
+    """Share of pictures from above or below, with three times the pitch and roll."""
+    lying_rate: float = 0.03
+    """Share of subjects that lie, towards any side."""
+    perspective_rate: float = 0.5
+    """Share of pictures with visible perspective; the others are taken from far away."""
+    nearest_statures: float = 1.5
+    """Least distance between camera and pelvis. Inverse distances are uniform up to this one's."""
+
+
+@dataclass(frozen=True)
+class PoseSettings:
+    """How captured poses are varied."""
+
+    jitter: float = 4.0
+    """Standard deviation of a turn added to every joint, degrees."""
+    blend_rate: float = 0.3
+    """Share of poses that are a mean of two captured ones, at a random place between them."""
+    exchange_rate: float = 0.3
+    """Share of poses whose arms are another captured pose's."""
+    sideways_leg_rate: float = 0.2
+    """Share of poses whose legs, each alone, are turned by five times the jitter at hips and knees."""
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """What a detector does to keypoints. Levels are fractions of the person's height at a typical joint."""
+
+    level: tuple[float, float] = (0.002, 0.05)
+    """Least and greatest noise; logarithms are triangular with their mode at ``common_level``."""
+    common_level: float = 0.01
+    misjudged: float = 0.35
+    """Standard deviation of the logarithm of actual over assumed noise, in half of the pictures; 0 in the others."""
+    own_confidence_rate: float = 0.3
+    """Share of pictures whose keypoints differ in how exact they are (and are known to)."""
+    habit_rate: float = 0.25
+    """Share of pictures of a detector that puts keypoints beside their place, at an offset fixed to the bones."""
+    habit_level: float = 0.007
+    tail_rate: float = 0.2
+    """Share of pictures with gross errors."""
+    gross_rate: float = 0.04
+    """Of keypoints, in those pictures."""
+    gross_size: float = 0.15
+    rounded_rate: float = 0.12
+    """Share of pictures so small that rounding to pixels matters."""
+    small_height_px: tuple[float, float] = (50.0, 200.0)
+    swapped_rate: float = 0.03
+    """Share of pictures with the labels of arms or legs exchanged between left and right."""
+    foreign_rate: float = 0.02
+    """Share of pictures where hidden parts are invented near the border instead of missing."""
+
+
+@dataclass(frozen=True)
+class VisibilitySettings:
+    """Which keypoints are seen."""
+
+    schema_rates: tuple[tuple[str, float], ...] = (
+        ("coco17", 0.5), ("halpe26", 0.25), ("body25", 0.15), ("feet23", 0.1),
+    )  # fmt: skip
+    """Share of pictures with the keypoints of each schema."""
+    complete_rate: float = 0.55
+    """Share of pictures in which nothing else is hidden."""
+    cut_rate: float = 0.5
+    """Share of the others that the picture's border cuts off at a random height or width; the rest lose single parts."""
+    missing_rate: float = 0.15
+    """Of keypoints in pictures that lose single parts."""
+    limb_rate: float = 0.15
+    """Of arms and legs in pictures that lose single parts."""
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """Everything that pictures are drawn from. The defaults are those of the shipped network."""
+
+    pose: PoseSettings = PoseSettings()
+    view: ViewSettings = ViewSettings()
+    detector: DetectorSettings = DetectorSettings()
+    visibility: VisibilitySettings = VisibilitySettings()
