@@ -73,7 +73,7 @@ class VisibilitySettings:
     complete_rate: float = 0.55
     """Share of pictures in which nothing else is hidden."""
     cut_rate: float = 0.5
-    """Share of the others that the picture's border cuts off at a random height or width; the rest lose single parts."""
+    """Share of the others that the picture's border cuts off at a random place; the rest lose single parts."""
     missing_rate: float = 0.15
     """Of keypoints in pictures that lose single parts."""
     limb_rate: float = 0.15

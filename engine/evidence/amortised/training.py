@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from engine.evidence.amortised.evidence import network_columns
 from engine.evidence.amortised.features import Features, picture_features
 from engine.evidence.amortised.network import (
     DepthHead,
@@ -37,13 +38,13 @@ _DEPTH_WEIGHT = 0.05
 class TrainingSettings:
     """How a network is trained. The defaults are those of the shipped one."""
 
-    steps: int = 20_000
+    steps: int = 15_000
     batch: int = 1024
     pairs: int = 320
     layers: int = 4
     learning_rate: float = 2e-3
     warm_up: int = 300
-    averaging: float = 0.999
+    averaging: float = 0.998
     seed: int = 0
 
 
@@ -91,6 +92,8 @@ def features_of(simulator: Simulator, picture: SimulatedPicture) -> tuple[Featur
     # Pictures without a limb have no size; they give no evidence, in use as in training.
     points = jnp.where(observation.measurable, observation.points, 0.0)
     depths = (picture.depths - jnp.mean(picture.depths)) / REFERENCE_STATURE_M
+    schema = simulator.body.schema
+    points, exactness = network_columns(schema, points, exactness)
     return picture_features(points, exactness, picture.level), depths
 
 
@@ -119,7 +122,10 @@ class Batch(NamedTuple):
 
 @eqx.filter_jit
 def draw_batch(
-    simulator: Simulator, simulation: SimulationSettings, settings: TrainingSettings, step: Int[Array, ""]
+    simulator: Simulator,
+    simulation: SimulationSettings,
+    settings: TrainingSettings,
+    step: Int[Array, ""],
 ) -> Batch:
     """The pictures of one step."""
     key = jax.random.fold_in(jax.random.key(settings.seed + 1), step)

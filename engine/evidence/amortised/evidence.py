@@ -1,0 +1,107 @@
+"""Evidence of many pictures from the network, without fits.
+
+Keypoints are normalised (``engine.picture.observation``), turned into features and evaluated exactly
+(``engine.evidence.amortised.exact``), all in double precision; the evidence is given in single precision.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from engine.batching import AnyArray, map_samples_in_double
+from engine.body.keypoint_body import KeypointBody, reduce_body
+from engine.body.model import BodyModel
+from engine.body.schemas import KeypointSchema
+from engine.evidence.amortised.exact import as_integers, evidence_of_root, exact_root, from_integers
+from engine.evidence.amortised.features import NETWORK_SCHEMA, picture_features
+from engine.evidence.amortised.network import Network
+from engine.evidence.shape_evidence import Evidence
+from engine.picture.misfit import MIN_KEYPOINTS
+from engine.picture.observation import observe
+from engine.rest.problem import NoiseModel
+
+_TILE_SIZE = 512
+"""Pictures in one matrix product; results do not depend on it."""
+
+
+class AmortisedModel(eqx.Module):
+    """A body with its network. Made by ``make_amortised``."""
+
+    body: KeypointBody
+    """With those of the network's keypoints that it has."""
+    network: Network
+    """On the grid of exact arithmetic, double precision."""
+
+
+class _Context(eqx.Module):
+    model: AmortisedModel
+    level: Float[AnyArray, ""]
+    factors: Float[AnyArray, " keypoints"]
+
+
+def make_amortised(body: BodyModel, network: Network) -> AmortisedModel:
+    """A body with its network, ready to be evaluated.
+
+    Raises:
+        ValueError: the network is for another number of shape components, or too large for exact arithmetic.
+    """
+    if network.beta_count != body.beta_count:
+        raise ValueError(f"the network gives {network.beta_count} shape components, the body has {body.beta_count}")
+    return AmortisedModel(reduce_body(body, NETWORK_SCHEMA), from_integers(as_integers(network)))
+
+
+def amortised_evidence(
+    model: AmortisedModel,
+    schema: KeypointSchema,
+    noise: NoiseModel,
+    keypoints_px: Float[AnyArray, "images keypoints 2"],
+    confidence: Float[AnyArray, "images keypoints"],
+) -> Evidence:
+    """What each picture tells about the shape; zeros where too few keypoints are seen.
+
+    Args:
+        schema: of the columns; keypoints that the network does not know are left out.
+        noise: that is assumed; its level should lie within 0.2 and 5 %.
+
+    Raises:
+        ValueError: the arrays do not have the schema's columns.
+    """
+    keypoints_px, confidence = np.asarray(keypoints_px), np.asarray(confidence)
+    if keypoints_px.shape[1:] != (len(schema), 2) or confidence.shape != keypoints_px.shape[:-1]:
+        raise ValueError(
+            f"keypoints {keypoints_px.shape} and confidence {confidence.shape} do not fit: expected (images, "
+            f"{len(schema)}, 2) and (images, {len(schema)}) for schema {schema.name}"
+        )
+    known = model.body.schema
+    columns = np.array(schema.columns_of(known.keypoint_names))
+    # A keypoint that this detector lacks is one that is not seen.
+    own_confidence = np.where(columns >= 0, confidence[:, columns], 0.0)
+    factors = np.asarray(noise.sigmas(known)) / np.asarray(NoiseModel(noise.level).sigmas(known))
+    context = _Context(model, np.asarray(noise.level, np.float64), np.asarray(factors, np.float64))
+    evidence = map_samples_in_double(_evidence, context, (keypoints_px[:, columns], own_confidence), _TILE_SIZE)
+    return jax.tree.map(lambda part: part.astype(np.float32), evidence)
+
+
+def _evidence(context: _Context, picture: tuple[Float[Array, "keypoints 2"], Float[Array, " keypoints"]]) -> Evidence:
+    keypoints, confidence = picture
+    body = context.model.body
+    usable = jnp.all(jnp.isfinite(keypoints), axis=-1) & (confidence > 0)
+    observation = observe(body, keypoints, usable.astype(keypoints.dtype))
+    enough = observation.measurable & (jnp.sum(usable) >= MIN_KEYPOINTS)
+    exactness = jnp.where(usable, jnp.sqrt(jnp.clip(confidence, 0.0, 1.0)) / context.factors, 0.0)
+    points, exactness = network_columns(body.schema, observation.points, exactness)
+    found = evidence_of_root(exact_root(context.model.network, picture_features(points, exactness, context.level)))
+    return Evidence(jnp.where(enough, found.precision, 0.0), jnp.where(enough, found.information, 0.0))
+
+
+def network_columns(
+    schema: KeypointSchema, points: Float[Array, "keypoints 2"], exactness: Float[Array, " keypoints"]
+) -> tuple[Float[Array, "known 2"], Float[Array, " known"]]:
+    """Points and exactness in the columns of ``NETWORK_SCHEMA``; zeros where the schema lacks one."""
+    columns = np.array(schema.columns_of(NETWORK_SCHEMA.keypoint_names))
+    known = columns >= 0
+    if known.all():
+        return points, exactness
+    return jnp.where(known[:, None], points[columns], 0.0), jnp.where(known, exactness[columns], 0.0)
