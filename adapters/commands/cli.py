@@ -24,6 +24,7 @@ _COMMANDS = {
     "plot": ("adapters.commands.plot", "plot"),
     "cluster": ("adapters.commands.cluster", "cluster"),
     "calibrate": ("adapters.commands.calibrate", "calibrate"),
+    "train-evidence": ("adapters.commands.train_evidence", "train_evidence"),
     "export-body": ("adapters.commands.export_body", "export_body"),
     "serve": ("adapters.commands.serve", "serve"),
     "doctor": ("adapters.commands.doctor", "doctor"),

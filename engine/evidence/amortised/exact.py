@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int32
 
+from engine.batching import AnyArray
 from engine.evidence.amortised.features import EVEN_COUNT, ODD_COUNT, Features
 from engine.evidence.amortised.network import Network, Root, activation, root_of
 from engine.evidence.shape_evidence import Evidence
@@ -60,11 +61,11 @@ def from_integers(integers: Mapping[str, Int32[np.ndarray, "..."]]) -> Network:
     return Network(**{name: units / 2.0 ** weight_bits(name) for name, units in integers.items()})
 
 
-def _on_grid(values: Float[Array, "*n"], bits: int, bound: float) -> Float[Array, "*n"]:
+def _on_grid(values: Float[AnyArray, "*n"], bits: int, bound: float) -> Float[Array, "*n"]:
     return jnp.round(jnp.clip(values, -bound, bound) * 2.0**bits) * 2.0**-bits
 
 
-def _activations(values: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def _activations(values: Float[AnyArray, "*n"]) -> Float[Array, "*n"]:
     return _on_grid(values, _ACTIVATION_BITS, _ACTIVATION_BOUND)
 
 
@@ -86,7 +87,7 @@ def exact_root(network: Network, features: Features) -> Root:
     return Root(*(_on_grid(part, _ROOT_BITS, _ROOT_BOUND) for part in root))
 
 
-def _activated(even: Array, odd: Array) -> tuple[Array, Array]:
+def _activated(even: AnyArray, odd: AnyArray) -> tuple[Array, Array]:
     # On a grid of half the activations' so that the halves of their sums are exact and on it.
     first, second = (_on_grid(activation(x), _ACTIVATION_BITS - 1, _ACTIVATION_BOUND) for x in (even + odd, even - odd))
     return 0.5 * (first + second), 0.5 * (first - second)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from engine.batching import AnyArray
 from engine.body.schema_tables import FACE_EDGES, FEET_EDGES, HEAD_EDGES, LIMB_EDGES
 from engine.body.schemas import HALPE_26
 
@@ -39,8 +40,8 @@ _TYPICAL_LEVEL = 0.01
 class Features(NamedTuple):
     """Inputs of the network."""
 
-    even: Float[Array, "*images even"]
-    odd: Float[Array, "*images odd"]
+    even: Float[AnyArray, "*images even"]
+    odd: Float[AnyArray, "*images odd"]
 
 
 def _partner_spans() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -93,12 +93,12 @@ def init_network(key: Array, pairs: int, layers: int, beta_count: int) -> tuple[
     return network, DepthHead(normal(keys[5], pairs, count, scale=0.1), normal(keys[6], pairs, count, scale=0.1))
 
 
-def activation(x: Array) -> Array:
+def activation(x: AnyArray) -> Array:
     """x · clip(x/4 + ½, 0, 1): smooth at zero like SiLU, made of products and comparisons only."""
-    return x * jnp.clip(0.25 * x + 0.5, 0.0, 1.0)
+    return jnp.asarray(x) * jnp.clip(0.25 * x + 0.5, 0.0, 1.0)
 
 
-def _activated(even: Array, odd: Array) -> tuple[Array, Array]:
+def _activated(even: AnyArray, odd: AnyArray) -> tuple[Array, Array]:
     first, second = activation(even + odd), activation(even - odd)
     return 0.5 * (first + second), 0.5 * (first - second)
 
@@ -127,11 +127,7 @@ def root_of(outputs: Float[Array, "*images outputs"], beta_count: int) -> Root:
 
 
 def posterior_loss(root: Root, betas: Float[Array, " betas"]) -> Float[Array, ""]:
-    """−log N(β; m, P⁻¹) up to a constant, nats, with P = I + L Lᵀ and P m = L u.
-
-    By Sylvester's identity everything is in terms of Q = I + LᵀL: log|P| = log|Q| and, with v = Lᵀβ,
-    (β − m)ᵀP(β − m) = |β|² + |u − v|² − uᵀQ⁻¹... is avoided: P is factored, which is safe since P ≥ I.
-    """
+    """−log N(β; m, P⁻¹) up to a constant, nats, with P = I + L Lᵀ and P m = L u. P is at least I: it always factors."""
     size = betas.shape[-1]
     precision = jnp.eye(size, dtype=betas.dtype) + root.lower @ root.lower.T
     factor = jnp.linalg.cholesky(precision)

@@ -133,13 +133,19 @@ def find_network(body: BodyModel, body_path: str | os.PathLike[str] | None = Non
     """
     if body_path is not None and network_beside(body_path).exists():
         return load_network(network_beside(body_path), body)
-    header, arrays = _shipped()
+    shipped = _shipped()
+    if shipped is None:
+        return None
+    header, arrays = shipped
     if header["body_fingerprint"] != body.fingerprint or header["beta_count"] != body.beta_count:
         return None
     return _checked(header, arrays, SHIPPED, body)
 
 
 @cache
-def _shipped() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    with resources.files("engine.evidence.data").joinpath(SHIPPED).open("rb") as stream:
+def _shipped() -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+    place = resources.files("engine.evidence.data").joinpath(SHIPPED)
+    if not place.is_file():  # in a checkout before its maker has run
+        return None
+    with place.open("rb") as stream:
         return _read(stream, SHIPPED)

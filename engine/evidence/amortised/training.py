@@ -139,7 +139,7 @@ def train_step(settings: TrainingSettings, state: TrainingState, batch: Batch) -
     """One step."""
     loss, gradient = eqx.filter_value_and_grad(batch_loss)(state.weights, *batch)
     updates, optimiser = optimiser_of(settings).update(gradient, state.optimiser, state.weights)
-    usable = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
+    usable = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
     weights = optax.apply_updates(state.weights, updates)
     kept = jax.tree.map(
         lambda new, old: jnp.where(usable, new, old), (weights, optimiser), (state.weights, state.optimiser)

@@ -1,0 +1,71 @@
+"""``samebody train-evidence``: the network that gives a body's evidence without fits."""
+
+from pathlib import Path
+
+import click
+
+from adapters.commands.display import say
+from adapters.commands.help_text import Command
+from adapters.commands.options import body as body_option
+
+
+@click.command(
+    "train-evidence",
+    cls=Command,
+    short_help="Train the fast evidence network of a body of your own.",
+    examples="""
+    samebody export-body smplx --model-path models/smpl --gender neutral --out smpl_neutral.npz
+    samebody train-evidence --body smpl_neutral.npz
+    samebody score dataset/ --body smpl_neutral.npz --shape shape.npz --out scores.parquet
+    """,
+)
+@body_option
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Network file to write.  [default: beside the body, BODY.evidence.npz, where it is found]",
+)
+@click.option(
+    "--poses",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Captured poses to simulate people in (.npz with body_pose and root_orient, radians).  "
+    "[default: drawn from the shipped pose prior, which knows fewer]",
+)
+@click.option(
+    "--steps", default=15_000, show_default=True, type=click.IntRange(min=1), help="An hour or two on two cores."
+)
+@click.option(
+    "--batch", default=1024, show_default=True, type=click.IntRange(min=2), help="Simulated pictures in a step."
+)
+@click.option(
+    "--pairs", default=320, show_default=True, type=click.IntRange(4, 512), help="Size of the network's layers."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+def train_evidence(
+    body: str, out: Path | None, poses: Path | None, steps: int, batch: int, pairs: int, seed: int
+) -> None:
+    """Train the network that tells what keypoints show of a body's shape, on simulated pictures.
+
+    The embedded body has one; a body of your own is fitted picture by picture until it has, which takes a hundred times
+    as long. An interrupted run goes on when the same command is given again.
+    """
+    from adapters.bodies.find import find_body
+    from adapters.commands.display import row_progress
+    from adapters.jobs.compile_cache import enable_compile_cache
+    from adapters.jobs.train_evidence import TrainingProgress, pose_pool, train_network
+    from engine.body.embedded import EMBEDDED_BODY
+    from engine.evidence.amortised.network_file import network_beside
+    from engine.evidence.amortised.training import TrainingSettings
+
+    if out is None and body == EMBEDDED_BODY:
+        raise click.UsageError("the embedded body has its network; give --body FILE, or --out to train another")
+    enable_compile_cache()
+    found = find_body(body)
+    settings = TrainingSettings(steps=steps, batch=batch, pairs=pairs, seed=seed)
+    with row_progress("training on simulated pictures:") as advance:
+
+        def show(now: TrainingProgress) -> None:
+            advance(now.step * batch, now.steps * batch)
+
+        result = train_network(found, pose_pool(poses), settings, out or network_beside(body), show)
+    say(f"{found.name}: {result.steps:,} steps, mean loss {result.loss:.3f} nats", str(result.path))
