@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -154,7 +155,8 @@ def main(data: Path, overlays: Path | None) -> None:
 
     table = Table("camera model", *CAMERAS, "two cameras", "reprojection, %", title="PA-MPJPE in mm (medians)")
     weak = fit_poses(context, pictures, betas)
-    full = fit_poses(context, pictures, betas, lenses=camera_lens(calibration, views, pictures))
+    seen_by = eqx.tree_at(lambda o: o.lens, pictures, camera_lens(calibration, views, pictures))
+    full = fit_poses(context, seen_by, betas)
     for name, fit in (("weak perspective", weak), ("calibrated lens", full)):
         points = fitted_keypoints(body, fit, (cameras, frames))
         against = [f"{np.nanmedian(distances_mm(points[c], truth)):.0f}" for c in range(cameras)]

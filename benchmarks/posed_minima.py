@@ -43,7 +43,7 @@ def _trial(poses: PoseSet, count: int, level: float, assumed: float, dtype: type
 def best_of_random_starts(trial: Trial) -> np.ndarray:
     """Energy of the best of many random starts of each picture, nats."""
     generator = np.random.default_rng(1)
-    pictures = lay_out(trial.context, trial.observations, trial.betas, None)
+    pictures = lay_out(trial.context, trial.observations, trial.betas)
     count, dtype = len(trial.betas), trial.betas.dtype
     orientation = generator.standard_normal((count, RANDOM_STARTS, 4)).astype(dtype)
     latent = 0.5 * generator.standard_normal((count, RANDOM_STARTS, trial.context.model.latent_count)).astype(dtype)

@@ -58,14 +58,14 @@ def recovery(poses: PoseSet, count: int, console: Console) -> None:
     console.print(table)
 
 
-def _evidence_at(context, fitted):
-    return picture_evidence(context, *fitted)
+def _evidence_at(problem, fitted):
+    return picture_evidence(problem, *fitted)
 
 
 def bound(trial: Trial, person: np.ndarray) -> np.ndarray:
     """diag((Λ + I)⁻¹) of every person, Λ taken at the truth."""
-    pictures = lay_out(trial.context, trial.observations, trial.betas, None)
-    evidence = map_samples(_evidence_at, trial.context, (pictures, true_unknowns(trial)), TILE_SIZE)
+    pictures = lay_out(trial.context, trial.observations, trial.betas)
+    evidence = map_samples(_evidence_at, trial.context.problem, (pictures, true_unknowns(trial)), TILE_SIZE)
     return _variances(evidence.precision, person)
 
 
@@ -85,7 +85,9 @@ def shared(poses: PoseSet, pictures: int, console: Console) -> None:
         person = np.repeat(np.arange(people), references)
         fit = fit_shared_shapes(trial.context, trial.observations, person)
         error = np.mean((fit.betas - trial.pictures.betas) ** 2)
-        own = map_samples(_evidence_at, trial.context, (fit.references.pictures, fit.references.unknowns), TILE_SIZE)
+        own = map_samples(
+            _evidence_at, trial.context.problem, (fit.references.pictures, fit.references.unknowns), TILE_SIZE
+        )
         limit, predicted = bound(trial, person).mean(), _variances(own.precision, person).mean()
         table.add_row(
             str(references),

@@ -26,10 +26,10 @@ from engine.body.schemas import COCO_17
 from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import fit_poses, fit_shapes
 from engine.posed.fit import make_pictures as lay_out
-from engine.posed.problem import PictureUnknowns
+from engine.posed.problem import Picture, PictureUnknowns
 from engine.posed.results import PosedFit
 from engine.posed.scoring import score_posed_pictures
-from engine.posed.search import TILE_SIZE, Free, Picture, picture_problem
+from engine.posed.search import TILE_SIZE, Free, picture_problem
 from engine.scores import Status
 from engine.solvers.levenberg_marquardt import Lane, LMSettings, open_lane, take_step
 
@@ -87,10 +87,10 @@ def memory(poses: PoseSet, largest: int, console: Console) -> None:
     """Bytes of one tile, and of a process that fits many pictures."""
     trial = _trial(poses, TILE_SIZE)
     context = trial.context
-    pictures = lay_out(context, trial.observations, trial.betas, None)
+    pictures = lay_out(context, trial.observations, trial.betas)
 
     def step(picture: Picture, unknowns: PictureUnknowns) -> Lane:
-        problem = picture_problem(context.model, context.noise, picture, free_betas=True)
+        problem = picture_problem(context.problem, picture, free_betas=True)
         return take_step(problem, open_lane(problem, Free(unknowns, picture.betas)), LMSettings())
 
     compiled = jax.jit(jax.vmap(step)).lower(pictures, true_unknowns(trial)).compile()
@@ -125,8 +125,8 @@ def smplify_side_by_side(poses: PoseSet, largest: int, console: Console) -> None
             keypoint_names=COCO_17.keypoint_names,
             points=np.asarray(trial.observations.points)[:count],
             confidence=np.asarray(trial.observations.confidence)[:count],
-            sigmas=np.asarray(trial.context.noise.sigmas),
-            width=float(trial.context.noise.width),
+            sigmas=np.asarray(trial.context.problem.noise.sigmas),
+            width=float(trial.context.problem.noise.width),
             betas=trial.betas[0],
         )
         start = time.perf_counter()

@@ -57,7 +57,7 @@ def keypoint_noise(context: PosedContext, fit: PosedFit) -> dict[str, float]:
     if len(usable) > MOST_PICTURES:
         usable = usable[np.linspace(0, len(usable) - 1, MOST_PICTURES).round().astype(int)]
     pictures, unknowns = jax.tree.map(lambda leaf: np.asarray(leaf)[usable], (fit.pictures, fit.unknowns))
-    linear: LinearModel = map_samples(linear_model, context, (pictures, unknowns), TILE_SIZE)
+    linear: LinearModel = map_samples(linear_model, context.problem, (pictures, unknowns), TILE_SIZE)
     schema = context.model.body.schema
     seen = np.asarray(pictures.observation.confidence) > 0
     twin = np.minimum(np.arange(len(schema)), schema.swap)

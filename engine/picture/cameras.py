@@ -7,7 +7,6 @@ t are the caller's: pixels per metre and pixels, or person heights per metre and
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from engine.batching import AnyArray
@@ -20,9 +19,13 @@ class WeakPerspective(eqx.Module):
     translation: Float[Array, "*images 2"]
 
 
+IMAGE_AXES = (1.0, -1.0)
+"""The body's x and y along the image's: y points up in the body and down in the image."""
+
+
 def image_plane(points: Float[Array, "*n 3"]) -> Float[Array, "*n 2"]:
     """Drop the depth and let y point down."""
-    return points[..., :2] * jnp.array([1.0, -1.0], points.dtype)
+    return points[..., :2] * jnp.array(IMAGE_AXES, points.dtype)
 
 
 def project(camera: WeakPerspective, points: Float[Array, "keypoints 3"]) -> Float[Array, "keypoints 2"]:
@@ -31,7 +34,7 @@ def project(camera: WeakPerspective, points: Float[Array, "keypoints 3"]) -> Flo
 
 
 class Lens(eqx.Module):
-    """What is known of a camera beforehand: how strong its perspective is.
+    """The perspective of a camera, known beforehand.
 
     A pinhole of focal length f sees the point that is z metres nearer than the body's origin larger by
     1 / (1 − z·s/f), s being the scale at the body's origin: its distance is f/s. Weak perspective is f = ∞.
@@ -57,11 +60,6 @@ def pinhole_depth_factor(
     return factor, jnp.where(near, 0.0, lens.inverse_focal * factor**2)
 
 
-def weak_perspective(count: int, dtype: np.dtype) -> Lens:
-    """Lenses of infinite focal length, for so many pictures."""
-    return Lens(np.zeros(count, dtype), np.zeros((count, 2), dtype))
-
-
 def lens_in_person_heights(
     focal_px: Float[AnyArray, "*images"],
     principal_point_px: Float[AnyArray, "*images 2"],
@@ -70,8 +68,9 @@ def lens_in_person_heights(
 ) -> Lens:
     """A lens known in pixels, in the units of an observation with this centre and person height.
 
-    Where a picture was cropped and its principal point is lost, ``centre_px`` itself is a good guess: a camera that
-    looked at the person.
+    Args:
+        focal_px: infinite for weak perspective.
+        principal_point_px: where it is unknown (a cropped picture), ``centre_px``: a camera that looked at the person.
     """
     offset = (principal_point_px - centre_px) / person_height_px[..., None]
     return Lens(person_height_px / focal_px, offset)

@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float
 from engine.body.keypoint_body import KeypointBody, rest_keypoints
 from engine.body.schema_tables import FACE_EDGES, FEET_EDGES, LIMB_EDGES
 from engine.body.schemas import KeypointSchema
+from engine.picture.cameras import Lens, lens_in_person_heights
 
 REFERENCE_STATURE_M = 1.7
 """The standing height behind the unit "person height"."""
@@ -44,6 +45,8 @@ class Observation(eqx.Module):
     """COCO's object area, in squared person heights."""
     measurable: Bool[Array, "*images"]
     """False when no limb is seen: the person has no size, and the numbers above are placeholders."""
+    lens: Lens
+    """Weak perspective unless the focal length is known. Rest-pose mode ignores it."""
 
 
 Edges = tuple[tuple[int, int], ...]
@@ -89,14 +92,32 @@ def _pixels_per_metre(
     return jnp.where(by_limbs > 0, by_limbs, bound(parts))
 
 
+def check_keypoints(body: KeypointBody, keypoints_px: np.ndarray, confidence: np.ndarray) -> None:
+    """Whether the arrays have the columns of the body's schema.
+
+    Raises:
+        ValueError: they do not; the message gives both shapes.
+    """
+    expected = (*np.shape(confidence)[:-1], len(body.schema), 2)
+    if np.shape(keypoints_px) != expected or np.shape(confidence) != expected[:-1]:
+        raise ValueError(
+            f"keypoints {np.shape(keypoints_px)} and confidence {np.shape(confidence)} do not fit: expected "
+            f"(..., {len(body.schema)}, 2) and (..., {len(body.schema)}) for schema {body.schema.name} of {body.name}"
+        )
+
+
 def observe(
-    body: KeypointBody, keypoints_px: Float[Array, "keypoints 2"], confidence: Float[Array, " keypoints"]
+    body: KeypointBody,
+    keypoints_px: Float[Array, "keypoints 2"],
+    confidence: Float[Array, " keypoints"],
+    focal_px: Float[Array, ""] | float = np.inf,
 ) -> Observation:
     """Normalise the keypoints of one person; the columns are those of ``body.schema``.
 
     Args:
         keypoints_px: pixels, x right and y down; anything, NaN included, where confidence is 0.
         confidence: 0..1; NaN, infinite coordinates and values outside the range count as not seen or are clipped.
+        focal_px: focal length of the camera, if it is known; the person is taken to be in the middle of its view.
     """
     finite = jnp.all(jnp.isfinite(keypoints_px), axis=-1) & jnp.isfinite(confidence)
     confidence = jnp.where(finite, jnp.clip(confidence, 0.0, 1.0), 0.0)
@@ -115,11 +136,13 @@ def observe(
     low = jnp.min(jnp.where(seen[:, None], points, jnp.inf), axis=0)
     high = jnp.max(jnp.where(seen[:, None], points, -jnp.inf), axis=0)
     extent = jnp.where(jnp.any(seen), high - low, 0.0)
+    centre_px = first_seen + mean
     return Observation(
         points=points,
         confidence=confidence,
-        centre_px=first_seen + mean,
+        centre_px=centre_px,
         person_height_px=person_height_px,
         area=jnp.maximum(SEGMENT_SHARE_OF_BOX * extent[0] * extent[1], SMALLEST_AREA),
         measurable=measurable,
+        lens=lens_in_person_heights(jnp.asarray(focal_px, points.dtype), centre_px, centre_px, person_height_px),
     )

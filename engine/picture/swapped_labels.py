@@ -15,7 +15,7 @@ from jaxtyping import Int
 
 from engine.batching import AnyArray
 from engine.body.schemas import KeypointSchema
-from engine.posed.search import Picture
+from engine.picture.observation import Observation
 
 LEGS, ARMS = 1, 2
 SWAPS = (LEGS, ARMS, LEGS + ARMS)
@@ -42,11 +42,10 @@ def swap_values(schema: KeypointSchema, values: AnyArray, codes: Int[np.ndarray,
     return np.take_along_axis(values, columns.reshape(*columns.shape, *(1,) * (values.ndim - 2)), axis=1)
 
 
-def swap_labels(schema: KeypointSchema, pictures: Picture, codes: Int[np.ndarray, " images"]) -> Picture:
+def swap_labels(schema: KeypointSchema, observed: Observation, codes: Int[np.ndarray, " images"]) -> Observation:
     """Pictures with the labels of some limbs swapped."""
-    observed = pictures.observation
     return eqx.tree_at(
-        lambda p: (p.observation.points, p.observation.confidence),
-        pictures,
+        lambda o: (o.points, o.confidence),
+        observed,
         (swap_values(schema, observed.points, codes), swap_values(schema, observed.confidence, codes)),
     )

@@ -23,8 +23,8 @@ from jaxtyping import Array, Bool, Float
 
 from engine.batching import AnyArray, map_samples, pad_rows
 from engine.body import quaternions
-from engine.posed.problem import PictureUnknowns, posed_residuals
-from engine.posed.search import TILE_SIZE, Free, Lanes, Picture, PosedContext, Search, best_lanes, join_lanes
+from engine.posed.problem import Picture, PictureUnknowns, PosedProblem, posed_residuals
+from engine.posed.search import TILE_SIZE, Free, Lanes, PosedContext, Search, best_lanes, join_lanes
 from engine.solvers.first_order import AdamSettings, FirstOrderSettings, LBFGSSettings, descend, minimise
 from engine.solvers.small_systems import whitening_factor
 
@@ -58,12 +58,8 @@ _SMALLEST_CURVATURE = 1e-6
 class _Loop(eqx.Module):
     """Context of a compiled loop."""
 
-    posed: PosedContext
+    problem: PosedProblem
     settings: FirstOrderSettings = eqx.field(static=True)
-
-
-def _residuals(context: PosedContext, picture: Picture, unknowns: PictureUnknowns, betas: Array) -> Array:
-    return posed_residuals(context.model, context.noise, betas, unknowns, picture.observation, picture.lens)
 
 
 def _unit_length(unknowns: PictureUnknowns) -> PictureUnknowns:
@@ -73,7 +69,7 @@ def _unit_length(unknowns: PictureUnknowns) -> PictureUnknowns:
 def _pose_loop(loop: _Loop, lane: tuple[Picture, PictureUnknowns]):
     picture, start = lane
     betas = jnp.asarray(picture.betas)
-    end = minimise(lambda unknowns: _residuals(loop.posed, picture, unknowns, betas), start, loop.settings)
+    end = minimise(lambda unknowns: posed_residuals(loop.problem, picture, unknowns), start, loop.settings)
     return Free(_unit_length(end.unknowns), betas), end.energy, end.steps, end.converged
 
 
@@ -82,7 +78,8 @@ def _shape_loop(loop: _Loop, lane: tuple[Picture, PictureUnknowns]):
 
     def residuals(unknowns: Free) -> Array:
         betas = jnp.asarray(unknowns.betas)
-        return jnp.concatenate([_residuals(loop.posed, picture, unknowns.picture, betas), betas])
+        own = posed_residuals(loop.problem, Picture(picture.observation, betas), unknowns.picture)
+        return jnp.concatenate([own, betas])
 
     end = minimise(residuals, Free(start, jnp.asarray(picture.betas)), loop.settings)
     return Free(_unit_length(end.unknowns.picture), end.unknowns.betas), end.energy, end.steps, end.converged
@@ -93,7 +90,7 @@ class FirstOrderSearch:
 
     def __init__(self, context: PosedContext, pictures: Picture, settings: FirstOrderSettings) -> None:
         self._search = Search(context, pictures)
-        self._loop = _Loop(context, settings)
+        self._loop = _Loop(context.problem, settings)
 
     @property
     def steps(self) -> np.ndarray:
@@ -114,7 +111,7 @@ class FirstOrderSearch:
         shape = lanes.energy.shape
         pictures = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf), shape[1], axis=0), self._search.pictures)
         unknowns = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:]), lanes.unknowns)
-        pictures = eqx.tree_at(lambda picture: picture.betas, pictures, unknowns.betas)
+        pictures = Picture(pictures.observation, unknowns.betas)
         loop = _shape_loop if free_betas else _pose_loop
         done, energy, steps, converged = map_samples(loop, self._loop, (pictures, unknowns.picture), TILE_SIZE)
         self.steps[:] += steps.reshape(shape).sum(axis=1)
@@ -142,7 +139,8 @@ def _shared_loop(
     flat = jax.vmap(lambda unknowns: ravel_pytree(unknowns)[0])(starts)
 
     def residuals(picture: Picture, own: Float[Array, " own"], betas: Float[Array, " betas"], seen: Array) -> Array:
-        return jnp.where(seen, _residuals(loop.posed, picture, unravel(own), betas), 0.0)
+        at = Picture(picture.observation, betas)
+        return jnp.where(seen, posed_residuals(loop.problem, at, unravel(own)), 0.0)
 
     def blocks(picture: Picture, own: Float[Array, " own"], seen: Array):
         by_own, by_betas = jax.jacfwd(residuals, argnums=(1, 2))(picture, own, betas, seen)
@@ -175,10 +173,7 @@ def _shared_loop(
 
 
 def share_shape(
-    context: PosedContext,
-    pictures: Picture,
-    starts: PictureUnknowns,
-    settings: FirstOrderSettings,
+    problem: PosedProblem, pictures: Picture, starts: PictureUnknowns, settings: FirstOrderSettings
 ) -> SharedMinimum:
     """One shape for pictures of one person, each from its start; all pictures start at the same betas.
 
@@ -193,6 +188,7 @@ def share_shape(
     # Pictures of zeros are masked out, but a quaternion without a length would bring NaN into derivatives.
     starts = jax.tree.map(pad, starts)
     starts.orientation[count:, 0] = 1
-    every = eqx.tree_at(lambda p: p.betas, jax.tree.map(pad, pictures), np.repeat(pictures.betas[:1], padded, axis=0))
-    end = _shared_loop(_Loop(context, settings), every, starts, jnp.arange(padded) < count)
+    betas = np.repeat(pictures.betas[:1], padded, axis=0)
+    every = Picture(jax.tree.map(pad, pictures.observation), betas)
+    end = _shared_loop(_Loop(problem, settings), every, starts, jnp.arange(padded) < count)
     return jax.tree.map(np.asarray, end._replace(unknowns=jax.tree.map(lambda leaf: leaf[:count], end.unknowns)))

@@ -7,7 +7,8 @@ A picture whose keypoints of arms or legs say left for right fits badly; where a
 (``engine.picture.swapped_labels``).
 """
 
-import equinox as eqx
+from dataclasses import dataclass
+
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -15,15 +16,14 @@ from jaxtyping import Array, Float, Int
 from engine.batching import AnyArray, map_samples
 from engine.body.keypoint_body import KeypointBody
 from engine.body.pose_prior import PosePrior, load_pose_prior
-from engine.picture.cameras import Lens, weak_perspective
 from engine.picture.misfit import MIN_KEYPOINTS
-from engine.picture.observation import Observation, observe
+from engine.picture.observation import Observation, check_keypoints, observe
 from engine.picture.swapped_labels import SWAPS, swap_labels, swap_values
 from engine.posed.first_order import FirstOrderSearch, posed_loop
 from engine.posed.model import make_posed_model
-from engine.posed.problem import PictureUnknowns, noise_of
-from engine.posed.results import Described, PosedFit, describe
-from engine.posed.search import TILE_SIZE, Lanes, Picture, PosedContext, Search, open_lanes, rows
+from engine.posed.problem import Picture, PictureUnknowns, PosedProblem, noise_of
+from engine.posed.results import PosedFit, describe
+from engine.posed.search import TILE_SIZE, Lanes, PosedContext, Search, open_lanes, rows
 from engine.posed.starts import make_start_library
 from engine.rest.problem import NoiseModel
 from engine.scores import Status
@@ -50,31 +50,35 @@ def make_context(body: KeypointBody, prior: PosePrior | None = None, noise: Nois
         ValueError: body and prior are made for different skeletons.
     """
     model = make_posed_model(body, load_pose_prior() if prior is None else prior)
-    return PosedContext(model, make_start_library(model), noise_of(noise, body.schema))
+    return PosedContext(PosedProblem(model, noise_of(noise, body.schema)), make_start_library(model))
 
 
 def observe_pictures(
     context: PosedContext,
     keypoints_px: Float[AnyArray, "images keypoints 2"],
     confidence: Float[AnyArray, "images keypoints"],
+    focal_px: Float[AnyArray, "*images"] | float = np.inf,
 ) -> Observation:
     """Normalise many pictures; columns are those of the body's schema.
 
+    Args:
+        focal_px: focal length of the camera in pixels of these pictures, one for all or one each; infinite (weak
+            perspective) where it is unknown.
+
     Raises:
-        ValueError: the arrays do not have these columns.
+        ValueError: the arrays do not have these columns, or a focal length is not positive.
     """
     dtype = context.model.pose_basis.dtype
-    pictures = (np.asarray(keypoints_px, dtype), np.asarray(confidence, dtype))
-    keypoints = len(context.model.body.schema)
-    if pictures[0].shape[1:] != (keypoints, 2) or pictures[1].shape != pictures[0].shape[:-1]:
-        raise ValueError(
-            f"keypoints {pictures[0].shape} and confidence {pictures[1].shape} do not fit: expected (images, "
-            f"{keypoints}, 2) and (images, {keypoints}) for schema {context.model.body.schema.name}"
-        )
-    return map_samples(_observe, context.model.body, pictures, TILE_SIZE)
+    keypoints_px, confidence = np.asarray(keypoints_px, dtype), np.asarray(confidence, dtype)
+    body = context.model.body
+    check_keypoints(body, keypoints_px, confidence)
+    if not np.all(np.asarray(focal_px) > 0):
+        raise ValueError(f"a focal length must be positive, in pixels, not {np.nanmin(focal_px)}")
+    focal_px = np.broadcast_to(np.asarray(focal_px, dtype), len(confidence))
+    return map_samples(_observe, body, (keypoints_px, confidence, focal_px), TILE_SIZE)
 
 
-def _observe(body: KeypointBody, picture: tuple[Array, Array]) -> Observation:
+def _observe(body: KeypointBody, picture: tuple[Array, Array, Array]) -> Observation:
     return observe(body, *picture)
 
 
@@ -82,7 +86,6 @@ def fit_poses(
     context: PosedContext,
     observations: Observation,
     betas: Float[AnyArray, "*images betas"],
-    lenses: Lens | None = None,
     initial: PictureUnknowns | None = None,
     solver: str = "auto",
 ) -> PosedFit:
@@ -90,43 +93,32 @@ def fit_poses(
 
     Args:
         betas: one shape for all pictures, or one each.
-        lenses: by default weak perspective.
         initial: starts that compete with those found, one per picture: no fit is worse than its start.
         solver: one of ``engine.posed.first_order.SOLVERS``; they find the same minima, the default in the least time.
 
     Raises:
         ValueError: shapes do not fit together, or no such solver.
     """
-    return _fit(context, observations, betas, lenses, initial, False, posed_loop(solver))
+    how = _Method(posed_loop(solver), free_betas=False)
+    return _fit(context, make_pictures(context, observations, betas), how, initial)
 
 
-def fit_shapes(
-    context: PosedContext,
-    observations: Observation,
-    betas: Float[AnyArray, "*images betas"] | None = None,
-    lenses: Lens | None = None,
-    initial: PictureUnknowns | None = None,
-    solver: str = "auto",
-) -> PosedFit:
-    """Pose, camera and shape of every picture on its own, under the prior β ~ N(0, I).
+def fit_shapes(context: PosedContext, observations: Observation, solver: str = "auto") -> PosedFit:
+    """Pose, camera and shape of every picture on its own, under the prior β ~ N(0, I), from the average shape.
 
     Args:
-        betas: where the shape starts; by default the average.
-        lenses: by default weak perspective.
-        initial: starts that compete with those found, one per picture, at ``betas``.
         solver: as for ``fit_poses``.
 
     Raises:
-        ValueError: shapes do not fit together, or no such solver.
+        ValueError: no such solver.
     """
-    start = np.zeros(context.model.beta_count) if betas is None else betas
-    return _fit(context, observations, start, lenses, initial, True, posed_loop(solver))
+    average = np.zeros(context.model.beta_count)
+    how = _Method(posed_loop(solver), free_betas=True)
+    return _fit(context, make_pictures(context, observations, average), how)
 
 
-def make_pictures(
-    context: PosedContext, observations: Observation, betas: Float[AnyArray, "*images betas"], lenses: Lens | None
-) -> Picture:
-    """Pictures with their shapes and lenses, as NumPy arrays of the context's precision.
+def make_pictures(context: PosedContext, observations: Observation, betas: Float[AnyArray, "*images betas"]) -> Picture:
+    """Pictures with their shapes, as NumPy arrays of the context's precision.
 
     Raises:
         ValueError: shapes do not fit together.
@@ -137,69 +129,58 @@ def make_pictures(
     if np.shape(betas) not in (shape, shape[1:]):
         raise ValueError(f"betas have shape {np.shape(betas)}, expected {shape[1:]} or {shape}")
     every = np.broadcast_to(np.asarray(betas, dtype), shape)
-    return jax.tree.map(np.asarray, Picture(observations, lenses or weak_perspective(count, dtype), every))
+    return jax.tree.map(np.asarray, Picture(observations, every))
 
 
-def _fit(
-    context: PosedContext,
-    observations: Observation,
-    betas: Float[AnyArray, "*images betas"],
-    lenses: Lens | None,
-    initial: PictureUnknowns | None,
-    free_betas: bool,
-    loop: FirstOrderSettings | None,
-) -> PosedFit:
-    pictures = make_pictures(context, observations, betas, lenses)
+@dataclass(frozen=True)
+class _Method:
+    """How pictures are fitted."""
+
+    loop: FirstOrderSettings | None
+    """None for Levenberg-Marquardt."""
+    free_betas: bool
+
+    def search(
+        self, context: PosedContext, pictures: Picture, initial: PictureUnknowns | None
+    ) -> tuple[Lanes, Int[np.ndarray, " images"]]:
+        """The best lane of each picture, and the steps that all its lanes took."""
+        search = Search(context, pictures) if self.loop is None else FirstOrderSearch(context, pictures, self.loop)
+        given = None
+        if initial is not None:
+            given = open_lanes(jax.tree.map(lambda leaf: leaf[:, None], initial), pictures.betas)
+        return search.run(self.free_betas, given), search.steps
+
+
+def _fit(context: PosedContext, pictures: Picture, how: _Method, initial: PictureUnknowns | None = None) -> PosedFit:
     parts = []
     # An empty batch still makes one, empty, chunk.
     for start in range(0, max(len(pictures.betas), 1), _CHUNK_SIZE):
         at = slice(start, start + _CHUNK_SIZE)
         own = None if initial is None else rows(initial, at)
-        parts.append(_fit_chunk(context, rows(pictures, at), own, free_betas, loop))
+        parts.append(_fit_chunk(context, rows(pictures, at), how, own))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-def _fit_chunk(
-    context: PosedContext,
-    pictures: Picture,
-    initial: PictureUnknowns | None,
-    free_betas: bool,
-    loop: FirstOrderSettings | None,
-) -> PosedFit:
+def _fit_chunk(context: PosedContext, pictures: Picture, how: _Method, initial: PictureUnknowns | None) -> PosedFit:
     observed = pictures.observation
     enough = observed.measurable & ((observed.confidence > 0).sum(axis=-1) >= MIN_KEYPOINTS)
     usable = np.flatnonzero(enough)
     tried = rows(pictures, usable)
     given = None if initial is None else rows(initial, usable)
-    best, steps = _search(context, tried, given, free_betas, loop)
+    best, steps = how.search(context, tried, given)
     codes = np.zeros(len(usable), np.int8)
     seen = (tried.observation.confidence > 0).sum(axis=-1)
     suspects = np.flatnonzero(~(best.energy[:, 0] < _SUSPICIOUS_PER_KEYPOINT * seen))
     for code in SWAPS if len(suspects) else ():
         given_codes = np.full(len(suspects), code, np.int8)
-        swapped = swap_labels(context.model.body.schema, rows(tried, suspects), given_codes)
-        other, more = _search(context, swapped, None, free_betas, loop)
+        suspected = rows(tried, suspects)
+        swapped = swap_labels(context.model.body.schema, suspected.observation, given_codes)
+        other, more = how.search(context, Picture(swapped, suspected.betas), None)
         steps[suspects] += more
         better = other.energy[:, 0] < best.energy[suspects, 0] - _SWAP_MARGIN
         codes[suspects[better]] = code
         jax.tree.map(lambda every, new, better=better: every.__setitem__(suspects[better], new[better]), best, other)
     return assemble(context, pictures, usable, best, steps, codes)
-
-
-def _search(
-    context: PosedContext,
-    pictures: Picture,
-    initial: PictureUnknowns | None,
-    free_betas: bool,
-    loop: FirstOrderSettings | None,
-) -> tuple[Lanes, np.ndarray]:
-    search = Search(context, pictures) if loop is None else FirstOrderSearch(context, pictures, loop)
-    given = None if initial is None else open_lanes(jax.tree.map(lambda leaf: leaf[:, None], initial), pictures.betas)
-    return search.run(free_betas, given), search.steps
-
-
-def _describe(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> Described:
-    return describe(context, *fitted)
 
 
 def assemble(
@@ -220,8 +201,8 @@ def assemble(
 
     unknowns, betas = jax.tree.map(lambda leaf: leaf[:, 0], best.unknowns)
     schema = context.model.body.schema
-    fitted = eqx.tree_at(lambda p: p.betas, swap_labels(schema, rows(pictures, usable), codes), betas)
-    described = map_samples(_describe, context, (fitted, unknowns), TILE_SIZE)
+    fitted = Picture(swap_labels(schema, rows(pictures.observation, usable), codes), betas)
+    described = describe(context.problem, fitted, unknowns)
     residuals = swap_values(schema, described.residuals, codes)
     whole = jax.tree.map(np.array, pictures)
     jax.tree.map(lambda every, new: every.__setitem__(usable, new), whole, fitted)

@@ -16,16 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from engine.batching import AnyArray
 from engine.body.rotations import left_jacobian, rotation_matrix, skew
-from engine.picture.cameras import Lens, pinhole_depth_factor
-from engine.picture.observation import Observation
+from engine.picture.cameras import IMAGE_AXES, image_plane, pinhole_depth_factor
 from engine.posed.model import PosedModel, descendant_matrix
 from engine.posed.problem import (
     FRAME_SIZE,
-    Noise,
+    Picture,
     PictureUnknowns,
     PosedBody,
+    PosedProblem,
     compose,
     hinge_residuals,
     pose_model,
@@ -34,20 +33,14 @@ from engine.posed.problem import (
 from engine.solvers.levenberg_marquardt import LinearModel
 
 
-def linearise(
-    model: PosedModel,
-    noise: Noise,
-    betas: Float[AnyArray, " betas"],
-    unknowns: PictureUnknowns,
-    observation: Observation,
-    lens: Lens,
-    free_betas: bool,
-) -> LinearModel:
+def linearise(problem: PosedProblem, picture: Picture, unknowns: PictureUnknowns, free_betas: bool) -> LinearModel:
     """The linear model in the chart of ``apply_step``: z is whitened; the frame, then β if it is free, are dense."""
+    model, noise = problem.model, problem.noise
+    observation, lens, betas = picture.observation, picture.observation.lens, picture.betas
     posed = pose_model(model, betas, unknowns)
     dtype = posed.keypoints.dtype
     scale = jnp.exp(unknowns.log_scale)
-    plane = posed.keypoints[:, :2] * jnp.array([1.0, -1.0], dtype)
+    plane = image_plane(posed.keypoints)
     factor, slope = pinhole_depth_factor(lens, scale, posed.keypoints[:, 2])
     from_axis = unknowns.translation + scale * plane - lens.principal_point
     projected = lens.principal_point + from_axis * factor[:, None]
@@ -57,7 +50,7 @@ def linearise(
     gains = -(weights * whitening)[:, None]
 
     # ∂residual/∂point has two rows: along the picture's axes, and the pull of depth through the lens.
-    along = gains * (scale * factor)[:, None] * jnp.array([1.0, -1.0], dtype)
+    along = gains * (scale * factor)[:, None] * jnp.array(IMAGE_AXES, dtype)
     depth = gains * from_axis * (slope * scale)[:, None]
 
     def seen(motion: Float[Array, "keypoints 3 n"]) -> Float[Array, "rows n"]:

@@ -30,7 +30,7 @@ from engine.body import quaternions
 from engine.body.model import tree_levels
 from engine.body.rotations import rotation_matrix
 from engine.body.schemas import KeypointSchema
-from engine.picture.cameras import Lens, pinhole_depth_factor
+from engine.picture.cameras import Lens, image_plane, pinhole_depth_factor
 from engine.picture.observation import Observation
 from engine.posed.model import PosedModel, descendant_matrix
 from engine.rest.problem import NoiseModel
@@ -67,6 +67,20 @@ def noise_of(model: NoiseModel, schema: KeypointSchema, width: float = ROBUST_WI
     """The noise of a detector as arrays, so that one compiled solver serves all levels."""
     sigmas = model.sigmas(schema)
     return Noise(sigmas, jnp.asarray(width, sigmas.dtype))
+
+
+class PosedProblem(eqx.Module):
+    """What the posed problems of all pictures share: the body with its pose prior, and the noise of keypoints."""
+
+    model: PosedModel
+    noise: Noise
+
+
+class Picture(eqx.Module):
+    """One picture and the shape that it is fitted with; a leading axis when batched."""
+
+    observation: Observation
+    betas: Float[AnyArray, "*images betas"]
 
 
 class PosedBody(NamedTuple):
@@ -131,7 +145,7 @@ def seen_at(unknowns: PictureUnknowns, lens: Lens, points: Float[Array, "keypoin
     """Where points in the camera's orientation are seen, person heights."""
     scale = jnp.exp(unknowns.log_scale)
     factor, _ = pinhole_depth_factor(lens, scale, points[:, 2])
-    plane = points[:, :2] * jnp.array([1.0, -1.0], points.dtype)
+    plane = image_plane(points)
     axis = jnp.asarray(lens.principal_point)
     return axis + (unknowns.translation + scale * plane - axis) * factor[:, None]
 
@@ -149,44 +163,26 @@ def hinge_residuals(model: PosedModel, vectors: Float[Array, "posed_joints 3"]) 
 
 
 def keypoint_residuals(
-    model: PosedModel,
-    noise: Noise,
-    betas: Float[AnyArray, " betas"],
-    unknowns: PictureUnknowns,
-    observation: Observation,
-    lens: Lens,
+    problem: PosedProblem, picture: Picture, unknowns: PictureUnknowns
 ) -> Float[Array, "keypoints 2"]:
     """Whitened, before the robust loss; zero where nothing was seen."""
-    projected = seen_at(unknowns, lens, pose_model(model, betas, unknowns).keypoints)
-    return (jnp.sqrt(observation.confidence) / noise.sigmas)[:, None] * (observation.points - projected)
+    observation = picture.observation
+    projected = seen_at(unknowns, observation.lens, pose_model(problem.model, picture.betas, unknowns).keypoints)
+    return (jnp.sqrt(observation.confidence) / problem.noise.sigmas)[:, None] * (observation.points - projected)
 
 
-def posed_residuals(
-    model: PosedModel,
-    noise: Noise,
-    betas: Float[AnyArray, " betas"],
-    unknowns: PictureUnknowns,
-    observation: Observation,
-    lens: Lens,
-) -> Float[Array, " residuals"]:
+def posed_residuals(problem: PosedProblem, picture: Picture, unknowns: PictureUnknowns) -> Float[Array, " residuals"]:
     """Everything that the energy is half the sum of squares of: for solvers that take any residuals."""
-    residuals = keypoint_residuals(model, noise, betas, unknowns, observation, lens)
-    # Of each residual the length becomes √ρ.
-    softened = residuals * jnp.sqrt(robustness(jnp.sum(residuals**2, axis=-1, keepdims=True), noise.width))
-    limits = hinge_residuals(model, body_pose(model, unknowns.latent))
+    residuals = keypoint_residuals(problem, picture, unknowns)
+    # The length of each residual becomes √ρ.
+    softened = residuals * jnp.sqrt(robustness(jnp.sum(residuals**2, axis=-1, keepdims=True), problem.noise.width))
+    limits = hinge_residuals(problem.model, body_pose(problem.model, unknowns.latent))
     return jnp.concatenate([softened.reshape(-1), jnp.asarray(unknowns.latent), limits])
 
 
-def posed_energy(
-    model: PosedModel,
-    noise: Noise,
-    betas: Float[AnyArray, " betas"],
-    unknowns: PictureUnknowns,
-    observation: Observation,
-    lens: Lens,
-) -> Float[Array, ""]:
-    """Negative log posterior of one picture up to a constant, in nats; the shape prior is not in it."""
-    return 0.5 * jnp.sum(posed_residuals(model, noise, betas, unknowns, observation, lens) ** 2)
+def posed_energy(problem: PosedProblem, picture: Picture, unknowns: PictureUnknowns) -> Float[Array, ""]:
+    """Negative log posterior of one picture up to a constant, in nats; the shape prior is not included."""
+    return 0.5 * jnp.sum(posed_residuals(problem, picture, unknowns) ** 2)
 
 
 FRAME_SIZE = 6

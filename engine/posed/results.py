@@ -25,8 +25,18 @@ from engine.evidence.shape_evidence import Evidence
 from engine.picture.cameras import WeakPerspective
 from engine.posed.jacobian import linearise
 from engine.posed.noise_scale import noise_scale
-from engine.posed.problem import FRAME_SIZE, PictureUnknowns, body_pose, pose_model, robustness, seen_at
-from engine.posed.search import TILE_SIZE, Picture, PosedContext
+from engine.posed.problem import (
+    FRAME_SIZE,
+    Picture,
+    PictureUnknowns,
+    PosedProblem,
+    body_pose,
+    pose_model,
+    posed_energy,
+    robustness,
+    seen_at,
+)
+from engine.posed.search import TILE_SIZE, PosedContext
 from engine.solvers.levenberg_marquardt import LinearModel, eliminate_whitened
 from engine.solvers.small_systems import positive_diagonal, solve_positive
 
@@ -65,6 +75,22 @@ class PosedFit(eqx.Module):
         return self.pictures.betas
 
 
+def posed_energies(
+    problem: PosedProblem, pictures: Picture, unknowns: PictureUnknowns, exact: bool = False
+) -> Float[np.ndarray, " images"]:
+    """``posed_energy`` of many pictures, in nats.
+
+    Args:
+        exact: in double precision. Single precision rounds energies by 1e-4 nats, too much for their differences.
+    """
+    run = map_samples_in_double if exact else map_samples
+    return np.asarray(run(_energy, problem, (pictures, unknowns), TILE_SIZE))
+
+
+def _energy(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns]) -> Float[Array, ""]:
+    return posed_energy(problem, *fitted)
+
+
 class Described(eqx.Module):
     """A fit of one picture in the users' terms."""
 
@@ -75,12 +101,17 @@ class Described(eqx.Module):
     data_energy: Float[Array, "*images"]
 
 
-def describe(context: PosedContext, picture: Picture, unknowns: PictureUnknowns) -> Described:
-    """What a picture's unknowns mean."""
+def describe(problem: PosedProblem, pictures: Picture, unknowns: PictureUnknowns) -> Described:
+    """Fits of many pictures in the users' terms."""
+    return map_samples(_describe, problem, (pictures, unknowns), TILE_SIZE)
+
+
+def _describe(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns]) -> Described:
+    picture, unknowns = fitted
     observation = picture.observation
-    model, noise = context.model, context.noise
+    model, noise = problem.model, problem.noise
     orientation = quaternions.to_rotation_vector(unknowns.orientation)
-    seen = seen_at(unknowns, picture.lens, pose_model(model, picture.betas, unknowns).keypoints)
+    seen = seen_at(unknowns, observation.lens, pose_model(model, picture.betas, unknowns).keypoints)
     residuals = jnp.where(observation.confidence[:, None] > 0, observation.points - seen, 0.0)
     squared = observation.confidence * jnp.sum(residuals**2, axis=-1) / noise.sigmas**2
     camera = WeakPerspective(jnp.exp(unknowns.log_scale), jnp.asarray(unknowns.translation))
@@ -96,17 +127,14 @@ def describe(context: PosedContext, picture: Picture, unknowns: PictureUnknowns)
     )
 
 
-def picture_evidence(context: PosedContext, picture: Picture, unknowns: PictureUnknowns) -> Evidence:
+def picture_evidence(problem: PosedProblem, picture: Picture, unknowns: PictureUnknowns) -> Evidence:
     """Λ and h of one picture, at its own β and at the noise that was assumed."""
-    return _laplace(linear_model(context, (picture, unknowns)), picture)
+    return _laplace(linear_model(problem, (picture, unknowns)), picture)
 
 
-def linear_model(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> LinearModel:
+def linear_model(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns]) -> LinearModel:
     """The problem of one picture, linearised at its fit, its shape free."""
-    picture, unknowns = fitted
-    return linearise(
-        context.model, context.noise, picture.betas, unknowns, picture.observation, picture.lens, free_betas=True
-    )
+    return linearise(problem, *fitted, free_betas=True)
 
 
 def _laplace(linear: LinearModel, picture: Picture) -> Evidence:
@@ -123,9 +151,9 @@ def _laplace(linear: LinearModel, picture: Picture) -> Evidence:
     return Evidence(precision, precision @ picture.betas - gradient)
 
 
-def _evidence_of(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> Evidence:
+def _evidence_of(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns]) -> Evidence:
     picture, _ = fitted
-    linear = linear_model(context, fitted)
+    linear = linear_model(problem, fitted)
     evidence = _laplace(linear, picture)
     scale = noise_scale(linear, jnp.asarray(picture.betas), jnp.asarray(picture.observation.confidence) > 0)
     return Evidence(evidence.precision / scale**2, evidence.information / scale**2)
@@ -138,9 +166,9 @@ def shape_evidence(context: PosedContext, fit: PosedFit) -> Evidence:
     are more exact than these numbers can hold, say nothing: zeros.
     """
     unknowns = jax.tree.map(np.nan_to_num, fit.unknowns)
-    exact = float(np.max(context.noise.sigmas)) < _EXACT_SIGMA
+    exact = float(np.max(context.problem.noise.sigmas)) < _EXACT_SIGMA
     run = map_samples_in_double if exact else map_samples
-    evidence = run(_evidence_of, context, (fit.pictures, unknowns), TILE_SIZE)
+    evidence = run(_evidence_of, context.problem, (fit.pictures, unknowns), TILE_SIZE)
     dtype = fit.energy.dtype
     says = np.isfinite(fit.energy) & np.isfinite(evidence.precision).all(axis=(1, 2))
     says &= np.isfinite(evidence.information).all(axis=1)

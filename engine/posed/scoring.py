@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from engine.batching import AnyArray, map_samples, map_samples_in_double
+from engine.batching import AnyArray, map_samples
 from engine.evidence.calibration import Calibration, calibrated, calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.comparison import Matches, best_matches, log_bayes_factors
@@ -30,9 +30,9 @@ from engine.evidence.shape_evidence import Evidence, information_bits
 from engine.picture.misfit import object_keypoint_similarity
 from engine.picture.observation import Observation
 from engine.posed.fit import fit_shapes, observe_pictures
-from engine.posed.problem import PictureUnknowns, posed_energy
-from engine.posed.results import Described, PosedFit, describe, shape_evidence
-from engine.posed.search import TILE_SIZE, Picture, PosedContext, Search, open_lanes
+from engine.posed.problem import Picture, PictureUnknowns
+from engine.posed.results import Described, PosedFit, describe, posed_energies, shape_evidence
+from engine.posed.search import PosedContext, Search, open_lanes
 from engine.scores import Status
 from engine.shape import Shape
 
@@ -113,16 +113,18 @@ def fit_own(
     keypoints_px: Float[AnyArray, "images keypoints 2"],
     confidence: Float[AnyArray, "images keypoints"],
     solver: str = "auto",
+    focal_px: Float[AnyArray, "*images"] | float = np.inf,
 ) -> OwnFits:
     """Fit every picture with its own shape, and keep what it says about that shape.
 
     Args:
         solver: one of ``engine.posed.first_order.SOLVERS``.
+        focal_px: as for ``engine.posed.fit.observe_pictures``.
 
     Raises:
-        ValueError: arrays do not fit the body, or no such solver.
+        ValueError: arrays do not fit the body, a focal length is not positive, or no such solver.
     """
-    fit = fit_shapes(context, observe_pictures(context, keypoints_px, confidence), solver=solver)
+    fit = fit_shapes(context, observe_pictures(context, keypoints_px, confidence, focal_px), solver)
     return OwnFits(fit, shape_evidence(context, fit))
 
 
@@ -232,9 +234,10 @@ def excess_energy(
     """
     refitted = _refit(context, own, betas)
     pictures, unknowns = own.pictures, jax.tree.map(np.nan_to_num, own.unknowns)
-    excess = _exact_energies(context, refitted) - _exact_energies(context, (pictures, unknowns))
+    problem = context.problem
+    excess = posed_energies(problem, *refitted, exact=True) - posed_energies(problem, pictures, unknowns, exact=True)
     # The own shape is drawn to the mean person by its prior, so the given one may even do a little better.
-    return np.maximum(excess, 0.0).astype(own.energy.dtype), map_samples(_describe, context, refitted, TILE_SIZE)
+    return np.maximum(excess, 0.0).astype(own.energy.dtype), describe(problem, *refitted)
 
 
 def _refit(
@@ -244,27 +247,12 @@ def _refit(
 
     Staying near that pose is what is wanted: the excess shall measure the change of shape, not of the pose's basin.
     """
-    pictures = Picture(own.pictures.observation, own.pictures.lens, betas)
+    pictures = Picture(own.pictures.observation, betas)
     # Pictures that could not be fitted come along as some pose of nobody; their rows are masked by the caller.
     unknowns = jax.tree.map(lambda leaf: np.nan_to_num(leaf)[:, None], own.unknowns)
     search = Search(context, pictures)
     lanes = search.finish(open_lanes(unknowns, betas), free_betas=False)
     return pictures, jax.tree.map(lambda leaf: leaf[:, 0], lanes.unknowns.picture)
-
-
-def _exact_energies(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> Float[AnyArray, " images"]:
-    """In double precision: scores are made of differences of energies, which single precision rounds by 1e-4 nats."""
-    return map_samples_in_double(_energy, context, fitted, TILE_SIZE)
-
-
-def _energy(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> Float[Array, ""]:
-    picture, unknowns = fitted
-    betas = jnp.asarray(picture.betas)
-    return posed_energy(context.model, context.noise, betas, unknowns, picture.observation, picture.lens)
-
-
-def _describe(context: PosedContext, fitted: tuple[Picture, PictureUnknowns]) -> Described:
-    return describe(context, *fitted)
 
 
 def _bits(_: None, evidence: Evidence) -> Float[Array, ""]:

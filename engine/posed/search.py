@@ -18,12 +18,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from engine.batching import AnyArray, map_samples
-from engine.picture.cameras import Lens
-from engine.picture.observation import Observation
 from engine.posed.depth_flips import mirrored_limbs
 from engine.posed.jacobian import linearise
 from engine.posed.model import PosedModel
-from engine.posed.problem import FRAME_SIZE, Noise, PictureUnknowns, apply_step, posed_energy
+from engine.posed.problem import FRAME_SIZE, Picture, PictureUnknowns, PosedProblem, apply_step, posed_energy
 from engine.posed.starts import StartLibrary, find_starts
 from engine.solvers.levenberg_marquardt import GROWTH, NEAR, Lane, LMSettings, Problem, open_lane, take_step
 
@@ -63,24 +61,18 @@ Tree = TypeVar("Tree")
 class PosedContext(eqx.Module):
     """What all pictures of a posed fit share. Made by ``engine.posed.fit.make_context``."""
 
-    model: PosedModel
+    problem: PosedProblem
     library: StartLibrary
-    noise: Noise
 
-
-class Picture(eqx.Module):
-    """One picture as the solver sees it; a leading axis when batched."""
-
-    observation: Observation
-    lens: Lens
-    betas: Float[AnyArray, "*images betas"]
+    @property
+    def model(self) -> PosedModel:
+        return self.problem.model
 
 
 class _Rounds(NamedTuple):
     """Context of a compiled round."""
 
-    model: PosedModel
-    noise: Noise
+    problem: PosedProblem
     steps: Int[AnyArray, ""]
     tolerance: Float[AnyArray, ""]
 
@@ -102,30 +94,31 @@ class Free(NamedTuple):
     betas: Float[AnyArray, "*images betas"]
 
 
-def picture_problem(model: PosedModel, noise: Noise, picture: Picture, free_betas: bool) -> Problem:
+def picture_problem(problem: PosedProblem, picture: Picture, free_betas: bool) -> Problem:
     """The posed problem of one picture; with β fixed, the betas of ``Free`` never move."""
 
+    def at(betas: AnyArray) -> Picture:
+        return Picture(picture.observation, betas)
+
     def energy(unknowns: Free) -> Float[Array, ""]:
-        value = posed_energy(model, noise, unknowns.betas, unknowns.picture, picture.observation, picture.lens)
+        value = posed_energy(problem, at(unknowns.betas), unknowns.picture)
         return value + 0.5 * jnp.sum(unknowns.betas**2) if free_betas else value
 
     def apply(unknowns: Free, whitened: Float[Array, " latents"], dense: Float[Array, " dense"]) -> Free:
         betas = unknowns.betas + dense[FRAME_SIZE:] if free_betas else unknowns.betas
         return Free(apply_step(unknowns.picture, whitened, dense[:FRAME_SIZE]), betas)
 
-    unit = FRAME_UNIT + (_BETA_UNIT,) * (model.beta_count if free_betas else 0)
+    unit = FRAME_UNIT + (_BETA_UNIT,) * (problem.model.beta_count if free_betas else 0)
     return Problem(
-        linearise=lambda unknowns: linearise(
-            model, noise, unknowns.betas, unknowns.picture, picture.observation, picture.lens, free_betas
-        ),
+        linearise=lambda unknowns: linearise(problem, at(unknowns.betas), unknowns.picture, free_betas),
         energy=energy,
         apply_step=apply,
-        dense_unit=jnp.asarray(unit, model.pose_basis.dtype),
+        dense_unit=jnp.asarray(unit, problem.model.pose_basis.dtype),
     )
 
 
 def _advance(context: _Rounds, lane: _Open, free_betas: bool) -> Lane:
-    problem = picture_problem(context.model, context.noise, lane.picture, free_betas)
+    problem = picture_problem(context.problem, lane.picture, free_betas)
     opened = open_lane(problem, Free(lane.unknowns, lane.picture.betas))
     opened = opened._replace(damping=lane.damping, growth=lane.growth, promise=lane.promise)
     return jax.lax.while_loop(
@@ -144,7 +137,7 @@ def _advance_shape(context: _Rounds, lane: _Open) -> Lane:
 
 
 def _starts_of(context: PosedContext, picture: Picture) -> PictureUnknowns:
-    return find_starts(context.library, context.noise, picture.observation, STARTS)
+    return find_starts(context.library, context.problem.noise, picture.observation, STARTS)
 
 
 def _flips_of(model: PosedModel, free: Free) -> Float[Array, "flips latents"]:
@@ -208,7 +201,7 @@ def restarted(lanes: Lanes) -> Lanes:
 
 def coarser(context: PosedContext, factor: float) -> PosedContext:
     """The same problem with so many times the noise."""
-    return eqx.tree_at(lambda c: c.noise.sigmas, context, context.noise.sigmas * factor)
+    return eqx.tree_at(lambda c: c.problem.noise.sigmas, context, context.problem.noise.sigmas * factor)
 
 
 class Search:
@@ -230,15 +223,16 @@ class Search:
     ) -> Lanes:
         """All lanes, by so many steps or until they converge."""
         starts = lanes.energy.shape[1]
-        noise = self.context.noise
+        problem = self.context.problem
         if width is not None:
-            noise = noise._replace(width=jnp.maximum(noise.width, width))
+            widened = jnp.maximum(problem.noise.width, width)
+            problem = eqx.tree_at(lambda p: p.noise.width, problem, widened)
         pictures = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf), starts, axis=0), self.pictures)
         unknowns = _flat(lanes.unknowns)
-        pictures = eqx.tree_at(lambda picture: picture.betas, pictures, unknowns.betas)
+        pictures = Picture(pictures.observation, unknowns.betas)
         done: Lane = map_samples(
             _advance_shape if free_betas else _advance_pose,
-            _Rounds(self.context.model, noise, np.asarray(steps, np.int32), np.asarray(tolerance, lanes.energy.dtype)),
+            _Rounds(problem, np.asarray(steps, np.int32), np.asarray(tolerance, lanes.energy.dtype)),
             _Open(
                 pictures,
                 unknowns.picture,
@@ -280,7 +274,7 @@ class Search:
 
     def run(self, free_betas: bool, initial: Lanes | None = None) -> Lanes:
         """From starts to one finished lane per picture."""
-        coarse = min(_COARSEST, _COARSE_SIGMA / float(np.max(self.context.noise.sigmas)))
+        coarse = min(_COARSEST, _COARSE_SIGMA / float(np.max(self.context.problem.noise.sigmas)))
         if coarse > 1:
             search = Search(coarser(self.context, coarse), self.pictures)
             candidates = restarted(best_lanes(search.candidates(_KEPT + 1), _KEPT + 1))

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from engine.body import quaternions
 from engine.body.pose_prior import mirror_indices
+from engine.picture.cameras import image_plane
 from engine.picture.observation import REFERENCE_STATURE_M, Observation
 from engine.posed.model import PosedModel
 from engine.posed.problem import Noise, PictureUnknowns, pose_model
@@ -53,7 +54,7 @@ def _look(model: PosedModel, orientation: Array, latent: Array) -> Array:
     def one(orientation: Float[Array, "4"], latent: Float[Array, " latents"]) -> Float[Array, "keypoints 2"]:
         unknowns = PictureUnknowns(orientation, latent, jnp.zeros((), latent.dtype), jnp.zeros(2, latent.dtype))
         betas = jnp.zeros(model.beta_count, latent.dtype)
-        return pose_model(model, betas, unknowns).keypoints[:, :2] * jnp.array([1.0, -1.0], latent.dtype)
+        return image_plane(pose_model(model, betas, unknowns).keypoints)
 
     return jax.vmap(one)(orientation, latent)
 

@@ -20,7 +20,7 @@ from engine.batching import AnyArray, map_samples, map_tiles, pad_rows
 from engine.body.keypoint_body import KeypointBody, rest_keypoints
 from engine.picture.cameras import WeakPerspective, image_plane, project
 from engine.picture.misfit import MIN_KEYPOINTS, REST_THRESHOLD, PictureScore, score_projection
-from engine.picture.observation import REFERENCE_STATURE_M, observe
+from engine.picture.observation import REFERENCE_STATURE_M, check_keypoints, observe
 from engine.rest.problem import REST_NOISE, NoiseModel, rest_residuals, rest_shape_residuals
 from engine.rest.scoring import LANES, TILE_SIZE, rest_tile_scorer
 from engine.solvers.first_order import AdamSettings, FirstOrderSettings, LBFGSSettings, minimise
@@ -31,7 +31,7 @@ SOLVERS = ("auto", "adam", "lbfgs")
 
 _TILE_REFERENCES = 64
 _TILE_SIZE = 1024
-_PEOPLE_PER_TILE = 64
+_TILE_PEOPLE = 64
 
 
 def first_order_settings(solver: str) -> FirstOrderSettings | None:
@@ -247,18 +247,4 @@ def score_rest_people(
 def _rest_points(
     body: KeypointBody, betas: Float[np.ndarray, "people betas"]
 ) -> Float[np.ndarray, "people keypoints 3"]:
-    return map_samples(rest_keypoints, body, betas, _PEOPLE_PER_TILE)
-
-
-def check_keypoints(body: KeypointBody, keypoints_px: np.ndarray, confidence: np.ndarray) -> None:
-    """Whether the arrays have the columns of the body's schema.
-
-    Raises:
-        ValueError: they do not; the message gives both shapes.
-    """
-    expected = (*np.shape(confidence)[:-1], len(body.schema), 2)
-    if np.shape(keypoints_px) != expected or np.shape(confidence) != expected[:-1]:
-        raise ValueError(
-            f"keypoints {np.shape(keypoints_px)} and confidence {np.shape(confidence)} do not fit: expected "
-            f"(..., {len(body.schema)}, 2) and (..., {len(body.schema)}) for schema {body.schema.name} of {body.name}"
-        )
+    return map_samples(rest_keypoints, body, betas, _TILE_PEOPLE)

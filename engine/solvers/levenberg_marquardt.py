@@ -76,7 +76,7 @@ GROWTH = 2.0
 NEAR = 1e-4
 """Nats of promised decrease below which steps are taken on trust: the linear model's minimum is within √(2 · 1e-4)
 posterior standard deviations."""
-_DAMPING_RANGE = (1e-6, 1e6)
+DAMPING_RANGE = (1e-6, 1e6)
 # Where promises grow again a damping of nearly nothing must become one at once; far above the prior's own precision it
 # makes steps that say nothing about what is left.
 _STARTING_AGAIN = 0.01
@@ -223,11 +223,10 @@ def take_step(
     # Rounding hides whether steps help, and damped ones promise next to nothing: this is as far as it goes.
     stuck = finite & ~accepted & (lane.damping > _LARGEST_NEAR) & (proposal.decrease < NEAR)
     ratio = (lane.energy - energy) / jnp.maximum(proposal.decrease, jnp.finfo(energy.dtype).tiny)
-    # Nielsen's rule: gentle where the linear model is half right.
-    shrink = jnp.clip(1 - (2 * jnp.clip(ratio, 0.0, 1.0) - 1) ** 3, settings.fastest_shrink, 2.0)
+    shrink = shrink_factor(ratio, settings.fastest_shrink)
     by_energy = jnp.where(accepted, lane.damping * shrink, lane.damping * lane.growth)
     by_promise, growth = _damping_by_promise(lane, promise)
-    damping = jnp.where(near, by_promise, by_energy).clip(*_DAMPING_RANGE)
+    damping = jnp.where(near, by_promise, by_energy).clip(*DAMPING_RANGE)
     growth = jnp.where(near, growth, jnp.where(accepted, GROWTH, lane.growth * 2))
 
     def keep(old: Array, new: Array) -> Array:
@@ -242,6 +241,15 @@ def take_step(
         steps=lane.steps + ~lane.converged,
         converged=lane.converged | stuck | (promise < jnp.maximum(tolerance, rounds.decrease)),
     )
+
+
+def shrink_factor(ratio: Any, fastest_shrink: float) -> Any:
+    """What damping is multiplied by after an accepted step (Nielsen's rule).
+
+    Args:
+        ratio: actual over predicted decrease; arrays of JAX or of NumPy.
+    """
+    return (1 - (2 * ratio.clip(0.0, 1.0) - 1) ** 3).clip(fastest_shrink, 2.0)
 
 
 def _damping_by_promise(lane: Lane, promise: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:

@@ -150,7 +150,7 @@ def test_a_shared_shape_is_nearer_to_the_truth_than_the_average(shared: SharedFi
 def test_the_shape_is_where_prior_and_evidence_meet(context, shared: SharedFit) -> None:
     """At the minimum (Λ + I) β = h, the sums taken over a person's pictures, at the noise that the fit assumed."""
     fit = shared.references
-    evidence = jax.jit(jax.vmap(picture_evidence, in_axes=(None, 0, 0)))(context, fit.pictures, fit.unknowns)
+    evidence = jax.jit(jax.vmap(picture_evidence, in_axes=(None, 0, 0)))(context.problem, fit.pictures, fit.unknowns)
     fused = jax.tree.map(
         lambda part: np.asarray(part).reshape(PEOPLE, REFERENCES, *part.shape[1:]).sum(axis=1), evidence
     )

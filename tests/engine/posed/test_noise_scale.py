@@ -77,9 +77,7 @@ def test_noise_is_found_between_what_was_assumed_and_the_truth(coco_body: Keypoi
         @jax.jit
         @jax.vmap
         def scale(picture, unknowns):
-            linear = linearise(
-                context.model, context.noise, picture.betas, unknowns, picture.observation, picture.lens, True
-            )
+            linear = linearise(context.problem, picture, unknowns, free_betas=True)
             return noise_scale(linear, picture.betas, picture.observation.confidence > 0)
 
         pictures, unknowns = jax.tree.map(jnp.asarray, (fit.pictures, fit.unknowns))

@@ -19,7 +19,9 @@ from engine.posed.jacobian import linearise
 from engine.posed.model import PosedModel, make_posed_model
 from engine.posed.problem import (
     Noise,
+    Picture,
     PictureUnknowns,
+    PosedProblem,
     apply_step,
     body_pose,
     hinge_residuals,
@@ -42,21 +44,22 @@ WEAK, PERSPECTIVE = (0.0, (0.0, 0.0)), (0.4, (0.3, -0.2))
 ANGLES = {"zero": 0.0, "1e-4": 1e-4, "generic": None, "π": np.pi}
 
 
-def _rows(model, noise, betas, unknowns, observation, lens, step):
+def _rows(problem, picture, unknowns, step):
     """Residuals in the chart: keypoints before the robust loss, then hinges."""
-    latents = model.latent_count
+    model, latents = problem.model, problem.model.latent_count
     moved = apply_step(unknowns, step[:latents], step[latents : latents + 6])
-    residuals = keypoint_residuals(model, noise, betas + step[latents + 6 :], moved, observation, lens)
+    shaped = Picture(picture.observation, picture.betas + step[latents + 6 :])
+    residuals = keypoint_residuals(problem, shaped, moved)
     return jnp.concatenate([residuals.reshape(-1), hinge_residuals(model, body_pose(model, moved.latent))])
 
 
 # Compiled once per body: angles and lenses are data.
-_forward = quick_jit(jax.jacfwd(_rows, argnums=6))
-_reverse = quick_jit(jax.jacrev(_rows, argnums=6))
-_rows_at = quick_jit(jax.vmap(_rows, in_axes=(*(None,) * 6, 1), out_axes=1))
+_forward = quick_jit(jax.jacfwd(_rows, argnums=3))
+_reverse = quick_jit(jax.jacrev(_rows, argnums=3))
+_rows_at = quick_jit(jax.vmap(_rows, in_axes=(None, None, None, 1), out_axes=1))
 _linearise = quick_jit(linearise, static_argnames="free_betas")
 _energy = quick_jit(posed_energy)
-_energy_gradient = quick_jit(jax.grad(posed_energy, argnums=3))
+_energy_gradient = quick_jit(jax.grad(posed_energy, argnums=2))
 _residuals = quick_jit(keypoint_residuals)
 _pose = quick_jit(pose_model)
 
@@ -105,13 +108,14 @@ def _unknowns(model: PosedModel, angle: float | None, rng: np.random.Generator) 
     return PictureUnknowns(orientation, jnp.asarray(latent), jnp.asarray(-0.5), jnp.array([0.1, -0.2]))
 
 
-def _observation(model: PosedModel, rng: np.random.Generator) -> Observation:
+def _observation(model: PosedModel, rng: np.random.Generator, lens: Lens | None = None) -> Observation:
     keypoints = len(model.body.schema)
     confidence = rng.uniform(0.2, 1, keypoints)
     confidence[2] = 0
     one = jnp.ones(())
     points = jnp.asarray(rng.normal(scale=0.3, size=(keypoints, 2)))
-    return Observation(points, jnp.asarray(confidence), jnp.zeros(2), one, one, jnp.asarray(True))
+    lens = _lens(*WEAK) if lens is None else lens
+    return Observation(points, jnp.asarray(confidence), jnp.zeros(2), one, one, jnp.asarray(True), lens)
 
 
 def _lens(inverse_focal: float, principal_point: tuple[float, float]) -> Lens:
@@ -137,8 +141,8 @@ def test_jacobian_is_exact(model: PosedModel, angle: float | None, lens: tuple) 
     rng = np.random.default_rng(1)
     model = _at_angle(model, angle, rng)
     unknowns, betas = _unknowns(model, angle, rng), jnp.asarray(rng.normal(size=model.beta_count))
-    observation, noise = _observation(model, rng), _noise(model)
-    problem = (model, noise, betas, unknowns, observation, _lens(*lens))
+    noise = _noise(model)
+    problem = (PosedProblem(model, noise), Picture(_observation(model, rng, _lens(*lens)), betas), unknowns)
     zero = jnp.zeros(model.latent_count + 6 + model.beta_count)
     forward, reverse = np.asarray(_forward(*problem, zero)), np.asarray(_reverse(*problem, zero))
     largest = np.abs(forward).max()
@@ -165,11 +169,11 @@ def test_jacobian_is_exact(model: PosedModel, angle: float | None, lens: tuple) 
 def test_linear_model_has_the_gradient_of_the_energy(model: PosedModel) -> None:
     rng = np.random.default_rng(2)
     unknowns, betas = _unknowns(model, None, rng), jnp.asarray(rng.normal(size=model.beta_count))
-    observation, noise = _observation(model, rng), _noise(model)
+    observation = _observation(model, rng, _lens(*PERSPECTIVE))
     # Far off: the robust loss is far from quadratic.
     observation = eqx.tree_at(lambda o: o.points, observation, 5 * observation.points)
 
-    problem = (model, noise, betas, unknowns, observation, _lens(*PERSPECTIVE))
+    problem = (PosedProblem(model, _noise(model)), Picture(observation, betas), unknowns)
     by_unknowns = _energy_gradient(*problem)
     linear = _linearise(*problem, free_betas=False)
     np.testing.assert_allclose(linear.whitened + linear.residuals @ linear.by_whitened, by_unknowns.latent, atol=1e-8)
@@ -183,7 +187,7 @@ def test_gradient_is_finite_where_nothing_is_off_and_nothing_is_turned(model: Po
     model = _at_angle(model, 0.0, rng)
     unknowns, betas = _unknowns(model, 0.0, rng), jnp.zeros(model.beta_count)
     observation = _observation(model, rng)
-    gradient = _energy_gradient(model, _noise(model), betas, unknowns, observation, _lens(*WEAK))
+    gradient = _energy_gradient(PosedProblem(model, _noise(model)), Picture(observation, betas), unknowns)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
@@ -191,7 +195,7 @@ def test_energy_is_half_the_squared_residuals(model: PosedModel) -> None:
     rng = np.random.default_rng(9)
     unknowns, betas, observation = _unknowns(model, None, rng), jnp.zeros(model.beta_count), _observation(model, rng)
     noise = _noise(model)
-    problem = (model, noise, betas, unknowns, observation, _lens(*WEAK))
+    problem = (PosedProblem(model, noise), Picture(observation, betas), unknowns)
     squared = np.sum(np.asarray(_residuals(*problem)) ** 2, axis=1)
     loss = np.sum(squared * noise.width**2 / (noise.width**2 + squared))
     limits = np.sum(np.asarray(hinge_residuals(model, body_pose(model, unknowns.latent))) ** 2)
@@ -206,7 +210,7 @@ def test_unseen_keypoints_have_no_effect(model: PosedModel) -> None:
     observation = _observation(model, rng)
     moved = eqx.tree_at(lambda o: o.points, observation, observation.points.at[2].add(1e6))
     before, after = (
-        _energy(model, _noise(model), betas, unknowns, seen, _lens(*WEAK)) for seen in (observation, moved)
+        _energy(PosedProblem(model, _noise(model)), Picture(seen, betas), unknowns) for seen in (observation, moved)
     )
     assert before == after
 
@@ -227,18 +231,19 @@ def test_turning_the_picture_turns_the_orientation(model: PosedModel) -> None:
         jnp.asarray(picture @ (unknowns.translation + root) - root),
     )
     seen = eqx.tree_at(lambda o: o.points, observation, observation.points @ picture.T)
-    noise = _noise(model)
-    before = _energy(model, noise, betas, unknowns, observation, _lens(*WEAK))
-    after = _energy(model, noise, betas, turned, seen, _lens(*WEAK))
+    problem = PosedProblem(model, _noise(model))
+    before = _energy(problem, Picture(observation, betas), unknowns)
+    after = _energy(problem, Picture(seen, betas), turned)
     np.testing.assert_allclose(after, before, rtol=EXACT)
 
 
 def test_perspective_of_a_far_camera_is_weak(model: PosedModel) -> None:
     rng = np.random.default_rng(6)
     unknowns, betas, observation = _unknowns(model, None, rng), jnp.zeros(model.beta_count), _observation(model, rng)
+    problem = PosedProblem(model, _noise(model))
     far, weak = (
-        _residuals(model, _noise(model), betas, unknowns, observation, _lens(inverse, (0.1, 0.2)))
-        for inverse in (1e-9, 0.0)
+        _residuals(problem, Picture(eqx.tree_at(lambda o: o.lens, observation, lens), betas), unknowns)
+        for lens in (_lens(1e-9, (0.1, 0.2)), _lens(0.0, (0.1, 0.2)))
     )
     np.testing.assert_allclose(far, weak, atol=1e-6)
 
@@ -246,10 +251,11 @@ def test_perspective_of_a_far_camera_is_weak(model: PosedModel) -> None:
 def test_perspective_is_a_pinhole() -> None:
     model = _in_float64(make_posed_model(_plain_body(), load_pose_prior()))
     rng = np.random.default_rng(7)
-    unknowns, betas, observation = _unknowns(model, None, rng), jnp.zeros(model.beta_count), _observation(model, rng)
     focal, centre = 2.5, np.array([0.3, -0.2])
-    noise = Noise(jnp.ones(len(model.body.schema)), jnp.asarray(8.0))
-    residuals = _residuals(model, noise, betas, unknowns, observation, _lens(1 / focal, tuple(centre)))
+    unknowns, betas = _unknowns(model, None, rng), jnp.zeros(model.beta_count)
+    observation = _observation(model, rng, _lens(1 / focal, tuple(centre)))
+    problem = PosedProblem(model, Noise(jnp.ones(len(model.body.schema)), jnp.asarray(8.0)))
+    residuals = _residuals(problem, Picture(observation, betas), unknowns)
     # The body's origin is where translation is seen, at the distance at which a metre has the camera's scale.
     distance = focal / np.exp(unknowns.log_scale)
     origin = (np.asarray(unknowns.translation) - centre) * distance / focal

@@ -66,7 +66,7 @@ def test_noiseless_keypoints_are_explained(own) -> None:
 def test_evidence_belongs_to_the_fitted_shape(context, own) -> None:
     """At the minimum h = (Λ + I) β̂, at the assumed noise; the picture's own noise divides both."""
     fitted = jax.tree.map(np.asarray, (own.pictures, own.unknowns))
-    assumed = jax.jit(jax.vmap(lambda picture, unknowns: picture_evidence(context, picture, unknowns)))(*fitted)
+    assumed = jax.jit(jax.vmap(lambda picture, unknowns: picture_evidence(context.problem, picture, unknowns)))(*fitted)
     converged = own.status == Status.OK
     expected = np.einsum("nij,nj->ni", assumed.precision + np.eye(10), own.betas)
     np.testing.assert_allclose(assumed.information[converged], expected[converged], atol=0.1)
