@@ -223,7 +223,8 @@ def _rows(file: _File) -> Iterator[Row]:
         if not people:
             yield no_detection(name + suffix)
         for number, person in enumerate(people):
-            yield Row(name + suffix, number, person.keypoints.ravel().tolist(), person.confidence.tolist())
+            points, place = person.keypoints.ravel().tolist(), f"{file.source.path}: person {number}"
+            yield Row(name + suffix, number, points, person.confidence.tolist(), place=place, box=person.box)
     if file.error is not None:
         yield bad_input(name, -1, f"{file.source.path}: {file.error}")
 

@@ -8,8 +8,11 @@ Confidence from detector scores, in this one place
   0 was not seen. Detectors that give probabilities pass through unchanged.
 - A score that is NaN, infinite or null means not seen. So does a coordinate that is NaN, infinite, null or more than a
   million pixels away, where float32 has no digits left for a person: its confidence becomes 0, its coordinates 0.
+- A point at exactly (0, 0), or with two negative coordinates, was not seen, whatever its score: programs mark points
+  that they did not find that way (Ultralytics and OpenPose with zeros, pose-transfer tables with -1).
 - COCO's ground truth has visibility flags instead: 0 not labelled → 0; 1 labelled but hidden → 0.5, since the place is
   an annotator's guess; 2 visible → 1.
+Files get stricter rules (``file_rules``): a least score, the border of the picture, coordinates in pixels.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Float32, Int8, Int32
+from jaxtyping import Bool, Float, Float32, Int8, Int32
 
 from engine.body.schemas import KeypointSchema
 
@@ -45,6 +48,8 @@ class KeypointTable:
     """``Status.OK``, ``NO_DETECTION`` (nobody in this picture) or ``BAD_INPUT``; the last two hold no keypoints."""
     detail: pa.StringArray
     """What is wrong and in which place of which file; null for good rows."""
+    box: Float32[np.ndarray, "images 4"] | None = None
+    """x1, y1, x2, y2 in pixels, as the program that found the person gave it; NaN where it gave none."""
 
     def __post_init__(self) -> None:
         rows, width = len(self.image), len(self.schema)
@@ -53,9 +58,12 @@ class KeypointTable:
             "keypoints": ((rows, width, 2), np.float32),
             "confidence": ((rows, width), np.float32),
             "status": ((rows,), np.int8),
+            "box": ((rows, 4), np.float32),
         }
         for name, (shape, dtype) in shapes.items():
             array = getattr(self, name)
+            if array is None and name == "box":
+                continue
             if array.shape != shape or array.dtype != dtype:
                 raise ValueError(f"{name} is {array.dtype}{array.shape}, expected {np.dtype(dtype)}{shape}")
         if len(self.detail) != rows:
@@ -78,6 +86,16 @@ def concat_tables(schema: KeypointSchema, tables: Sequence[KeypointTable]) -> Ke
         confidence=np.concatenate([np.zeros((0, width), np.float32), *(table.confidence for table in tables)]),
         status=np.concatenate([np.zeros(0, np.int8), *(table.status for table in tables)]),
         detail=pa.concat_arrays([pa.array([], pa.string()), *(table.detail for table in tables)]),
+        box=_concat_boxes(tables),
+    )
+
+
+def _concat_boxes(tables: Sequence[KeypointTable]) -> Float32[np.ndarray, "images 4"] | None:
+    if all(table.box is None for table in tables):
+        return None
+    unknown = np.float32(np.nan)
+    return np.concatenate(
+        [np.full((len(table), 4), unknown) if table.box is None else table.box for table in tables], dtype=np.float32
     )
 
 
@@ -91,6 +109,7 @@ def slice_table(table: KeypointTable, start: int, stop: int) -> KeypointTable:
         confidence=table.confidence[start:stop],
         status=table.status[start:stop],
         detail=table.detail[start:stop],
+        box=None if table.box is None else table.box[start:stop],
     )
 
 
@@ -119,13 +138,19 @@ def clean_keypoints(
     """Coordinates and confidences by the rules of this module; float32 arrays that need no repair are not copied."""
     # Written so that NaN fails the comparison; both axes by hand, a reduction over two numbers is ten times slower.
     near = np.abs(keypoints) <= FARTHEST_PX
-    usable = near[..., 0] & near[..., 1]
+    usable = near[..., 0] & near[..., 1] & ~_is_mark(keypoints)
     if not usable.all():
         keypoints = np.where(usable[..., None], keypoints, 0)
     if not (usable.all() and ((scores >= 0) & (scores <= 1)).all()):
         # NaN has no order and would pass through a clip.
         scores = np.clip(np.where(usable & np.isfinite(scores), scores, 0), 0, 1)
     return keypoints.astype(np.float32, copy=False), scores.astype(np.float32, copy=False)
+
+
+def _is_mark(keypoints: Float[np.ndarray, "images keypoints 2"]) -> Bool[np.ndarray, "images keypoints"]:
+    """Whether coordinates say "not found" instead of a place."""
+    x, y = keypoints[..., 0], keypoints[..., 1]
+    return ((x == 0) & (y == 0)) | ((x < 0) & (y < 0))
 
 
 def visibility_confidence(flags: Sequence[float]) -> list[float]:

@@ -85,6 +85,44 @@ HAND_EDGES = tuple(
     )
 )
 
+OPENPOSE_18 = (
+    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+    "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+    "right_eye", "left_eye", "right_ear", "left_ear",
+)  # fmt: skip
+"""OpenPose's COCO model, which ControlNet, DWPose and AlphaPose's ``open`` form keep (OpenPose, doc/02_output.md)."""
+
+HALPE_136 = (*HALPE_26, *FACE_68, *HANDS_42)
+HALPE_136_SIGMAS = (*HALPE_26_SIGMAS, *FACE_68_SIGMAS, *HAND_21_SIGMAS, *HAND_21_SIGMAS)
+"""Halpe full body: 26 points, then face and hands in COCO-WholeBody's order (Fang et al., Halpe-FullBody README)."""
+
+# MediaPipe's index, pinky and thumb landmarks are knuckles, its foot index is the tip of the foot (MediaPipe, pose
+# landmarker model card): the nearest points of COCO-WholeBody carry their names.
+BLAZEPOSE_33 = (
+    "nose", "left_eye_inner", "left_eye", "left_eye_outer", "right_eye_inner", "right_eye", "right_eye_outer",
+    "left_ear", "right_ear", "left_mouth", "right_mouth", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_pinky_finger1", "right_pinky_finger1", "left_forefinger1",
+    "right_forefinger1", "left_thumb2", "right_thumb2", "left_hip", "right_hip", "left_knee", "right_knee",
+    "left_ankle", "right_ankle", "left_heel", "right_heel", "left_big_toe", "right_big_toe",
+)  # fmt: skip
+
+# Sapiens (Khirodkar et al., ECCV 2024): the first 70 of Goliath's 308 points are body, feet and hands, each finger from
+# its tip to its knuckle, elbows' sides, shoulders' tops and neck; the others are face and ears.
+_GOLIATH_HANDS = tuple(
+    name
+    for side in ("right", "left")
+    for name in (
+        *(f"{side}_{finger}{bone}" for finger in FINGERS for bone in range(4, 0, -1)),
+        f"{side}_wrist",
+    )
+)
+GOLIATH_308 = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", *COCO_FEET,
+    *_GOLIATH_HANDS, "left_olecranon", "right_olecranon", "left_cubital_fossa", "right_cubital_fossa", "left_acromion",
+    "right_acromion", "neck", *(f"goliath-{index}" for index in range(70, 308)),
+)  # fmt: skip
+
 SMPL_24 = (
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
     "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",

@@ -98,7 +98,32 @@ WHOLEBODY_133 = _schema(
     {f"face-{k}": f"face-{mirrored}" for k, mirrored in enumerate(tables.FACE_68_MIRROR)},
 )
 
-SCHEMAS: dict[str, KeypointSchema] = {s.name: s for s in (COCO_17, HALPE_26, BODY_25, WHOLEBODY_133)}
+HALPE_136 = _schema(
+    "halpe136",
+    tables.HALPE_136,
+    tables.HALPE_136_SIGMAS,
+    (*_BODY_EDGES, *tables.HAND_EDGES),
+    {f"face-{k}": f"face-{mirrored}" for k, mirrored in enumerate(tables.FACE_68_MIRROR)},
+)
+_SIGMA_OF |= dict(zip(tables.WHOLEBODY_133, tables.WHOLEBODY_133_SIGMAS, strict=True)) | _SIGMA_OF
+# Points of no published sigma lie beside others: corners of eyes and mouth beside eyes and nose.
+_SIGMA_OF |= {name: 0.026 for name in tables.BLAZEPOSE_33 if name not in _SIGMA_OF}
+_GOLIATH_SIGMA = 0.079
+OPENPOSE_18 = _schema("openpose18", tables.OPENPOSE_18, [_SIGMA_OF[name] for name in tables.OPENPOSE_18], _BODY_EDGES)
+BLAZEPOSE_33 = _schema(
+    "blazepose33", tables.BLAZEPOSE_33, [_SIGMA_OF[name] for name in tables.BLAZEPOSE_33], _BODY_EDGES
+)
+GOLIATH_308 = _schema(
+    "goliath308",
+    tables.GOLIATH_308,
+    [_SIGMA_OF.get(name, _GOLIATH_SIGMA) for name in tables.GOLIATH_308],
+    (*_BODY_EDGES, *tables.HAND_EDGES),
+)
+
+SCHEMAS: dict[str, KeypointSchema] = {
+    s.name: s
+    for s in (COCO_17, HALPE_26, BODY_25, WHOLEBODY_133, OPENPOSE_18, BLAZEPOSE_33, HALPE_136, GOLIATH_308)
+}
 
 _ALIASES = {
     "coco": "coco17",
@@ -106,6 +131,10 @@ _ALIASES = {
     "body26": "halpe26",
     "body_25": "body25",
     "openpose": "body25",
+    "openpose_coco": "openpose18",
+    "mediapipe": "blazepose33",
+    "sapiens": "goliath308",
+    "halpe_fullbody": "halpe136",
     "coco_wholebody": "wholebody133",
     "coco-wholebody": "wholebody133",
     "wholebody": "wholebody133",
@@ -125,16 +154,28 @@ def find_schema(name: str) -> KeypointSchema:
     return found
 
 
+_COUNTS_OF_SEVERAL = {
+    14: "CrowdPose, AI Challenger and LSP have 14, in different orders",
+    15: "OpenPose's MPI model and CMU Panoptic have 15, in different orders",
+    16: "MPII has 16",
+    18: "OpenPose's COCO order has 18 (openpose18), and so has COCO-17 with a neck at its end",
+    21: "a hand has 21",
+}
+"""Numbers of keypoints that do not tell the schema."""
+
+
 def schema_for_count(keypoint_count: int) -> KeypointSchema:
     """The only known schema with that many keypoints, for files that do not name theirs.
 
     Raises:
-        ValueError: none has that many; the message lists the known ones.
+        ValueError: none has that many, or several orders have; the message lists the known ones.
     """
     found = [schema for schema in SCHEMAS.values() if len(schema) == keypoint_count]
-    if not found:
+    if not found or keypoint_count in _COUNTS_OF_SEVERAL:
         known = ", ".join(f"{schema.name} ({len(schema)})" for schema in SCHEMAS.values())
-        raise ValueError(f"no known keypoint schema has {keypoint_count} keypoints; known: {known}")
+        hint = _COUNTS_OF_SEVERAL.get(keypoint_count)
+        problem = f"no known keypoint schema has {keypoint_count} keypoints" if hint is None else hint
+        raise ValueError(f"{problem}; known: {known}")
     return found[0]
 
 

@@ -37,8 +37,9 @@ from typing import NamedTuple
 import numpy as np
 
 from adapters.keypoints.readers.arrays import NpzKeypoints, open_npz
+from adapters.keypoints.readers.file_rules import FILE_RULES, ReadingOptions
 from adapters.keypoints.readers.file_schema import columns_between, schema_of_counts
-from adapters.keypoints.readers.json_forms import JsonFile, open_json
+from adapters.keypoints.readers.forms import FormFile, open_json
 from adapters.keypoints.readers.json_rows import Row, bad_input, mapped, table_of_rows
 from adapters.keypoints.readers.parallel import ordered_map
 from adapters.keypoints.readers.parquet_files import ParquetKeypoints, open_parquet
@@ -46,7 +47,7 @@ from adapters.keypoints.readers.source_files import BrokenFile, SourceFile, find
 from adapters.keypoints.table import KeypointTable, concat_tables
 from engine.body.schemas import COCO_17, KeypointSchema
 
-__all__ = ["KeypointSource", "Piece", "open_keypoints", "read_keypoints"]
+__all__ = ["KeypointSource", "Piece", "ReadingOptions", "open_keypoints", "read_keypoints"]
 
 CHUNK_SIZE = 65536
 
@@ -79,6 +80,8 @@ class KeypointSource:
     """The file that gave the schema; None if the caller did."""
     processes: int = 1
     """How many read JSON at once, where there is much of it. The rows are the same, and so is their order."""
+    options: ReadingOptions = FILE_RULES
+    """What the caller knows about the files."""
     among_others: bool = False
     """These are some of more files: one that is broken is a row even if it is the only one here."""
 
@@ -181,12 +184,12 @@ class KeypointSource:
             if not whole:
                 rows.append(piece)
             if len(rows) == self.chunk_size or (whole and rows):
-                yield table_of_rows(rows, self.schema)
+                yield table_of_rows(rows, self.schema, self.options)
                 rows = []
             if whole:
                 yield piece
         if rows:
-            yield table_of_rows(rows, self.schema)
+            yield table_of_rows(rows, self.schema, self.options)
 
     def _pieces(self, on_file: Callable[[SourceFile], None]) -> Iterator[Row | KeypointTable]:
         """Rows of JSON files and tables of the others, in the schema of this source."""
@@ -224,6 +227,7 @@ def open_keypoints(
     schema: KeypointSchema | None = None,
     chunk_size: int = CHUNK_SIZE,
     processes: int = 1,
+    options: ReadingOptions = FILE_RULES,
 ) -> KeypointSource:
     """Find the files and their schema; iterate over the result to read them in tables of bounded size.
 
@@ -233,13 +237,14 @@ def open_keypoints(
             not name their keypoints are taken to have it if the number fits.
         processes: how many may read large amounts of JSON. They import the caller's main module, so a script needs
             ``if __name__ == "__main__"`` to use more than one.
+        options: the least score, and the size of pictures.
 
     Raises:
         ValueError: a path is no keypoint file, or none of the files can be read; the message says where and why.
     """
     if chunk_size < 1:
         raise ValueError(f"chunk_size is {chunk_size}, expected at least 1")
-    files = find_files(paths)
+    files = find_files(paths, options)
     errors: list[BrokenFile] = []
     for source in files:
         try:
@@ -248,22 +253,26 @@ def open_keypoints(
             errors.append(error)
             continue
         if schema is not None:
-            return KeypointSource(files, schema, chunk_size, None, processes)
+            return KeypointSource(files, schema, chunk_size, None, processes, options)
         if found is not None:
-            return KeypointSource(files, found, chunk_size, source, processes)
+            return KeypointSource(files, found, chunk_size, source, processes, options)
     if len(errors) == len(files):
         raise errors[0] if len(files) == 1 else ValueError(f"none of {len(files)} files can be read; {errors[0]}")
     # Nobody was found in any picture, so no row has keypoints and any schema is as good.
-    return KeypointSource(files, COCO_17, chunk_size, None, processes)
+    return KeypointSource(files, COCO_17, chunk_size, None, processes, options)
 
 
-def read_keypoints(paths: Sequence[str | os.PathLike[str]], schema: KeypointSchema | None = None) -> KeypointTable:
+def read_keypoints(
+    paths: Sequence[str | os.PathLike[str]],
+    schema: KeypointSchema | None = None,
+    options: ReadingOptions = FILE_RULES,
+) -> KeypointTable:
     """All rows of all files in one table; see ``open_keypoints``."""
-    source = open_keypoints(paths, schema)
+    source = open_keypoints(paths, schema, options=options)
     return concat_tables(source.schema, list(source))
 
 
-def _open(source: SourceFile) -> JsonFile | NpzKeypoints | ParquetKeypoints:
+def _open(source: SourceFile) -> FormFile | NpzKeypoints | ParquetKeypoints:
     path = source.path.lower()
     if path.endswith(".npz"):
         return open_npz(source)
@@ -288,7 +297,7 @@ def _has_gone(source: SourceFile, error: BrokenFile) -> bool:
 
 
 def _schema_of(
-    opened: JsonFile | NpzKeypoints | ParquetKeypoints, assumed: KeypointSchema | None
+    opened: FormFile | NpzKeypoints | ParquetKeypoints, assumed: KeypointSchema | None
 ) -> KeypointSchema | None:
     """The schema of a file; None if it has no keypoints and does not say which it would have."""
     if opened.schema is not None:

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int, Int8
 
+from adapters.keypoints.readers.file_rules import apply_rules
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
-from adapters.keypoints.table import KeypointTable, clean_keypoints, instance_numbers
+from adapters.keypoints.table import KeypointTable, instance_numbers
 from engine.body.schemas import KeypointSchema
 from engine.scores import Status
 
@@ -49,11 +50,13 @@ class TableAssembler:
         status: Int8[np.ndarray, " images"] | None = None,
         detail: pa.Array | None = None,
         readable: Bool[np.ndarray, " images"] | None = None,
+        box: Float[np.ndarray, "images 4"] | None = None,
     ) -> KeypointTable:
         """The next rows.
 
         Args:
             readable: False where a row that claims to be good has keypoints of another number.
+            box: x1, y1, x2, y2.
         """
         count = len(keypoints)
         first_row, self._rows = self._rows, self._rows + count
@@ -64,20 +67,26 @@ class TableAssembler:
             numbers = instance.astype(np.int32, copy=False)
         codes = np.zeros(count, np.int8) if status is None else status
         details = pa.nulls(count, pa.string()) if detail is None else detail.cast(pa.string())
-        if readable is not None and not readable.all():
-            bad = ~readable & (codes == Status.OK)
-            codes = np.where(bad, np.int8(Status.BAD_INPUT), codes)
-            reasons = details.to_pylist()
-            for k in np.flatnonzero(bad):
-                place = f"{self._source.path}: row {first_row + k}"
-                reasons[k] = f"{place}: not {len(self._schema)} keypoints with a score each"
-            details = pa.array(reasons, pa.string())
         good = codes == Status.OK
+        problems: dict[int, str] = {}
+        if readable is not None and not readable.all():
+            wanted = f"not {len(self._schema)} keypoints with a score each"
+            problems = {int(k): wanted for k in np.flatnonzero(good & ~readable)}
+            good = good & readable
         if not good.all():
             keypoints = np.where(good[:, None, None], keypoints, 0)
             scores = np.where(good[:, None], scores, 0)
-        points, confidence = clean_keypoints(keypoints, scores)
-        return KeypointTable(self._schema, names, numbers, points, confidence, codes, details)
+        ruled = apply_rules(keypoints, scores, self._source.options, box=box)
+        problems |= ruled.problems
+        if problems:
+            bad = sorted(problems)
+            codes = codes.copy()
+            codes[bad] = Status.BAD_INPUT
+            reasons = details.to_pylist()
+            for k in bad:
+                reasons[k] = f"{self._source.path}: row {first_row + k}: {problems[k]}"
+            details = pa.array(reasons, pa.string())
+        return KeypointTable(self._schema, names, numbers, ruled.keypoints, ruled.confidence, codes, details, ruled.box)
 
     def _names(self, image: pa.Array | None, first_row: int, count: int) -> pa.StringArray:
         if image is not None and not image.null_count:

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float
 
+from adapters.keypoints.readers.file_rules import DETECTOR_RULES, ReadingOptions, Size, apply_rules
 from adapters.keypoints.readers.json_text import shown
-from adapters.keypoints.table import KeypointTable, clean_keypoints
+from adapters.keypoints.table import KeypointTable
 from engine.body.schemas import KeypointSchema
 from engine.scores import Status
 
@@ -29,6 +31,14 @@ class Row(NamedTuple):
     scores: Sequence[float]
     status: Status = Status.OK
     detail: str | None = None
+    place: str = ""
+    """Where it is in the file, for messages."""
+    box: Sequence[float] | None = None
+    """x1, y1, x2, y2, if the file has it."""
+    flagged: bool = False
+    """Its scores come from visibility flags."""
+    size: Size | None = None
+    """Of the picture, if the file has it."""
 
 
 class BadRecord(ValueError):
@@ -91,21 +101,42 @@ def mapped(row: Row, columns: Sequence[int]) -> Row:
     )
 
 
-def table_of_rows(rows: Sequence[Row], schema: KeypointSchema) -> KeypointTable:
-    """A table of the rows; those that are OK have as many keypoints as ``schema``."""
+def table_of_rows(
+    rows: Sequence[Row], schema: KeypointSchema, options: ReadingOptions = DETECTOR_RULES
+) -> KeypointTable:
+    """A table of the rows; those that are OK have as many keypoints as ``schema``.
+
+    Args:
+        options: the rules for what is in files; by default no score is too low.
+    """
     count, width = len(rows), len(schema)
     status = np.fromiter((row.status for row in rows), np.int8, count)
-    good = status == Status.OK
-    good_count = int(good.sum())
-    points = np.fromiter(chain.from_iterable(row.points for row in rows), np.float64, good_count * width * 2)
-    scores = np.fromiter(chain.from_iterable(row.scores for row in rows), np.float64, good_count * width)
-    seen, confident = clean_keypoints(points.reshape(good_count, width, 2), scores.reshape(good_count, width))
-    if good_count == count:
-        keypoints, confidence = seen, confident
+    good = np.flatnonzero(status == Status.OK)
+    people = rows if len(good) == count else [rows[k] for k in good]
+    points = np.fromiter(chain.from_iterable(row.points for row in people), np.float64, len(good) * width * 2)
+    scores = np.fromiter(chain.from_iterable(row.scores for row in people), np.float64, len(good) * width)
+    ruled = apply_rules(
+        points.reshape(len(good), width, 2),
+        scores.reshape(len(good), width),
+        options,
+        flagged=np.fromiter((row.flagged for row in people), bool, len(good)),
+        size=_optional([row.size for row in people], 2),
+        box=_optional([row.box for row in people], 4),
+    )
+    if len(good) == count:
+        keypoints, confidence, box = ruled.keypoints, ruled.confidence, ruled.box
     else:
         keypoints = np.zeros((count, width, 2), np.float32)
         confidence = np.zeros((count, width), np.float32)
-        keypoints[good], confidence[good] = seen, confident
+        keypoints[good], confidence[good] = ruled.keypoints, ruled.confidence
+        box = None if ruled.box is None else np.full((count, 4), np.nan, np.float32)
+        if box is not None:
+            box[good] = ruled.box
+    details = [row.detail for row in rows]
+    for number, problem in ruled.problems.items():
+        row = int(good[number])
+        status[row] = Status.BAD_INPUT
+        details[row] = f"{rows[row].place}: {problem}"
     return KeypointTable(
         schema=schema,
         image=pa.array([row.image for row in rows], pa.string()),
@@ -113,5 +144,15 @@ def table_of_rows(rows: Sequence[Row], schema: KeypointSchema) -> KeypointTable:
         keypoints=keypoints,
         confidence=confidence,
         status=status,
-        detail=pa.array([row.detail for row in rows], pa.string()),
+        detail=pa.array(details, pa.string()),
+        box=box,
     )
+
+
+def _optional(values: Sequence[Sequence[float] | None], width: int) -> Float[np.ndarray, "images numbers"] | None:
+    """One row for each value, NaN where there is none; None where there is none at all."""
+    if all(value is None for value in values):
+        return None
+    unknown = (np.nan,) * width
+    filled = chain.from_iterable(unknown if value is None else value for value in values)
+    return np.fromiter(filled, np.float64, len(values) * width).reshape(len(values), width)

@@ -12,7 +12,9 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from adapters.keypoints.readers.file_rules import FILE_RULES, ReadingOptions
 
 SUFFIXES = (".json", ".npz", ".parquet")
 _DEMO_PREFIX = "results_"
@@ -39,6 +41,7 @@ class SourceFile:
     """The picture or video it describes, where the file itself does not say."""
     demo_name: str
     """``name`` without the ``results_`` that MMPose's demo scripts put before the picture's name."""
+    options: ReadingOptions = FILE_RULES
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,11 @@ class _Found:
     """Below the folder that was given, with suffix."""
 
 
-def find_files(paths: Sequence[str | os.PathLike[str]]) -> tuple[SourceFile, ...]:
+def find_files(paths: Sequence[str | os.PathLike[str]], options: ReadingOptions = FILE_RULES) -> tuple[SourceFile, ...]:
     """The files that ``paths`` stand for, in the order of ``paths`` and sorted within folders.
+
+    Args:
+        options: how they are read.
 
     Raises:
         ValueError: nothing given, no such file, a folder without ``.json`` files, or a suffix that nobody reads here.
@@ -84,7 +90,7 @@ def find_files(paths: Sequence[str | os.PathLike[str]]) -> tuple[SourceFile, ...
             found.setdefault(real, _Found(os.path.join(folder, name), real, name))
     if not found:
         raise ValueError("no keypoint files given")
-    return _named(list(found.values()))
+    return tuple(replace(source, options=options) for source in _named(list(found.values())))
 
 
 def _json_below(folder: str) -> list[str]:

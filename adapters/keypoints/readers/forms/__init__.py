@@ -1,0 +1,84 @@
+"""The forms of JSON that are read, in the order in which they are tried. docs/keypoint-files.md describes them all."""
+
+import msgspec
+
+from adapters.keypoints.readers.forms.coco import COCO_DATASET, COCO_RESULTS
+from adapters.keypoints.readers.forms.form import Document, Form, FormFile
+from adapters.keypoints.readers.forms.landmarks import MEDIAPIPE
+from adapters.keypoints.readers.forms.mmpose import MMPOSE, MMPOSE_OLD, MMPOSE_RESULTS, instance_info
+from adapters.keypoints.readers.forms.openpose import ALPHAPOSE_OPEN, OPENPOSE, POSE_KEYPOINT
+from adapters.keypoints.readers.forms.single_records import OPENPIFPAF, ULTRALYTICS
+from adapters.keypoints.readers.forms.tensors import EASY_VITPOSE, TENSORS
+from adapters.keypoints.readers.json_text import MISFIT, decode_text, read_text, shown
+from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
+
+FORMS: tuple[Form, ...] = (
+    COCO_DATASET,
+    COCO_RESULTS,
+    MMPOSE,
+    OPENPOSE,
+    POSE_KEYPOINT,
+    ULTRALYTICS,
+    EASY_VITPOSE,
+    OPENPIFPAF,
+    TENSORS,
+    MMPOSE_RESULTS,
+    MMPOSE_OLD,
+    MEDIAPIPE,
+    ALPHAPOSE_OPEN,
+)
+
+PAGE = "docs/keypoint-files.md"
+"""Which forms are read, and how others become one of them."""
+
+_records = msgspec.json.Decoder(list[msgspec.Raw])
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def open_json(source: SourceFile) -> FormFile:
+    """Recognise a JSON file and cut it into records.
+
+    Raises:
+        BrokenFile: it cannot be read, is not JSON, or holds no keypoints in a form that samebody knows.
+    """
+    document = _document(source)
+    form = next((form for form in FORMS if form.recognises(document)), None)
+    if form is None:
+        raise BrokenFile(f"{source.path}: holds no keypoints in a form that samebody reads: {_seen(document)}; {PAGE}")
+    if form is MMPOSE and document.records is None:
+        instance_info(document)
+    return FormFile(source, form, document, form.schema(document))
+
+
+def _document(source: SourceFile) -> Document:
+    text = read_text(source)
+    start = text[:200].lstrip()[:1]
+    if start == b"[":
+        return Document(source, decode_text(text, _records, source))
+    if start != b"{":
+        raise BrokenFile(f"{source.path}: no JSON list or object; it begins with {shown(text[:20])}")
+    try:
+        return Document(source, members=decode_text(text, _members, source))
+    except BrokenFile:
+        lines = _lines(text)
+        if lines is None:
+            raise
+        return Document(source, lines)
+
+
+def _lines(text: bytes) -> list[msgspec.Raw] | None:
+    """The objects of a file that has one on each line; None where it has something else."""
+    try:
+        return msgspec.json.decode_lines(text, type=list[msgspec.Raw]) if text.count(b"\n{") else None
+    except (*MISFIT, TypeError):
+        return None
+
+
+def _seen(document: Document) -> str:
+    if document.records is None:
+        keys = sorted(document.members)
+        return f"an object with the keys {', '.join(keys[:10])}" if keys else "an empty object"
+    head = document.head
+    if isinstance(head, dict):
+        return f"a list of {len(document.records)} objects with the keys {', '.join(sorted(head)[:10])}"
+    return f"a list of {len(document.records)}, the first {shown(head)}"

@@ -1,0 +1,266 @@
+"""What a form of JSON is, and what all forms share: documents, entries, numbers.
+
+A file becomes a ``Document``: cut into records without looking inside them, so that its text is all that stays in memory.
+A ``Form`` recognises documents and yields their entries, one for each person, each picture without one and each record
+that cannot be read. ``FormFile`` makes rows of the entries. A new form is a function from a record to a ``Pose``, a
+function that recognises it, and a line in ``forms.FORMS``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from typing import Any, NamedTuple
+
+import msgspec
+
+from adapters.keypoints.readers.file_rules import Size
+from adapters.keypoints.readers.json_rows import BadRecord, Row, bad_input, no_detection, numbers
+from adapters.keypoints.readers.json_text import MISFIT, reason, shown, untyped
+from adapters.keypoints.readers.source_files import SourceFile
+from engine.body.schemas import SCHEMAS, KeypointSchema
+
+_PROBED_RECORDS = 20
+_NUMBERS = frozenset({float, int})
+_KNOWN_COUNTS = frozenset(len(schema) for schema in SCHEMAS.values())
+
+
+class Pose(NamedTuple):
+    """The keypoints of one person."""
+
+    points: Sequence[float]
+    """x, y of all keypoints in turn."""
+    scores: Sequence[float]
+    box: Sequence[float] | None = None
+    """x1, y1, x2, y2."""
+    flagged: bool = False
+    """The scores come from visibility flags."""
+    size: Size | None = None
+    """Of the picture."""
+    image: str | None = None
+    """How the record calls its picture; None leaves that to the file."""
+
+
+class Entry(NamedTuple):
+    """One person, one picture without a person (no pose) or one record that cannot be read (a problem)."""
+
+    image: str
+    instance: int
+    place: str
+    pose: Pose | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Document:
+    """A JSON file that is cut: a list into its records, an object into its members."""
+
+    source: SourceFile
+    records: Sequence[msgspec.Raw] | None = None
+    members: Mapping[str, msgspec.Raw] = field(default_factory=dict)
+
+    @cached_property
+    def head(self) -> Any:
+        """The first record of a list that can be read and is no empty list; None where there is none."""
+        for raw in (self.records or ())[:_PROBED_RECORDS]:
+            try:
+                value = untyped(raw)
+            except MISFIT:
+                continue
+            if value not in ([], None):
+                return value
+        return None
+
+    @property
+    def head_keys(self) -> frozenset[str]:
+        """The keys of ``head``; empty where it is no object."""
+        return frozenset(self.head) if isinstance(self.head, dict) else frozenset()
+
+    def member(self, name: str) -> Any:
+        """A member of an object; None where it is missing or cannot be read."""
+        try:
+            return untyped(self.members[name]) if name in self.members else None
+        except MISFIT:
+            return None
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of JSON; see the module."""
+
+    name: str
+    """As docs/keypoint-files.md calls it."""
+    recognises: Callable[[Document], bool]
+    entries: Callable[[Document], Iterator[Entry]]
+    schema: Callable[[Document], KeypointSchema | None] = lambda document: None
+    """What the file says about its keypoints."""
+    by_count: Mapping[int, KeypointSchema] = field(default_factory=dict)
+    """Schemas of this form by their number of keypoints, where the number alone does not tell."""
+
+
+@dataclass(frozen=True)
+class FormFile:
+    """A file in a form that was recognised."""
+
+    source: SourceFile
+    form: Form
+    document: Document
+    schema: KeypointSchema | None
+
+    @property
+    def by_count(self) -> Mapping[int, KeypointSchema]:
+        """See ``Form``."""
+        return self.form.by_count
+
+    def keypoint_counts(self) -> Iterator[int]:
+        """Numbers of keypoints of the people that can be read."""
+        return (len(entry.pose.scores) for entry in self.form.entries(self.document) if entry.pose is not None)
+
+    def rows(self, width: int) -> Iterator[Row]:
+        """All entries; people with another number of keypoints than ``width`` are bad input."""
+        for image, instance, place, pose, problem in self.form.entries(self.document):
+            if pose is None:
+                yield no_detection(image) if problem is None else bad_input(image, instance, f"{place}: {problem}")
+            elif len(pose.scores) != width:
+                yield bad_input(image, instance, f"{place}: {len(pose.scores)} keypoints, expected {width}")
+            else:
+                yield _row(image, instance, place, pose)
+
+
+def _row(image: str, instance: int, place: str, pose: Pose) -> Row:
+    return Row(
+        image, instance, pose.points, pose.scores, place=place, box=pose.box, flagged=pose.flagged, size=pose.size
+    )
+
+
+def people(
+    records: Iterable[Any], image: str, place: str, read: Callable[[Any], Pose], first: int = 0
+) -> Iterator[Entry]:
+    """The people of one picture; without any, the picture has nobody in it.
+
+    Args:
+        records: of its people, as text or decoded.
+        place: of the list, for messages.
+        read: raises ``BadRecord`` for a record that it cannot read.
+        first: the number of the first person.
+    """
+    number = first - 1
+    for number, record in enumerate(records, first):
+        yield entry(record, image, number, f"{place}[{number - first}]", read)
+    if number < first and not first:
+        yield Entry(image, -1, place, None)
+
+
+def named_people(records: Iterable[Any], image: str, place: str, read: Callable[[Any], Pose]) -> Iterator[Entry]:
+    """People whose records may name their pictures, numbered picture by picture; ``image`` is for those that do not."""
+    seen: dict[str, int] = {}
+    for k, record in enumerate(records):
+        found = entry(record, image, -1, f"{place}[{k}]", read)
+        if found.pose is not None and found.pose.image:
+            found = found._replace(image=found.pose.image)
+        number = seen.get(found.image, 0)
+        seen[found.image] = number + 1
+        yield found._replace(instance=number)
+
+
+def entry(record: Any, image: str, instance: int, place: str, read: Callable[[Any], Pose]) -> Entry:
+    """One record as one person."""
+    try:
+        return Entry(image, instance, place, read(decoded(record)))
+    except BadRecord as error:
+        return Entry(image, instance, place, None, str(error))
+
+
+def decoded(record: Any) -> Any:
+    """A record whose text is read, if it is text.
+
+    Raises:
+        BadRecord: it cannot be read.
+    """
+    if not isinstance(record, msgspec.Raw):
+        return record
+    try:
+        return untyped(record)
+    except MISFIT as error:
+        raise BadRecord(reason(error)) from error
+
+
+def frame_name(name: str, frame: int) -> str:
+    """How a frame of a video is called, by its number in the file."""
+    return f"{name}_{frame:06d}"
+
+
+def plain_numbers(values: Any, name: str) -> list[float]:
+    """A list of numbers, null included.
+
+    Raises:
+        BadRecord: something else.
+    """
+    if isinstance(values, list) and _NUMBERS.issuperset(map(type, values)) and _all_finite(values):
+        return values
+    return numbers(values, name)
+
+
+def _all_finite(values: list[float]) -> bool:
+    # Whole numbers beyond float64 cannot become an array; ``numbers`` makes them NaN.
+    return not values or (max(values) < 1e300 and min(values) > -1e300)
+
+
+def split_points(values: Any, name: str, *, y_first: bool = False) -> tuple[list[float], list[float] | None]:
+    """Coordinates, and scores where there are any, of a flat list or a list of pairs or triples.
+
+    A flat list that could be pairs as well as triples is what has a known number of keypoints, triples first.
+
+    Raises:
+        BadRecord: it is something else.
+    """
+    if not isinstance(values, list):
+        raise BadRecord(f"{name} is {shown(values)}, expected a list of numbers or of points")
+    if values and not isinstance(values[0], (int, float)) and any(isinstance(value, list) for value in values):
+        flat, step = _flattened(values, name)
+    else:
+        flat = plain_numbers(values, name)
+        step = _step(len(flat), name)
+    points = [0.0] * (2 * (len(flat) // step))
+    x, y = (1, 0) if y_first else (0, 1)
+    points[0::2], points[1::2] = flat[x::step], flat[y::step]
+    return points, flat[2::step] if step > 2 else None
+
+
+def _flattened(values: list[Any], name: str) -> tuple[list[float], int]:
+    """Points that are lists of two, three or four numbers (x, y, score and whatever), null for a missing point."""
+    width = next(len(point) for point in values if isinstance(point, list))
+    if width not in (2, 3, 4):
+        raise BadRecord(f"{name}: a point has {width} numbers, expected x, y or x, y, score")
+    whole = [[None] * width if point is None else point for point in values]
+    for k, point in enumerate(whole):
+        if not isinstance(point, list) or len(point) != width:
+            raise BadRecord(f"{name}[{k}] is {shown(point)}, expected {width} numbers")
+    return plain_numbers(list(chain.from_iterable(whole)), name), width
+
+
+def _step(count: int, name: str) -> int:
+    fits = [step for step in (3, 2) if count % step == 0]
+    if not count or not fits:
+        raise BadRecord(f"{count} numbers in {name}, expected x, y, score or x, y for each keypoint")
+    return next((step for step in fits if count // step in _KNOWN_COUNTS), fits[0])
+
+
+def all_seen(points: Sequence[float]) -> list[float]:
+    """Scores of points that have none: what is not marked as missing was seen."""
+    return [1.0] * (len(points) // 2)
+
+
+def box_xyxy(value: Any) -> list[float] | None:
+    """Corners, also nested once and with a score behind; None where it is something else."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, list) or len(value) not in (4, 5) or not _NUMBERS.issuperset(map(type, value)):
+        return None
+    return value[:4] if _all_finite(value) else None
+
+
+def box_xywh(value: Any) -> list[float] | None:
+    """Corners of a box given as corner, width and height, as COCO has it."""
+    box = box_xyxy(value)
+    return None if box is None else [box[0], box[1], box[0] + box[2], box[1] + box[3]]
