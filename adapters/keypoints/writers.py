@@ -65,6 +65,8 @@ def arrow_table(table: KeypointTable) -> pa.Table:
         "row_status": pa.DictionaryArray.from_arrays(pa.array(table.status), pa.array(LABELS)).cast(pa.string()),
         "detail": table.detail,
     }
+    if table.box is not None:
+        columns["bbox"] = lists(table.box, 4)
     return pa.table(columns, metadata={METADATA_KEY: schema_to_text(table.schema)})
 
 
@@ -92,6 +94,7 @@ def _write_npz(stream: IO[bytes], table: KeypointTable) -> None:
         instance=table.instance,
         row_status=texts([LABELS[code] for code in table.status]),
         detail=texts([detail or "" for detail in table.detail.to_pylist()]),
+        **({} if table.box is None else {"bbox": table.box}),
     )
 
 

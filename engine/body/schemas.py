@@ -84,7 +84,11 @@ def _schema(
     )
 
 
-_SIGMA_OF = dict(zip(tables.HALPE_26, tables.HALPE_26_SIGMAS, strict=True))
+_SIGMA_OF = dict(zip(tables.WHOLEBODY_133, tables.WHOLEBODY_133_SIGMAS, strict=True)) | dict(
+    zip(tables.HALPE_26, tables.HALPE_26_SIGMAS, strict=True)
+)
+# Corners of eyes and mouth have no published sigma; they lie beside eyes and nose. Other points have the largest one.
+_FACE_SIGMA, _OTHER_SIGMA = 0.026, 0.107
 _BODY_EDGES = (*tables.LIMB_EDGES, *tables.FACE_EDGES, *tables.HEAD_EDGES, *tables.FEET_EDGES)
 
 COCO_17 = _schema("coco17", tables.COCO_17, tables.COCO_17_SIGMAS, _BODY_EDGES)
@@ -105,24 +109,22 @@ HALPE_136 = _schema(
     (*_BODY_EDGES, *tables.HAND_EDGES),
     {f"face-{k}": f"face-{mirrored}" for k, mirrored in enumerate(tables.FACE_68_MIRROR)},
 )
-_SIGMA_OF |= dict(zip(tables.WHOLEBODY_133, tables.WHOLEBODY_133_SIGMAS, strict=True)) | _SIGMA_OF
-# Points of no published sigma lie beside others: corners of eyes and mouth beside eyes and nose.
-_SIGMA_OF |= {name: 0.026 for name in tables.BLAZEPOSE_33 if name not in _SIGMA_OF}
-_GOLIATH_SIGMA = 0.079
 OPENPOSE_18 = _schema("openpose18", tables.OPENPOSE_18, [_SIGMA_OF[name] for name in tables.OPENPOSE_18], _BODY_EDGES)
 BLAZEPOSE_33 = _schema(
-    "blazepose33", tables.BLAZEPOSE_33, [_SIGMA_OF[name] for name in tables.BLAZEPOSE_33], _BODY_EDGES
+    "blazepose33",
+    tables.BLAZEPOSE_33,
+    [_SIGMA_OF.get(name, _FACE_SIGMA) for name in tables.BLAZEPOSE_33],
+    _BODY_EDGES,
 )
 GOLIATH_308 = _schema(
     "goliath308",
     tables.GOLIATH_308,
-    [_SIGMA_OF.get(name, _GOLIATH_SIGMA) for name in tables.GOLIATH_308],
+    [_SIGMA_OF.get(name, _OTHER_SIGMA) for name in tables.GOLIATH_308],
     (*_BODY_EDGES, *tables.HAND_EDGES),
 )
 
 SCHEMAS: dict[str, KeypointSchema] = {
-    s.name: s
-    for s in (COCO_17, HALPE_26, BODY_25, WHOLEBODY_133, OPENPOSE_18, BLAZEPOSE_33, HALPE_136, GOLIATH_308)
+    s.name: s for s in (COCO_17, HALPE_26, BODY_25, WHOLEBODY_133, OPENPOSE_18, BLAZEPOSE_33, HALPE_136, GOLIATH_308)
 }
 
 _ALIASES = {
@@ -174,7 +176,9 @@ def schema_for_count(keypoint_count: int) -> KeypointSchema:
     if not found or keypoint_count in _COUNTS_OF_SEVERAL:
         known = ", ".join(f"{schema.name} ({len(schema)})" for schema in SCHEMAS.values())
         hint = _COUNTS_OF_SEVERAL.get(keypoint_count)
-        problem = f"no known keypoint schema has {keypoint_count} keypoints" if hint is None else hint
+        problem = f"no known keypoint schema has {keypoint_count} keypoints"
+        if hint is not None:
+            problem = f"{keypoint_count} keypoints do not tell their order: {hint}"
         raise ValueError(f"{problem}; known: {known}")
     return found[0]
 

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from adapters.keypoints.readers.file_rules import MIN_SCORE
 from adapters.keypoints.table import KeypointTable
 from engine.body.schemas import COCO_17
 
@@ -17,7 +18,7 @@ def points(seed: int, count: int = 17) -> list[list[float]]:
 
 
 def scores(seed: int, count: int = 17) -> list[float]:
-    return np.random.default_rng(seed).uniform(0.1, 1, count).astype(np.float32).tolist()
+    return np.random.default_rng(seed).uniform(0.3, 1, count).astype(np.float32).tolist()
 
 
 def instance(seed: int, count: int = 17) -> dict[str, Any]:
@@ -73,6 +74,6 @@ def assert_tables_equal(actual: KeypointTable, expected: KeypointTable) -> None:
 with_files = settings(max_examples=30, deadline=None)
 """For examples that write files: each is forced to the disk, which takes as long as the disk takes."""
 
-coordinates = st.floats(-1e6, 1e6, width=32)
-confidences = st.floats(0, 1, width=32)
+coordinates = st.floats(0, 1e6, width=32)
+confidences = st.one_of(st.just(0.0), st.floats(MIN_SCORE, 1))
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)

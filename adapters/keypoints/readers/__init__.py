@@ -17,7 +17,7 @@ samebody's own layout, written by ``keypoint_writers`` and used by everything th
     instance          int32                       which person in it, from 0; -1 in rows without a person
     keypoints         fixed_size_list<float>[2K]  x, y of keypoint 0, x, y of keypoint 1, ... in pixels
     keypoint_scores   fixed_size_list<float>[K]   0..1, or whatever the detector gave (see ``keypoint_table``)
-    bbox              fixed_size_list<float>[4]   optional, not read: other programs may keep their boxes here
+    bbox              fixed_size_list<float>[4]   optional: x1, y1, x2, y2; null or NaN where there is none
     row_status        string                      optional: ok, no_detection, bad_input; missing or null is ok
     detail            string                      optional: what is wrong
 
@@ -36,13 +36,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adapters.keypoints.readers.arrays import NpzKeypoints, open_npz
 from adapters.keypoints.readers.file_rules import FILE_RULES, ReadingOptions
-from adapters.keypoints.readers.file_schema import columns_between, schema_of_counts
-from adapters.keypoints.readers.forms import FormFile, open_json
+from adapters.keypoints.readers.file_schema import columns_between, kept_schema
+from adapters.keypoints.readers.forms.form import FormFile
 from adapters.keypoints.readers.json_rows import Row, bad_input, mapped, table_of_rows
+from adapters.keypoints.readers.open_file import CountedFile, OpenedFile, is_counted, mapped_table, open_file, schema_of
 from adapters.keypoints.readers.parallel import ordered_map
-from adapters.keypoints.readers.parquet_files import ParquetKeypoints, open_parquet
+from adapters.keypoints.readers.parquet_files import ParquetKeypoints
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile, find_files
 from adapters.keypoints.table import KeypointTable, concat_tables
 from engine.body.schemas import COCO_17, KeypointSchema
@@ -91,15 +91,15 @@ class KeypointSource:
 
     def row_count(self) -> int | None:
         """How many rows there are, if that can be known without reading them; a broken file counts as nothing."""
-        if any(_is_json(source) for source in self.files):
+        if not all(is_counted(source) for source in self.files):
             return None
         rows = 0
         for source in self.files:
             try:
-                opened = _open(source)
+                opened = open_file(source)
             except BrokenFile:
                 continue
-            assert isinstance(opened, (NpzKeypoints, ParquetKeypoints))
+            assert isinstance(opened, CountedFile)
             rows += opened.row_count
         return rows
 
@@ -115,7 +115,7 @@ class KeypointSource:
         pieces: list[Piece] = []
         room = 0
         for number, source in enumerate(self.files):
-            opened = None if _is_json(source) else _open(source)
+            opened = open_file(source) if is_counted(source) else None
             if not isinstance(opened, ParquetKeypoints):
                 raise ValueError(f"{source.path}: only Parquet can be read piece by piece; convert it first")
             start, skip = min(skip, opened.row_count), max(skip - opened.row_count, 0)
@@ -138,11 +138,11 @@ class KeypointSource:
         tables = []
         for number, start, stop in piece:
             source = self.files[number]
-            opened = _open(source)
+            opened = open_file(source)
             assert isinstance(opened, ParquetKeypoints)
-            own = _schema_of(opened, self.schema) or self.schema
+            own = self._schema_of(opened)
             table = opened.part(own, start, stop)
-            tables.append(_mapped_table(table, self.schema, self._columns(own, source)))
+            tables.append(mapped_table(table, self.schema, self._columns(own, source)))
         return concat_tables(self.schema, tables)
 
     def tables(self, on_file: Callable[[SourceFile], None] = lambda source: None) -> Iterator[KeypointTable]:
@@ -165,7 +165,7 @@ class KeypointSource:
 
     def _groups(self) -> list["KeypointSource"] | None:
         """Parts for several processes; None where one process is as good."""
-        if self.processes < 2 or len(self.files) < 2 or not all(_is_json(source) for source in self.files):
+        if self.processes < 2 or len(self.files) < 2 or any(is_counted(source) for source in self.files):
             return None
         sizes = [_size(source) for source in self.files]
         if sum(sizes) < _PARALLEL_BYTES:
@@ -195,12 +195,12 @@ class KeypointSource:
         """Rows of JSON files and tables of the others, in the schema of this source."""
         for source in self.files:
             try:
-                opened = _open(source)
-                own = _schema_of(opened, self.schema) or self.schema
+                opened = open_file(source)
+                own = self._schema_of(opened)
                 columns = self._columns(own, source)
-                if isinstance(opened, (NpzKeypoints, ParquetKeypoints)):
+                if not isinstance(opened, FormFile):
                     for table in opened.tables(own, self.chunk_size):
-                        yield _mapped_table(table, self.schema, columns)
+                        yield mapped_table(table, self.schema, columns)
                 elif columns is None:
                     yield from opened.rows(len(own))
                 else:
@@ -213,6 +213,9 @@ class KeypointSource:
                     raise ValueError(f"{source.path} has gone or its disk has: {error}") from error
                 yield bad_input(source.name, -1, str(error))
             on_file(source)
+
+    def _schema_of(self, opened: OpenedFile) -> KeypointSchema:
+        return schema_of(opened, self.schema, self.schema_from is None) or self.schema
 
     def _columns(self, own: KeypointSchema, source: SourceFile) -> np.ndarray | None:
         try:
@@ -248,14 +251,14 @@ def open_keypoints(
     errors: list[BrokenFile] = []
     for source in files:
         try:
-            found = _schema_of(_open(source), schema)
+            found = schema_of(open_file(source), schema, schema is not None)
         except BrokenFile as error:
             errors.append(error)
             continue
         if schema is not None:
             return KeypointSource(files, schema, chunk_size, None, processes, options)
         if found is not None:
-            return KeypointSource(files, found, chunk_size, source, processes, options)
+            return KeypointSource(files, kept_schema(found), chunk_size, source, processes, options)
     if len(errors) == len(files):
         raise errors[0] if len(files) == 1 else ValueError(f"none of {len(files)} files can be read; {errors[0]}")
     # Nobody was found in any picture, so no row has keypoints and any schema is as good.
@@ -272,17 +275,6 @@ def read_keypoints(
     return concat_tables(source.schema, list(source))
 
 
-def _open(source: SourceFile) -> FormFile | NpzKeypoints | ParquetKeypoints:
-    path = source.path.lower()
-    if path.endswith(".npz"):
-        return open_npz(source)
-    return open_parquet(source) if path.endswith(".parquet") else open_json(source)
-
-
-def _is_json(source: SourceFile) -> bool:
-    return source.path.lower().endswith(".json")
-
-
 def _size(source: SourceFile) -> int:
     try:
         return os.path.getsize(source.path)
@@ -294,23 +286,3 @@ def _has_gone(source: SourceFile, error: BrokenFile) -> bool:
     """A file that has vanished since it was found is no bad row: all that come after it would be as well."""
     cause = error.__cause__
     return not os.path.lexists(source.path) or (isinstance(cause, OSError) and cause.errno in _LOST_DEVICE)
-
-
-def _schema_of(
-    opened: FormFile | NpzKeypoints | ParquetKeypoints, assumed: KeypointSchema | None
-) -> KeypointSchema | None:
-    """The schema of a file; None if it has no keypoints and does not say which it would have."""
-    if opened.schema is not None:
-        return opened.schema
-    try:
-        return schema_of_counts(opened.keypoint_counts(), assumed)
-    except ValueError as error:
-        raise BrokenFile(f"{opened.source.path}: {error}") from error
-
-
-def _mapped_table(table: KeypointTable, target: KeypointSchema, columns: np.ndarray | None) -> KeypointTable:
-    if columns is None:
-        return replace(table, schema=target)
-    keypoints = np.where((columns >= 0)[:, None], table.keypoints[:, columns], np.float32(0))
-    confidence = np.where(columns >= 0, table.confidence[:, columns], np.float32(0))
-    return replace(table, schema=target, keypoints=keypoints, confidence=confidence)

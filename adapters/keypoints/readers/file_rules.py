@@ -1,9 +1,9 @@
 """What files must satisfy before their numbers are keypoints: a least score, the picture's border, pixels.
 
-- A score below ``min_score`` (0.3 of 1, as for the detectors of ``samebody detect``) means not seen: top-down models put
-  every keypoint somewhere, also those that the picture does not show. Visibility flags are not scores.
+- A score below ``min_score`` (0.3 of 1, as for the detectors of ``samebody detect``) means not seen: top-down models
+  put every keypoint somewhere, also those that the picture does not show. Visibility flags are not scores.
 - A point outside of the picture was not seen. The left and upper borders are known (0, less half a pixel), the others
-  where the file or the caller gives the size of the picture.
+  where the size of the picture is.
 - Coordinates of a person that all lie within two units of the origin are fractions of the picture, not pixels. Then x
   and y have different units, and a shape fitted to them is wrong. They are multiplied by the size of the picture where
   it is known; elsewhere the row is bad input. So is a row whose points mostly have a negative coordinate.
@@ -43,7 +43,7 @@ class ReadingOptions:
     min_score: float = MIN_SCORE
     """Scores below it mean not seen; 0..1."""
     image_size: Size | None = None
-    """Of all pictures whose size the file does not give, for coordinates that are fractions of it."""
+    """Of pictures whose size the file does not give; used where coordinates are fractions of it."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_score <= 1:
@@ -106,10 +106,11 @@ def apply_rules(
     largest = np.where(seen, np.maximum(np.abs(points[..., 0]), np.abs(points[..., 1])), 0).max(axis=1, initial=0)
     normalised = seen.any(axis=1) & (largest <= _LARGEST_FRACTION)
     problems: dict[int, str] = {}
-    sizes = _sizes(size, options, len(points))
     if normalised.any():
-        points, box, problems = _in_pixels(points, box, np.flatnonzero(normalised), sizes, largest)
-    confidence = _inside(points, confidence, sizes, problems)
+        points, box, size = _scaled(points, box, normalised, size, options.image_size)
+        unknown = np.flatnonzero(normalised & np.isnan(size).any(axis=1))
+        problems = {int(row): NORMALISED.format(largest=largest[row]) for row in unknown}
+    confidence = _inside(points, confidence, size, problems)
     if problems:
         bad = list(problems)
         points, confidence = points.copy(), confidence.copy()
@@ -117,40 +118,36 @@ def apply_rules(
     return RuledKeypoints(points, confidence, None if box is None else box.astype(np.float32, copy=False), problems)
 
 
-def _sizes(
-    size: Float[np.ndarray, "images 2"] | None, options: ReadingOptions, rows: int
-) -> Float[np.ndarray, "images 2"] | None:
-    if options.image_size is None:
-        return size
-    given = np.broadcast_to(np.array(options.image_size, float), (rows, 2))
-    return given if size is None else np.where(np.isnan(size), given, size)
-
-
-def _in_pixels(
-    points: np.ndarray, box: np.ndarray | None, rows: np.ndarray, sizes: np.ndarray | None, largest: np.ndarray
-) -> tuple[np.ndarray, np.ndarray | None, dict[int, str]]:
-    known = np.zeros(len(rows), bool) if sizes is None else ~np.isnan(sizes[rows]).any(axis=1)
-    problems = {int(row): NORMALISED.format(largest=largest[row]) for row in rows[~known]}
-    if sizes is not None and known.any():
-        scaled = rows[known]
-        points = points.copy()
-        points[scaled] *= sizes[scaled][:, None].astype(np.float32)
-        if box is not None:
-            fraction = scaled[(np.abs(box[scaled]) <= _LARGEST_FRACTION).all(axis=1)]
-            box = box.copy()
-            box[fraction] *= np.tile(sizes[fraction], 2)
-    return points, box, problems
+def _scaled(
+    points: Float32[np.ndarray, "images keypoints 2"],
+    box: Float[np.ndarray, "images 4"] | None,
+    rows: Bool[np.ndarray, " images"],
+    size: Float[np.ndarray, "images 2"] | None,
+    given: Size | None,
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Coordinates of some rows in pixels, and the sizes of all pictures; NaN where they are unknown."""
+    size = np.full((len(points), 2), np.nan) if size is None else size.copy()
+    if given is not None:
+        size[rows & np.isnan(size).any(axis=1)] = given
+    scaled = np.flatnonzero(rows & ~np.isnan(size).any(axis=1))
+    points = points.copy()
+    points[scaled] *= size[scaled][:, None].astype(np.float32)
+    if box is not None:
+        fraction = scaled[(np.abs(box[scaled]) <= _LARGEST_FRACTION).all(axis=1)]
+        box = box.copy()
+        box[fraction] *= np.tile(size[fraction], 2)
+    return points, box, size
 
 
 def _inside(
-    points: np.ndarray, confidence: np.ndarray, sizes: np.ndarray | None, problems: dict[int, str]
+    points: np.ndarray, confidence: np.ndarray, size: np.ndarray | None, problems: dict[int, str]
 ) -> Float32[np.ndarray, "images keypoints"]:
     seen = confidence > 0
     before = seen & ((points[..., 0] < -_BORDER_PX) | (points[..., 1] < -_BORDER_PX))
     outside = before
-    if sizes is not None:
+    if size is not None:
         # NaN, an unknown size, fails the comparison.
-        end = sizes[:, None] - _BORDER_PX
+        end = size[:, None] - _BORDER_PX
         outside = before | (seen & ((points[..., 0] > end[..., 0]) | (points[..., 1] > end[..., 1])))
     if not outside.any():
         return confidence

@@ -6,12 +6,13 @@ schema, whatever it calls itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from adapters.keypoints.readers.keypoint_names import is_known, known_names, listed
 from adapters.keypoints.readers.source_files import BrokenFile
 from engine.body.schemas import SCHEMAS, KeypointSchema, find_schema, schema_for_count, schema_from_mmpose
 
@@ -59,7 +60,8 @@ def schema_from_meta_info(meta_info: Any, place: str) -> KeypointSchema:
     try:
         if not isinstance(meta_info, Mapping):
             raise ValueError("not an object")
-        return _recognised(schema_from_mmpose(meta_info))
+        schema = schema_from_mmpose(meta_info)
+        return _recognised(replace(schema, keypoint_names=known_names(schema.keypoint_names)))
     except (ValueError, AttributeError, OverflowError) as error:
         raise BrokenFile(f"{place}: bad meta_info: {error}") from error
 
@@ -73,7 +75,8 @@ def schema_from_names(name: str, keypoint_names: Sequence[str]) -> KeypointSchem
     known = {
         k: sigma for schema in SCHEMAS.values() for k, sigma in zip(schema.keypoint_names, schema.sigmas, strict=True)
     }
-    column = {keypoint: k for k, keypoint in enumerate(keypoint_names)}
+    names = known_names(keypoint_names)
+    column = {keypoint: k for k, keypoint in enumerate(names)}
 
     def mirrored(keypoint: str) -> str:
         side, _, rest = keypoint.partition("_")
@@ -82,10 +85,10 @@ def schema_from_names(name: str, keypoint_names: Sequence[str]) -> KeypointSchem
     return _recognised(
         KeypointSchema(
             name,
-            tuple(keypoint_names),
+            names,
             # No body models an unknown name, so its sigma is never used; the largest keeps the schema valid.
-            tuple(known.get(keypoint, max(known.values())) for keypoint in keypoint_names),
-            tuple(column.get(mirrored(keypoint), column[keypoint]) for keypoint in keypoint_names),
+            tuple(known.get(keypoint, max(known.values())) for keypoint in names),
+            tuple(column.get(mirrored(keypoint), column[keypoint]) for keypoint in names),
         )
     )
 
@@ -97,13 +100,49 @@ def _recognised(schema: KeypointSchema) -> KeypointSchema:
     return next(same, schema)
 
 
-def schema_of_counts(counts: Iterable[int], assumed: KeypointSchema | None) -> KeypointSchema | None:
+def schema_in_use(stated: KeypointSchema, wanted: KeypointSchema | None) -> KeypointSchema:
+    """The schema of a file that names its keypoints: what it states, unless its names mean nothing.
+
+    Args:
+        wanted: what the caller says it is, which counts where the names are unknown and the number is the same.
+
+    Raises:
+        ValueError: none of the names is known.
+    """
+    known = sum(is_known(name) for name in stated.keypoint_names)
+    if wanted is not None:
+        common = len(set(stated.keypoint_names) & set(wanted.keypoint_names))
+        if 2 * common < len(wanted) == len(stated):
+            return wanted
+        return stated
+    if not known:
+        names = listed(stated.keypoint_names)
+        fitting = [schema.name for schema in SCHEMAS.values() if len(schema) == len(stated)]
+        remedy = f"; if their order is that of {fitting[0]}, give --schema {fitting[0]}" if fitting else ""
+        wanted_names = listed(SCHEMAS["coco17"].keypoint_names)
+        raise ValueError(f"unknown keypoint names: {names}; samebody knows {wanted_names}{remedy}")
+    return stated
+
+
+def kept_schema(schema: KeypointSchema) -> KeypointSchema:
+    """A schema without the hundreds of points of hands and face that a file of its kind has and no body models."""
+    if schema.name == "halpe136":
+        return SCHEMAS["halpe26"]
+    if schema.name == "goliath308":
+        return replace(schema.subset([*SCHEMAS["wholebody133"].keypoint_names, "neck"]), name="goliath64")
+    return schema
+
+
+def schema_of_counts(
+    counts: Iterable[int], assumed: KeypointSchema | None, by_count: Mapping[int, KeypointSchema] | None = None
+) -> KeypointSchema | None:
     """The schema of a file that names none, from the numbers of keypoints of its records.
 
     The first number that fits decides, so that one broken record does not condemn the file.
 
     Args:
         assumed: the schema of the other files, which this one has if the number fits.
+        by_count: what the form of the file says about some numbers.
 
     Returns:
         None if there is no record.
@@ -115,6 +154,8 @@ def schema_of_counts(counts: Iterable[int], assumed: KeypointSchema | None) -> K
     for count in counts:
         if assumed is not None and count == len(assumed):
             return assumed
+        if by_count and count in by_count:
+            return by_count[count]
         try:
             return schema_for_count(count)
         except ValueError as error:
@@ -137,8 +178,9 @@ def columns_between(source: KeypointSchema, target: KeypointSchema, explicit: bo
         return None
     columns = np.array(source.columns_of(target.keypoint_names))
     names = f"{source.name} ({len(source)} keypoints) and {target.name} ({len(target)})"
-    if not explicit:
+    if not explicit and kept_schema(source).keypoint_names != target.keypoint_names:
         raise ValueError(f"different keypoint schemas, {names}; give the one you want, or read them apart")
     if not (columns >= 0).any():
-        raise ValueError(f"{names} have no keypoint in common")
+        found, wanted = listed(source.keypoint_names), listed(target.keypoint_names)
+        raise ValueError(f"{names} have no keypoint in common: it has {found}; wanted {wanted}")
     return columns

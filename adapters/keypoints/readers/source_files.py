@@ -1,8 +1,8 @@
 """Which files are meant by the paths that a user gives, and how the pictures in them are called.
 
-A folder stands for every ``.json`` file in it and below it, sorted by path; hidden files and folders are left out and
-links to folders are not followed. Other formats are named one by one: results and shape files often lie beside the
-keypoints. A file that is given twice is read once.
+A folder stands for every ``.json`` file in it and below it, sorted by path, or for every ``.txt`` file (labels of YOLO)
+where there is no ``.json``; hidden files and folders are left out and links to folders are not followed. Other formats
+are named one by one: results and shape files often lie beside the keypoints. A file that is given twice is read once.
 
 A file's name is its path below the folder that was given, without suffix (``anna``, ``day2/anna``). Files given in
 several places that would get the same name get as many of their parent folders as it takes to tell them apart.
@@ -16,7 +16,9 @@ from dataclasses import dataclass, replace
 
 from adapters.keypoints.readers.file_rules import FILE_RULES, ReadingOptions
 
-SUFFIXES = (".json", ".npz", ".parquet")
+SUFFIXES = (".json", ".npz", ".parquet", ".csv", ".txt")
+_IN_FOLDERS = (".json", ".txt")
+"""What a folder stands for: the first of them that it holds."""
 _DEMO_PREFIX = "results_"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _LONGEST_MESSAGE = 1000
@@ -66,18 +68,18 @@ def find_files(paths: Sequence[str | os.PathLike[str]], options: ReadingOptions 
     for path in paths:
         given = os.fspath(path)
         if os.path.isdir(given):
-            names = _json_below(given)
+            names = next(filter(None, (_below(given, suffix) for suffix in _IN_FOLDERS)), [])
             if not names:
                 raise ValueError(
-                    f"{given}: no .json file in or below this folder; give .parquet and .npz by name, and --detector "
-                    "if it holds photographs"
+                    f"{given}: no {' or '.join(_IN_FOLDERS)} file in or below this folder; give .parquet, .npz and "
+                    ".csv by name, and --detector if it holds photographs"
                 )
         elif not given.lower().endswith(SUFFIXES) and not os.path.exists(given):
             raise ValueError(f"{given}: no such file or folder")
         elif not given.lower().endswith(SUFFIXES):
             raise ValueError(
                 f"{given}: not a keypoint file; samebody reads {', '.join(SUFFIXES)} and "
-                "folders of .json; photographs need --detector"
+                "folders of .json (docs/keypoint-files.md); photographs need --detector"
             )
         elif not os.path.isfile(given):
             raise ValueError(f"{given}: {'not a regular file' if os.path.exists(given) else 'no such file'}")
@@ -93,14 +95,14 @@ def find_files(paths: Sequence[str | os.PathLike[str]], options: ReadingOptions 
     return tuple(replace(source, options=options) for source in _named(list(found.values())))
 
 
-def _json_below(folder: str) -> list[str]:
-    """Paths below ``folder``, sorted part by part."""
+def _below(folder: str, suffix: str) -> list[str]:
+    """Files with a suffix below ``folder``, sorted part by part."""
     names = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = os.path.relpath(parent, folder)
         prefix = "" if below == os.curdir else below + os.sep
-        names += [prefix + name for name in files if name.lower().endswith(".json") and not name.startswith(".")]
+        names += [prefix + name for name in files if name.lower().endswith(suffix) and not name.startswith(".")]
     return sorted(names, key=lambda name: name.split(os.sep))
 
 

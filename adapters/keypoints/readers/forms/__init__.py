@@ -1,5 +1,8 @@
 """The forms of JSON that are read, in the order in which they are tried. docs/keypoint-files.md describes them all."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import msgspec
 
 from adapters.keypoints.readers.forms.coco import COCO_DATASET, COCO_RESULTS
@@ -9,7 +12,7 @@ from adapters.keypoints.readers.forms.mmpose import MMPOSE, MMPOSE_OLD, MMPOSE_R
 from adapters.keypoints.readers.forms.openpose import ALPHAPOSE_OPEN, OPENPOSE, POSE_KEYPOINT
 from adapters.keypoints.readers.forms.single_records import OPENPIFPAF, ULTRALYTICS
 from adapters.keypoints.readers.forms.tensors import EASY_VITPOSE, TENSORS
-from adapters.keypoints.readers.json_text import MISFIT, decode_text, read_text, shown
+from adapters.keypoints.readers.json_text import MISFIT, decode_text, read_text, shown, untyped
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
 
 FORMS: tuple[Form, ...] = (
@@ -28,6 +31,7 @@ FORMS: tuple[Form, ...] = (
     ALPHAPOSE_OPEN,
 )
 
+_PROBED_RECORDS = 1000
 PAGE = "docs/keypoint-files.md"
 """Which forms are read, and how others become one of them."""
 
@@ -42,12 +46,25 @@ def open_json(source: SourceFile) -> FormFile:
         BrokenFile: it cannot be read, is not JSON, or holds no keypoints in a form that samebody knows.
     """
     document = _document(source)
-    form = next((form for form in FORMS if form.recognises(document)), None)
-    if form is None:
+    recognised = next(_recognised(document), None)
+    if recognised is None:
         raise BrokenFile(f"{source.path}: holds no keypoints in a form that samebody reads: {_seen(document)}; {PAGE}")
+    document, form = recognised
     if form is MMPOSE and document.records is None:
         instance_info(document)
     return FormFile(source, form, document, form.schema(document))
+
+
+def _recognised(document: Document) -> Iterator[tuple[Document, Form]]:
+    """The document with the first record that some form recognises, so that a broken one at the start hides none."""
+    for raw in (document.records or [None])[:_PROBED_RECORDS]:
+        try:
+            candidate = replace(document, head=None if raw is None else untyped(raw))
+        except MISFIT:
+            continue
+        yield from ((candidate, form) for form in FORMS if form.recognises(candidate))
+    if document.records is not None and all(bytes(raw).strip() == b"[]" for raw in document.records):
+        yield document, MMPOSE_RESULTS
 
 
 def _document(source: SourceFile) -> Document:
@@ -78,7 +95,10 @@ def _seen(document: Document) -> str:
     if document.records is None:
         keys = sorted(document.members)
         return f"an object with the keys {', '.join(keys[:10])}" if keys else "an empty object"
-    head = document.head
-    if isinstance(head, dict):
-        return f"a list of {len(document.records)} objects with the keys {', '.join(sorted(head)[:10])}"
-    return f"a list of {len(document.records)}, the first {shown(head)}"
+    try:
+        first = untyped(document.records[0])
+    except MISFIT:
+        first = bytes(document.records[0])
+    if isinstance(first, dict):
+        return f"a list of {len(document.records)} objects with the keys {', '.join(sorted(first)[:10])}"
+    return f"a list of {len(document.records)}, the first {shown(first)}"

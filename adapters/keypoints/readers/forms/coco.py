@@ -5,9 +5,9 @@
                 "categories": [{"id", "keypoints": [name, ...]}]}
 
 Scores of results are the detector's, v of annotations is the annotator's flag (a dataset whose third numbers are not 0,
-1 and 2 has scores). The keypoints of results may also be a list of points, or pairs without scores; then all of them are
-seen. AlphaPose calls the box ``box``. COCO-WholeBody keeps feet, face and hands in keys of their own; records that have
-them are read as its 133 keypoints.
+1 and 2 has scores). The keypoints of results may also be a list of points, or pairs without scores; then all of them
+are seen. AlphaPose calls the box ``box``. COCO-WholeBody keeps feet, face and hands in keys of their own; records that
+have them are read as its 133 keypoints.
 
 Pictures are called by ``file_name``, or by ``image_id`` where there is none. The people of a picture are numbered in
 the order of the file. Rows are in the order of results or annotations; pictures of a dataset without annotations follow
@@ -212,6 +212,4 @@ def _read_outline(raw: msgspec.Raw) -> _Outline:
 
 
 COCO_RESULTS = Form("COCO results", lambda document: "image_id" in document.head_keys, _entries)
-COCO_DATASET = Form(
-    "COCO dataset", lambda document: "annotations" in document.members, _dataset_entries, _schema
-)
+COCO_DATASET = Form("COCO dataset", lambda document: "annotations" in document.members, _dataset_entries, _schema)

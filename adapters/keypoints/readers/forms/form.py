@@ -1,14 +1,13 @@
 """What a form of JSON is, and what all forms share: documents, entries, numbers.
 
-A file becomes a ``Document``: cut into records without looking inside them, so that its text is all that stays in memory.
-A ``Form`` recognises documents and yields their entries, one for each person, each picture without one and each record
-that cannot be read. ``FormFile`` makes rows of the entries. A new form is a function from a record to a ``Pose``, a
-function that recognises it, and a line in ``forms.FORMS``.
+A file becomes a ``Document``: cut into records without looking inside them, so that its text is all that stays in
+memory. A ``Form`` recognises documents and yields their entries, one for each person, each picture without one and each
+record that cannot be read. ``FormFile`` makes rows of the entries. A new form is a function from a record to a
+``Pose``, a function that recognises it, and a line in ``forms.FORMS``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -20,7 +19,6 @@ from adapters.keypoints.readers.json_text import MISFIT, reason, shown, untyped
 from adapters.keypoints.readers.source_files import SourceFile
 from engine.body.schemas import SCHEMAS, KeypointSchema
 
-_PROBED_RECORDS = 20
 _NUMBERS = frozenset({float, int})
 _KNOWN_COUNTS = frozenset(len(schema) for schema in SCHEMAS.values())
 
@@ -58,18 +56,8 @@ class Document:
     source: SourceFile
     records: Sequence[msgspec.Raw] | None = None
     members: Mapping[str, msgspec.Raw] = field(default_factory=dict)
-
-    @cached_property
-    def head(self) -> Any:
-        """The first record of a list that can be read and is no empty list; None where there is none."""
-        for raw in (self.records or ())[:_PROBED_RECORDS]:
-            try:
-                value = untyped(raw)
-            except MISFIT:
-                continue
-            if value not in ([], None):
-                return value
-        return None
+    head: Any = None
+    """The record by which a list is recognised: one of the first; None in an object and in a list without any."""
 
     @property
     def head_keys(self) -> frozenset[str]:
@@ -233,10 +221,13 @@ def _flattened(values: list[Any], name: str) -> tuple[list[float], int]:
     if width not in (2, 3, 4):
         raise BadRecord(f"{name}: a point has {width} numbers, expected x, y or x, y, score")
     whole = [[None] * width if point is None else point for point in values]
-    for k, point in enumerate(whole):
-        if not isinstance(point, list) or len(point) != width:
-            raise BadRecord(f"{name}[{k}] is {shown(point)}, expected {width} numbers")
-    return plain_numbers(list(chain.from_iterable(whole)), name), width
+    if {type(point) for point in whole} != {list} or set(map(len, whole)) != {width}:
+        k = next(k for k, point in enumerate(whole) if not isinstance(point, list) or len(point) != width)
+        raise BadRecord(f"{name}[{k}] is {shown(whole[k])}, expected {width} numbers")
+    flat = list(chain.from_iterable(whole))
+    if _NUMBERS.issuperset(map(type, flat)) and _all_finite(flat):
+        return flat, width
+    return list(chain.from_iterable(numbers(point, f"{name}[{k}]") for k, point in enumerate(whole))), width
 
 
 def _step(count: int, name: str) -> int:

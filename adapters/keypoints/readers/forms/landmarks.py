@@ -1,8 +1,8 @@
 """MediaPipe's landmarks, as its users dump them.
 
     a pose      [{"x", "y", "z", "visibility"}, ...] of 33, or {"landmark": [...]} as protobuf's MessageToDict has it
-    a file      a pose; a list of poses, one a frame; or {"pose_landmarks": ...} and its spellings, alone or one a frame,
-                of one pose or a list of poses
+    a file      a pose; a list of poses, one a frame; or {"pose_landmarks": ...}, however it is spelt, alone or one a
+                frame, of one pose or a list of poses
 
 Coordinates are fractions of the picture's edges, so the size of the picture is needed. A landmark of less than 0.5
 visibility counts as not seen, as in the detector. World landmarks are metres and have no place in the picture.
@@ -11,7 +11,16 @@ visibility counts as not seen, as in the detector. World landmarks are metres an
 from collections.abc import Iterator
 from typing import Any
 
-from adapters.keypoints.readers.forms.form import Document, Entry, Form, Pose, decoded, frame_name, people, plain_numbers
+from adapters.keypoints.readers.forms.form import (
+    Document,
+    Entry,
+    Form,
+    Pose,
+    decoded,
+    frame_name,
+    people,
+    plain_numbers,
+)
 from adapters.keypoints.readers.json_rows import BadRecord, required
 from adapters.keypoints.readers.json_text import shown
 

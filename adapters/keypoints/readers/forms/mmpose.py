@@ -13,10 +13,10 @@ such objects, or the predictions alone: one list of instances for each picture.
 MMPose 0.x has pose_results: [{"bbox": [x1, y1, x2, y2, score], "keypoints": [[x, y, score], ...]}, ...] for a picture,
 a list of such lists for a video.
 
-Pictures are called as their file, frames ``<name>_<number>`` with six digits: frame_id as MMPose wrote it (from 1 by the
-demo scripts, from 0 by the inferencer), elsewhere the place in the list from 0. A file or a frame without instances is a
-picture with nobody in it. The inferencer then takes the whole picture for a person, which no reader can tell from a
-detection.
+Pictures are called as their file, frames ``<name>_<number>`` with six digits: frame_id as MMPose wrote it (from 1 by
+the demo scripts, from 0 by the inferencer), elsewhere the place in the list from 0. A file or a frame without instances
+is a picture with nobody in it. The inferencer then takes the whole picture for a person, which no reader can tell from
+a detection.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,6 @@ from adapters.keypoints.readers.forms.form import (
     Entry,
     Form,
     Pose,
-    all_seen,
     box_xyxy,
     decoded,
     frame_name,
@@ -62,6 +61,15 @@ class _UnreadFrame(msgspec.Struct):
     instances: list[msgspec.Raw]
 
 
+class _Keys(msgspec.Struct):
+    """What tells a frame from an instance."""
+
+    frame_id: msgspec.Raw = msgspec.Raw()
+    instances: msgspec.Raw = msgspec.Raw()
+    keypoints: msgspec.Raw = msgspec.Raw()
+
+
+_decode_keys = msgspec.json.Decoder(_Keys).decode
 _decode_instance = msgspec.json.Decoder(_Instance).decode
 _decode_frame = msgspec.json.Decoder(_Frame).decode
 _decode_unread_frame = msgspec.json.Decoder(_UnreadFrame).decode
@@ -81,11 +89,13 @@ def instance_pose(record: Any) -> Pose:
             record = decoded(record)
     points, inside = split_points(required(record, "keypoints"), "keypoints")
     scores = inside
-    if "keypoint_scores" in record:
-        scores = plain_numbers(record["keypoint_scores"], "keypoint_scores")
+    if inside is None or "keypoint_scores" in record:
+        scores = plain_numbers(required(record, "keypoint_scores"), "keypoint_scores")
+        if inside is not None:
+            raise BadRecord("its keypoints have three numbers beside keypoint_scores, expected [x, y]")
         if len(scores) != len(points) // 2:
             raise BadRecord(f"{len(points) // 2} keypoints and {len(scores)} keypoint_scores")
-    return Pose(points, all_seen(points) if scores is None else scores, box_xyxy(record.get("bbox")))
+    return Pose(points, scores or [], box_xyxy(record.get("bbox")))
 
 
 def _typed_pose(instance: _Instance) -> Pose:
@@ -143,11 +153,13 @@ def instance_info(document: Document) -> Sequence[msgspec.Raw]:
 def _is_video(records: Sequence[msgspec.Raw]) -> bool:
     for raw in records:
         try:
-            keys = set(untyped(raw)) if bytes(raw[:1]) == b"{" else set()
+            keys = _decode_keys(raw)
         except MISFIT:
             continue
-        if keys:
-            return bool(keys & {"frame_id", "instances"})
+        if bytes(keys.frame_id) or bytes(keys.instances):
+            return True
+        if bytes(keys.keypoints):
+            return False
     return False
 
 

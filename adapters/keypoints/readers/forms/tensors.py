@@ -4,9 +4,10 @@
     Detectron2      {"pred_boxes", "scores", "pred_classes", "pred_keypoints": [[[x, y, score], ...], ...]}, perhaps
                     below "instances"
     rtmlib          {"keypoints": [[[x, y], ...], ...], "scores": [[...], ...]}
-    easy_ViTPose    {"keypoints": [{"<id>": [[y, x, score], ...]}, ...], "skeleton": {"0": name, ...}}, one object a frame
+    easy_ViTPose    {"keypoints": [{"<id>": [[y, x, score], ...]}, ...], "skeleton": {"0": name, ...}}
 
-or a list of such objects, one a frame. torchvision's and Detectron2's scores are not on a scale of 0 to 1. torchvision's
+or a list of such objects, one a frame; easy_ViTPose's list has one object of people a frame. torchvision's and
+Detectron2's scores are not on a scale of 0 to 1. torchvision's
 are heights of a heatmap of logits: 10 and more on clear points, so they are divided by 10. Detectron2's are shares of a
 heatmap after a softmax: its own threshold for drawing is 0.05, so they are multiplied by 6, and 0.05 becomes 0.3.
 """

@@ -103,9 +103,9 @@ def test_wholebody_parts_are_joined(tmp_path: Path, as_dataset: bool) -> None:
 @pytest.mark.parametrize(
     ("broken", "message", "image"),
     [
-        ({"image_id": 5, "keypoints": [1.0] * 48}, "48 numbers in keypoints, expected 51", "5"),
+        ({"image_id": 5, "keypoints": [1.0] * 48}, "16 keypoints, expected 17", "5"),
         ({"image_id": 5, "keypoints": "x"}, "keypoints is 'x', expected a list of numbers", "5"),
-        ({"image_id": 5, "keypoints": [[1, 2, 3]] * 17}, "keypoints[0] is [1, 2, 3], expected a number", "5"),
+        ({"image_id": 5, "keypoints": [[1, 2, 3, 4, 5]] * 17}, "a point has 5 numbers", "5"),
         ({"image_id": 5}, "it has no keypoints", "5"),
         ({"keypoints": [1.0] * 51}, "it has no image_id", "r"),
         ({"image_id": 1.5, "keypoints": [1.0] * 51}, "image_id is 1.5", "r"),

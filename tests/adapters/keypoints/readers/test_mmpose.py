@@ -116,7 +116,7 @@ def test_not_a_number_inside_a_text_stays_as_it_is(tmp_path: Path) -> None:
 
 
 BROKEN_INSTANCES = {
-    "wrong count": (instance(1, 16), "16 keypoints and 16 keypoint_scores, expected 17"),
+    "wrong count": (instance(1, 16), "16 keypoints, expected 17"),
     "scores of another count": ({**instance(1), "keypoint_scores": [0.5]}, "17 keypoints and 1 keypoint_scores"),
     "no keypoints": ({"keypoint_scores": [0.5] * 17}, "it has no keypoints"),
     "no scores": ({"keypoints": instance(1)["keypoints"]}, "it has no keypoint_scores"),

@@ -70,13 +70,13 @@ def test_upper_case_suffix_is_read(tmp_path: Path) -> None:
     [
         ("missing.json", "missing.json: no such file"),
         ("missing", "no such file or folder"),
-        ("notes.txt", "not a keypoint file; samebody reads .json, .npz, .parquet.*--detector"),
-        ("empty", "no .json file in or below this folder"),
+        ("notes.md", "not a keypoint file; samebody reads .json, .npz, .parquet, .csv, .txt.*--detector"),
+        ("empty", "no .json or .txt file in or below this folder"),
     ],
 )
 def test_path_that_is_no_keypoint_file_is_an_error(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "notes.md").write_text("x")
     good = write_json(tmp_path / "good.json", [instance(1)])
     with pytest.raises(ValueError, match=message):
         open_keypoints([good, tmp_path / name])
@@ -183,7 +183,7 @@ def test_schemas_without_a_common_keypoint_are_an_error(tmp_path: Path) -> None:
 
 def test_unknown_number_of_keypoints_lists_the_known_schemas(tmp_path: Path) -> None:
     path = write_json(tmp_path / "a.json", [instance(1, 16)])
-    with pytest.raises(ValueError, match=r"a\.json: no known keypoint schema has 16 keypoints; known: coco17 \(17\)"):
+    with pytest.raises(ValueError, match=r"16 keypoints do not tell their order: MPII has 16; known: coco17 "):
         open_keypoints([path])
 
 

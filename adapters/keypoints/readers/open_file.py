@@ -1,0 +1,86 @@
+"""One file of keypoints: which reader takes it, which schema it has, and how its rows become those of another."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from adapters.keypoints.readers.arrays import NpzKeypoints, open_npz
+from adapters.keypoints.readers.csv_files import CsvKeypoints, open_csv
+from adapters.keypoints.readers.file_schema import schema_in_use, schema_of_counts
+from adapters.keypoints.readers.forms import PAGE, open_json
+from adapters.keypoints.readers.forms.form import FormFile
+from adapters.keypoints.readers.parquet_files import ParquetKeypoints, open_parquet
+from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
+from adapters.keypoints.readers.text_files import TRANSFER_HEADER, open_labels, open_transfer_table
+from adapters.keypoints.table import KeypointTable
+from engine.body.schemas import KeypointSchema
+
+CountedFile = NpzKeypoints | ParquetKeypoints
+"""A file whose number of rows is known before they are read."""
+OpenedFile = FormFile | CsvKeypoints | CountedFile
+"""Each has ``source``; ``schema``, what the file says about its keypoints; ``keypoint_counts()``, the numbers of
+keypoints of its readable records; and ``rows(width)`` or ``tables(schema, chunk_size)``."""
+
+
+def open_file(source: SourceFile) -> OpenedFile:
+    """Open a file by its suffix.
+
+    Raises:
+        BrokenFile: it cannot be read, or holds no keypoints.
+    """
+    path = source.path.lower()
+    if path.endswith(".npz"):
+        return open_npz(source)
+    if path.endswith(".parquet"):
+        return open_parquet(source)
+    if path.endswith(".txt"):
+        return open_labels(source)
+    if path.endswith(".csv"):
+        return open_transfer_table(source) if _begins_with(source, TRANSFER_HEADER) else open_csv(source)
+    return open_json(source)
+
+
+def is_counted(source: SourceFile) -> bool:
+    """Whether it opens as a ``CountedFile``."""
+    return source.path.lower().endswith((".npz", ".parquet"))
+
+
+def schema_of(opened: OpenedFile, assumed: KeypointSchema | None, wanted: bool) -> KeypointSchema | None:
+    """The schema of a file; None if it has no keypoints and does not say which it would have.
+
+    Args:
+        assumed: that of the other files, or the one that the caller gave.
+        wanted: the caller gave it.
+
+    Raises:
+        BrokenFile: it has another number of keypoints than any schema, or names that nobody knows.
+    """
+    by_count: Mapping[int, KeypointSchema] = opened.form.by_count if isinstance(opened, FormFile) else {}
+    try:
+        if opened.schema is None:
+            return schema_of_counts(opened.keypoint_counts(), assumed, by_count)
+        if isinstance(opened, FormFile | CsvKeypoints) or wanted:
+            return schema_in_use(opened.schema, assumed if wanted else None)
+        return opened.schema
+    except ValueError as error:
+        if isinstance(error, BrokenFile):
+            raise
+        raise BrokenFile(f"{opened.source.path}: {error}; see {PAGE}") from error
+
+
+def mapped_table(table: KeypointTable, target: KeypointSchema, columns: np.ndarray | None) -> KeypointTable:
+    """A table in another schema; see ``file_schema.columns_between``."""
+    if columns is None:
+        return replace(table, schema=target)
+    keypoints = np.where((columns >= 0)[:, None], table.keypoints[:, columns], np.float32(0))
+    confidence = np.where(columns >= 0, table.confidence[:, columns], np.float32(0))
+    return replace(table, schema=target, keypoints=keypoints, confidence=confidence)
+
+
+def _begins_with(source: SourceFile, header: bytes) -> bool:
+    try:
+        with open(source.path, "rb") as stream:
+            return stream.read(len(header) + 3).removeprefix(b"\xef\xbb\xbf").startswith(header)
+    except OSError as error:
+        raise BrokenFile(f"{source.path}: cannot be read: {error.strerror}") from error
