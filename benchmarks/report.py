@@ -22,6 +22,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from adapters.jobs.table_scoring import NUMBERS
+from adapters.results.near_duplicates import first_alike
 from adapters.results.reasons import PROPORTIONS
 from adapters.results.report.decision import add_decision, decide, result_digest, row_reasons
 from adapters.results.report.fits import Fits
@@ -94,9 +95,10 @@ def write_invented_page(path: Path, scores: Scores, fits: Fits, thumbnails: list
     frames = [
         empty_frame(box, SIZE_PX) if made is None else made.frame for box, made in zip(boxes, thumbnails, strict=True)
     ]
+    first = first_alike([made and made.hash for made in thumbnails], scores.image)
     block = ArrayBlock()
     add_scores(block, scores, fits.person)
-    decided = add_decision(block, decide(scores), row_reasons(fits.proportion_deviations), fits.person)
+    decided = add_decision(block, decide(scores), row_reasons(fits.proportion_deviations), fits.person, first)
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails]))
     add_body(block, body, 10)
     manifest = {

@@ -49,7 +49,12 @@ _REQUIRED = (
     "rich",
 )
 _BYTES_PER_PICTURE = 17 * 3 * 4
-_EXTRAS = {"smplx": ("smplx", "torch"), "ray": ("ray",), "report": ("jinja2", "PIL"), "plot": ("matplotlib",)}
+_EXTRAS = {
+    "smplx": ("smplx", "torch"),
+    "ray": ("ray",),
+    "report": ("jinja2", "PIL", "imagehash"),
+    "plot": ("matplotlib",),
+}
 _DISTRIBUTIONS = {"PIL": "pillow"}
 """Where a package is not called as it is imported."""
 

@@ -77,7 +77,7 @@ def report(
 
 def can_report() -> bool:
     """Whether the packages of the extra are installed."""
-    return all(importlib.util.find_spec(name) is not None for name in ("jinja2", "PIL"))
+    return all(importlib.util.find_spec(name) is not None for name in ("jinja2", "PIL", "imagehash"))
 
 
 def write_report(scores: Path, out: Path, title: str) -> None:

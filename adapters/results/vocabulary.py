@@ -81,6 +81,8 @@ TERMS: Mapping[str, str] = {
     "itself. It holds as far as the calibration fits the detector.",
     "mark": "Your decision: keep, drop, or unsure. Marks stay in this browser until you clear them; save them as a "
     "file to use them with: samebody apply.",
+    "alike": "Pictures that look like another one, by a perceptual hash of the person. They lie on one card, share its "
+    "marks, and count together as little more than one picture.",
     "cluster": "Pictures that one body explains better than several.",
     "best match": "Whose body explains the picture best.",
 }

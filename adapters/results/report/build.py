@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
+from adapters.results.near_duplicates import first_alike
 from adapters.results.own_folder import check_own_folder
 from adapters.results.picture_files import find_pictures
 from adapters.results.report.decision import add_decision, decide, result_digest, row_reasons
@@ -80,20 +81,21 @@ def make_report(
     summary = summarise(every)
     decided = decide(every)
     chosen = _first_rows(decided.ranks, inputs.most_rows)
-    scores, decision = every.rows(chosen), decided.rows(chosen)
+    scores = every.rows(chosen)
     given = complete(inputs.sources, every)
     people = load_people(given)
     notes: list[str] = []
     if len(scores) < len(every):
         notes.append(f"The page shows the {len(scores):,} rows that rank first, of {len(every):,}: see --most.")
     person = whose(scores, people)
-    fitted = _ranked_first(decision.ranks, inputs.most_fits)
+    fitted = _ranked_first(decided.ranks[chosen], inputs.most_fits)
     drawings = draw_rows(given, scores, people, person, on_progress, fitted)
     notes.extend(drawings.notes)
     if drawings.body is not None and given.body != EMBEDDED_BODY:
         name = drawings.body.name
         notes.append(f"The page holds the mesh of {name}: pass it on only if the licence of that body allows it.")
     thumbnails = _thumbnails(inputs, scores, drawings.fits, notes, on_progress)
+    first = first_alike([made and made.hash for made in thumbnails], scores.image)
     fits = drawings.fits
     boxes = [person_box(p, c > 0) for p, c in zip(fits.keypoints_px, fits.confidence, strict=True)]
     frames = [
@@ -105,7 +107,8 @@ def make_report(
     several = scores.best_match is not None
     group = person if several else np.zeros(len(scores), int)
     reasons = row_reasons(fits.proportion_deviations)
-    decided_texts = add_decision(block, decision, reasons, group)
+    decision = decided.on_page(chosen, decide(scores, first))
+    decided_texts = add_decision(block, decision, reasons, group, first)
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails], bool))
     if drawings.body is not None:
         add_body(block, drawings.body, drawings.fits.own_betas.shape[1])

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,26 +42,34 @@ class Decision:
     ranked: int
     """Rows of the queue, those that a page leaves out included."""
 
-    def rows(self, chosen: Int[np.ndarray, " some"]) -> "Decision":
-        """Some of the rows."""
-        other = None if self.other is None else self.other[chosen]
-        return Decision(self.kinds[chosen], self.ranks[chosen], other, self.share, self.ranked)
+    def on_page(self, chosen: Int[np.ndarray, " some"], page: "Decision") -> "Decision":
+        """The rows of a page, with their ranks among all rows; ``page`` is the decision about them alone."""
+        return replace(page, ranks=self.ranks[chosen], ranked=self.ranked)
 
 
-def queue_of(scores: Scores) -> tuple[UInt8[np.ndarray, " rows"], Queue]:
-    """The kind of each row, and the rows to look at first."""
+def queue_of(scores: Scores, first: Int[np.ndarray, " rows"] | None = None) -> tuple[UInt8[np.ndarray, " rows"], Queue]:
+    """The kind of each row, and the rows to look at first.
+
+    Args:
+        first: of each row, the first picture of those that look like it (``near_duplicates.first_alike``).
+    """
     numbers = scores.numbers
     kinds = row_kinds(scores.status, numbers.get("same_body_probability"), numbers["consistency"])
     evidence = numbers[SORT_COLUMN[scores.mode]]
     information = numbers.get("information_bits", np.zeros_like(evidence))
     clips = [clip_of(name) for name in scores.image]
+    if first is not None:
+        twins = np.bincount(first, minlength=len(first))[first] > 1
+        clips = [
+            clip or (f"alike {row}" if twin else None) for clip, row, twin in zip(clips, first, twins, strict=True)
+        ]
     weights = clip_weights(clips) if scores.mode == "free" else None
     return kinds, make_queue(evidence, information, np.isin(kinds, _RANKED), weights)
 
 
-def decide(scores: Scores) -> Decision:
-    """Kinds, ranks and chances of all rows of a result."""
-    kinds, queue = queue_of(scores)
+def decide(scores: Scores, first: Int[np.ndarray, " rows"] | None = None) -> Decision:
+    """Kinds, ranks and chances of all rows of a result; ``first`` as for ``queue_of``."""
+    kinds, queue = queue_of(scores, first)
     other = None
     if queue.other is not None:
         other = np.zeros(len(scores))
@@ -75,12 +83,14 @@ def add_decision(
     decision: Decision,
     reasons: Sequence[str],
     group: Int[np.ndarray, " rows"],
+    first: Int[np.ndarray, " rows"],
 ) -> dict[str, Any]:
     """Put the arrays into the block; gives what the manifest says about them.
 
     Args:
         reasons: of each row, in words; empty where nothing stands out.
         group: the person or cluster of each row.
+        first: as for ``queue_of``.
     """
     words = sorted({"", *reasons})
     place = {text: number for number, text in enumerate(words)}
@@ -88,6 +98,7 @@ def add_decision(
     block.add("rank", decision.ranks.astype("<u4"))
     block.add("reason", np.array([place[text] for text in reasons], np.uint8))
     block.add("group", group.astype("<i4"))
+    block.add("alike", first.astype("<u4"))
     if decision.other is not None:
         block.add("other", decision.other.astype("<f4"))
     return {

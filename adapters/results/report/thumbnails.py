@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, ImageOps
 
+from adapters.results.near_duplicates import picture_hash
 from engine.batching import worker_count
 
 SIZE_PX = 400
@@ -46,6 +47,8 @@ class Frame(NamedTuple):
 class Thumbnail:
     jpeg: bytes
     frame: Frame
+    hash: int
+    """``near_duplicates.picture_hash``."""
 
 
 def person_box(keypoints_px: Float[np.ndarray, "keypoints 2"], seen: Bool[np.ndarray, " keypoints"]) -> Box | None:
@@ -128,7 +131,7 @@ def _thumbnail(image: Image.Image, box: Box | None, size_px: int) -> Thumbnail:
     clean.paste(small, mask=small.getchannel("A") if small.mode == "RGBA" else None)
     stream = io.BytesIO()
     clean.save(stream, "JPEG", quality=_QUALITY)
-    return Thumbnail(stream.getvalue(), Frame(float(cut[0]), float(cut[1]), scale, *target))
+    return Thumbnail(stream.getvalue(), Frame(float(cut[0]), float(cut[1]), scale, *target), picture_hash(clean))
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

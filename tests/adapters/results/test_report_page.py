@@ -47,11 +47,14 @@ def scores() -> Scores:
 def page(scores: Scores, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Written once: pictures for the first rows, bodies for all."""
     folder = tmp_path_factory.mktemp("page")
-    Image.new("RGB", (1200, 1200), (120, 130, 140)).save(folder / "photo.png")
-    paths = [folder / "photo.png" if row < 40 else None for row in range(ROWS)]
+    paths = [folder / f"photo_{row}.png" if row < 40 else None for row in range(ROWS)]
+    draw = np.random.default_rng(0)
+    for path in paths[:40]:  # none is like another
+        Image.fromarray(draw.integers(0, 255, (8, 8, 3), np.uint8)).resize((1200, 1200)).save(path)
     out = folder / "report.html"
     write_invented_page(out, scores, invented_fits(ROWS), make_thumbnails(paths, [None] * ROWS))
-    (folder / "photo.png").unlink()
+    for path in folder.glob("photo_*.png"):
+        path.unlink()
     return out
 
 
@@ -268,6 +271,34 @@ def test_saved_marks_are_read_again(opened: Opened, scores: Scores, tmp_path: Pa
         saved.write_text(json.dumps({"format": "another", "marks": []}))
         tab.set_input_files("#marks-file", saved)
         _until(tab, "document.getElementById('said').textContent.includes('not read')")
+
+
+def test_pictures_that_look_alike_lie_on_one_card(browser, scores: Scores, tmp_path: Path) -> None:
+    draw = np.random.default_rng(1)
+    for name in ("one", "two"):
+        Image.fromarray(draw.integers(0, 255, (8, 8, 3), np.uint8)).resize((500, 500)).save(tmp_path / f"{name}.png")
+    order = _order(scores)
+    looks: dict[int, Path] = {order[1]: tmp_path / "one.png", order[3]: tmp_path / "two.png"}
+    looks |= dict.fromkeys(order[4:9], tmp_path / "one.png") | {order[300]: tmp_path / "two.png"}
+    made = make_thumbnails([looks.get(row) for row in range(ROWS)], [None] * ROWS)
+    page = tmp_path / "report.html"
+    write_invented_page(page, scores, invented_fits(ROWS), made)
+    tab = browser.new_context(accept_downloads=True).new_page()
+    tab.goto(page.as_uri())
+    tab.wait_for_selector("html[data-ready] .card")
+    # Twenty cards; the far twin is not in the queue's first rows for its look, but lies under its card.
+    heads = [row for row in order if row not in {*order[4:9], order[300]}][:20]
+    saved = {row["image"] for row in _saved(tab)}
+    assert saved == {scores.image[row] for row in [*heads, *order[4:9], order[300]]}
+    assert tab.locator(".alike").all_inner_texts() == ["+5 alike", "+1 alike"]
+    tab.click(f".card[data-row='{order[1]}'] [data-mark=drop]")
+    assert {row["image"] for row in _saved(tab, "save-csv")} == {scores.image[row] for row in [order[1], *order[4:9]]}
+    tab.keyboard.press("z")
+    tab.click(".alike >> nth=0")
+    assert tab.locator(".alike").all_inner_texts() == ["+1 alike"]
+    tab.click(f".card[data-row='{order[1]}'] [data-mark=drop]")
+    assert [row["image"] for row in _saved(tab, "save-csv")] == [scores.image[order[1]]]
+    tab.context.close()
 
 
 def test_names_are_copied(opened: Opened, scores: Scores) -> None:

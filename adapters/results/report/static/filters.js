@@ -19,7 +19,30 @@ const state = {
   range: null,
   sort: "rank",
   descending: false,
+  /** Pictures that look alike lie on one card, but for the groups that were opened. */
+  fold: true,
+  opened: new Set(),
 };
+
+/** Rows that lie under the card of another, by the row of that card. */
+let under = new Map();
+
+/** Rows with those that lie under their cards. */
+const withAlike = (rows) => rows.flatMap((row) => [row, ...(under.get(row) ?? [])]);
+
+/** The first row of each group of pictures that look alike; the others lie under it. */
+function folded(rows) {
+  under = new Map();
+  if (!state.fold) return rows;
+  const heads = new Map();
+  return rows.filter((row) => {
+    const group = arrays.alike.values[row], head = heads.get(group);
+    if (state.opened.has(group)) return true;
+    if (head === undefined) heads.set(group, row);
+    else under.set(head, [...(under.get(head) ?? []), row]);
+    return head === undefined;
+  });
+}
 
 /** Rows that pass tab, name and mark, whatever their scores. */
 function candidates(marks) {
@@ -37,7 +60,8 @@ function candidates(marks) {
 function ofTile(rows, tile) {
   if (tile === "all") return rows;
   if (tile !== "first") return rows.filter((row) => kindOf(row).name === tile);
-  return sortedRows(rows.filter((row) => rankOf(row) > 0), "rank", false).slice(0, state.first);
+  const queue = sortedRows(rows.filter((row) => rankOf(row) > 0), "rank", false);
+  return withAlike(folded(queue).slice(0, state.first));
 }
 
 /** Of the candidates, those that the histogram counts: around the queue, all of them. */

@@ -22,7 +22,8 @@ class Gallery {
     if (!card) return;
     const place = Number(card.dataset.place), row = this.rows[place];
     const button = event.target.closest("[data-mark]");
-    if (button) {
+    if (event.target.closest(".alike")) this.actions.unfold(row);
+    else if (button) {
       const mark = button.dataset.mark === this.marks.of(row) ? "" : button.dataset.mark;
       this.actions.mark(this.chosen.has(row) ? [...this.chosen] : [row], mark);
     } else if (event.shiftKey) this.choose(place, this.anchor ?? this.current);
@@ -93,6 +94,13 @@ class Gallery {
     canvas.setAttribute("aria-hidden", "true");
     pick.title = "Select (space); with Shift up to here";
     stage.append(stageContent(row), canvas, pick, make("span", "badge"));
+    const alike = under.get(row)?.length ?? 0;
+    if (alike) {
+      const button = make("button", "alike", `+${alike} alike`);
+      Object.assign(button, { type: "button", tabIndex: -1, title: "Pictures that look like this one; a mark is theirs too. Click to see them." });
+      stage.append(button);
+      card.classList.add("stack");
+    }
     card.append(stage, this.makeFoot(row, kind));
     return card;
   }

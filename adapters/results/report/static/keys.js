@@ -40,6 +40,7 @@ function handled(event) {
   else if (onCard && event.key === "Escape") gallery.chooseAll(false);
   else if (onCard && mark !== null) markByKey(mark);
   else if (event.key === "z") undo(false);
+  else if (onCard && event.key === "o" && shown.length) unfold(shown[gallery.current]);
   else if (event.key === "a") gallery.chooseAll(true);
   else if (event.key === "/") byId("search").focus();
   else if (event.key === "t") byId("threshold").focus();
@@ -58,7 +59,7 @@ loadArrays().then(() => {
     detail.showMark();
     showProgress();
   });
-  gallery = new Gallery(byId("gallery"), marks, { open: openRow, mark: (rows, value) => mark(rows, value), chosen: showChosen });
+  gallery = new Gallery(byId("gallery"), marks, { open: openRow, mark: (rows, value) => mark(rows, value), chosen: showChosen, unfold });
   detail = new Detail(step, marks, (row, value) => mark([row], value));
   byId("panel").open = matchMedia("(min-width: 761px)").matches;
   fillControls();

@@ -29,12 +29,14 @@ function filter(rows = candidates(marks)) {
   byId("count-below").textContent = all.filter((row) => values[row] < threshold).length.toLocaleString("en");
   byId("count-above").textContent = all.filter((row) => values[row] >= threshold).length.toLocaleString("en");
   byId("threshold-value").textContent = scoreText(state.score, threshold);
-  shown = sortedRows(inside.filter(onSide), state.sort, state.descending);
+  shown = folded(sortedRows(inside.filter(onSide), state.sort, state.descending));
+  const every = withAlike(shown).length;
   const [title, words] = headline(shown, ranked);
   byId("headline").textContent = title;
   byId("expectation").textContent = words;
   byId("expectation").title = state.tile === "first" ? manifest.terms.expected : "";
-  byId("count-shown").textContent = counted(shown.length, "picture");
+  byId("count-shown").textContent = counted(every, "picture");
+  byId("fold").hidden = every === shown.length && !state.opened.size && state.fold;
   byId("range").hidden = state.range === null && state.side === "all";
   byId("range").textContent = `${rangeWords()} ✕`;
   byId("empty").hidden = shown.length > 0;
@@ -51,10 +53,10 @@ function rangeWords() {
 
 /** How far the user has come, and what there is to save and to undo. */
 function showProgress() {
-  const total = marks.count(""), here = shown.filter((row) => marks.of(row)).length;
-  const parts = manifest.marks.map((mark) => [mark, shown.filter((row) => marks.of(row) === mark).length]).filter(([, count]) => count);
+  const rows = withAlike(shown), total = marks.count(""), here = rows.filter((row) => marks.of(row)).length;
+  const parts = manifest.marks.map((mark) => [mark, rows.filter((row) => marks.of(row) === mark).length]).filter(([, count]) => count);
   const places = marks.kept ? "" : " (this browser keeps no marks: save them)";
-  byId("progress").textContent = here ? `${here.toLocaleString("en")} of ${shown.length.toLocaleString("en")} marked: ${parts.map(([mark, count]) => `${count.toLocaleString("en")} ${mark}`).join(", ")}` : "";
+  byId("progress").textContent = here ? `${here.toLocaleString("en")} of ${rows.length.toLocaleString("en")} marked: ${parts.map(([mark, count]) => `${count.toLocaleString("en")} ${mark}`).join(", ")}` : "";
   byId("total").textContent = (total ? `${counted(total, "mark")}` : "no marks yet") + places;
   byId("undo").disabled = !marks.done.length;
   byId("redo").disabled = !marks.undone.length;
@@ -68,10 +70,17 @@ function showChosen(count) {
 
 /** Mark rows; a single card that was marked by a key makes room for the next. */
 function mark(rows, value, goOn = false) {
-  const changed = marks.set(rows, value);
+  const changed = marks.set(withAlike(rows), value);
   if (changed) say(value ? `${counted(changed, "picture")} marked ${value}` : `${counted(changed, "mark")} taken away`);
   if (rows.length > 1) gallery.chooseAll(false);
   if (goOn && rows.length === 1) gallery.go(gallery.current + (state.mark === "any" ? 1 : 0));
+}
+
+/** Show the pictures that lie under a card as cards of their own. */
+function unfold(row) {
+  state.opened.add(arrays.alike.values[row]);
+  byId("fold").textContent = "fold alike";
+  update();
 }
 
 function markByKey(value) {
@@ -185,6 +194,12 @@ function listen() {
   on("help-close", "click", () => byId("help").close());
   on("save-button", "click", () => byId("save").showModal());
   on("save-close", "click", () => byId("save").close());
+  on("fold", "click", () => {
+    state.fold = state.opened.size > 0 || !state.fold;
+    state.opened.clear();
+    byId("fold").textContent = state.fold ? "unfold alike" : "fold alike";
+    update();
+  });
   on("choose-all", "click", () => gallery.chooseAll(true));
   on("choose-none", "click", () => gallery.chooseAll(false));
   on("undo", "click", () => undo(false));
@@ -215,12 +230,13 @@ function soon() {
 }
 
 function downloadRows() {
-  saveFile("selection.csv", csvOf(shown, marks), "text/csv");
-  say(`${counted(shown.length, "row")} saved as selection.csv`);
+  const rows = withAlike(shown);
+  saveFile("selection.csv", csvOf(rows, marks), "text/csv");
+  say(`${counted(rows.length, "row")} saved as selection.csv`);
 }
 
 async function copyNames() {
-  const names = [...new Set(shown.map((row) => manifest.images[row]))];
+  const names = [...new Set(withAlike(shown).map((row) => manifest.images[row]))];
   try {
     await navigator.clipboard.writeText(`${names.join("\n")}\n`);
     say(`${counted(names.length, "name")} copied`);
