@@ -35,7 +35,7 @@ function filter(rows = candidates(marks)) {
   byId("headline").textContent = title;
   byId("expectation").textContent = words;
   byId("expectation").title = state.tile === "first" ? manifest.terms.expected : "";
-  byId("count-shown").textContent = counted(every, "picture");
+  byId("count-shown").textContent = counted(every, "picture") + (every === shown.length ? "" : ` on ${counted(shown.length, "card")}`);
   byId("fold").hidden = every === shown.length && !state.opened.size && state.fold;
   byId("range").hidden = state.range === null && state.side === "all";
   byId("range").textContent = `${rangeWords()} ✕`;
