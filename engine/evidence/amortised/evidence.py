@@ -92,7 +92,9 @@ def _evidence(context: _Context, picture: tuple[Float[Array, "keypoints 2"], Flo
     enough = observation.measurable & (jnp.sum(usable) >= MIN_KEYPOINTS)
     exactness = jnp.where(usable, jnp.sqrt(jnp.clip(confidence, 0.0, 1.0)) / context.factors, 0.0)
     points, exactness = network_columns(body.schema, observation.points, exactness)
-    found = evidence_of_root(exact_root(context.model.network, picture_features(points, exactness, context.level)))
+    found = evidence_of_root(
+        exact_root(context.model.network, picture_features(points, exactness, jnp.asarray(context.level)))
+    )
     return Evidence(jnp.where(enough, found.precision, 0.0), jnp.where(enough, found.information, 0.0))
 
 

@@ -51,9 +51,9 @@ def _partner_spans() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     swap = NETWORK_SCHEMA.swap
     partner = []
     for start, end in spans:
-        image = (swap[start], swap[end])
+        image: tuple[int, int] = (swap[start], swap[end])
         # A span across the body becomes itself with its ends exchanged: its direction is negated twice.
-        partner.append(spans.index(image) if image in spans else spans.index(image[::-1]))
+        partner.append(spans.index(image) if image in spans else spans.index((image[1], image[0])))
     start, end = np.array(spans).T
     return start, end, np.array(partner)
 

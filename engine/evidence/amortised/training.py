@@ -8,7 +8,7 @@ the run was interrupted or not.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -78,7 +78,7 @@ def optimiser_of(settings: TrainingSettings) -> optax.GradientTransformation:
 
 def start_training(settings: TrainingSettings, beta_count: int) -> TrainingState:
     """The state before the first step."""
-    weights = Weights(*init_network(jax.random.key(settings.seed), settings.pairs, settings.layers, beta_count))
+    weights: Any = Weights(*init_network(jax.random.key(settings.seed), settings.pairs, settings.layers, beta_count))
     return TrainingState(
         jnp.zeros((), jnp.int32), weights, weights, optimiser_of(settings).init(weights), jnp.zeros(())
     )
@@ -137,10 +137,11 @@ def draw_batch(
 @eqx.filter_jit(donate="all-except-first")
 def train_step(settings: TrainingSettings, state: TrainingState, batch: Batch) -> TrainingState:
     """One step."""
-    loss, gradient = eqx.filter_value_and_grad(batch_loss)(state.weights, *batch)
-    updates, optimiser = optimiser_of(settings).update(gradient, state.optimiser, state.weights)
+    weights: Any = state.weights  # optax types trees of arrays more narrowly than it takes them
+    loss, gradient = eqx.filter_value_and_grad(batch_loss)(weights, *batch)
+    updates, optimiser = optimiser_of(settings).update(gradient, state.optimiser, weights)
     usable = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
-    weights = optax.apply_updates(state.weights, updates)
+    weights = optax.apply_updates(weights, updates)
     kept = jax.tree.map(
         lambda new, old: jnp.where(usable, new, old), (weights, optimiser), (state.weights, state.optimiser)
     )
