@@ -14,7 +14,7 @@ from adapters.bodies.makers.pose_prior_export import read_poses
 from adapters.commands.display import print_table
 from adapters.jobs.clustering import cluster_pictures
 from benchmarks.identity import make_bench
-from benchmarks.identity_methods import PICTURES, Faults, honest, photograph
+from benchmarks.identity_methods import AMORTISED, PICTURES, Faults, honest, photograph
 from benchmarks.synthetic import held_out_poses, sampled_poses
 from engine.body.pose_prior import load_pose_prior
 from engine.body.schemas import COCO_17, HALPE_26
@@ -36,7 +36,7 @@ def main(poses_path: Path | None, identities: int) -> None:
     for level, schema in ((0.01, COCO_17), (0.003, COCO_17), (0.001, HALPE_26), (0.0003, HALPE_26)):
         faults = Faults(level)
         people = photograph(bench.context(faults, schema), bench.poses, faults, identities)
-        found = cluster_pictures(honest(people))
+        found = cluster_pictures(honest(people)[AMORTISED])
         together = (found.group[:, None] == found.group) & pairs
         own = np.array([np.mean(person[found.group == found.group[i]] == person[i]) > 0.5 for i in range(len(person))])
         sure = found.probability >= _SURE

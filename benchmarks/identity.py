@@ -5,8 +5,9 @@ a level is multiplied by the median ratio of boxes to statures before the fit as
 what is shipped, which was made from other people in other poses (``benchmarks.default_calibration``).
 """
 
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -82,11 +83,9 @@ def make_bench(poses: PoseSet, identities: int) -> Bench:
     return Bench(poses, identities, boxes_in_statures(bodies["coco17"], poses), bodies)
 
 
-def _probability_result(row: str, log_bayes: np.ndarray, same: np.ndarray) -> Result:
+def _probability_result(row: str, method: str, log_bayes: np.ndarray, same: np.ndarray) -> Result:
     bins = reliability(np.asarray(same_body_probability(log_bayes)), same)
-    return Result(
-        row, "Bayes factor on shape evidence", separation(log_bayes, same), expected_calibration_error(bins), bins
-    )
+    return Result(row, method, separation(log_bayes, same), expected_calibration_error(bins), bins)
 
 
 def _row_name(faults: Faults) -> str:
@@ -108,29 +107,36 @@ def by_method(bench: Bench) -> list[Result]:
         row = _row_name(faults)
         for method, score in score_all(context, people, pairs).items():
             results.append(Result(row, method, separation(score, pairs.same)))
-        results.append(single_probe(honest(people), bench.identities, pairs, row))
+        results += single_probe(honest(people), bench.identities, pairs, row)
     return results
 
 
-def single_probe(evidence: Evidence, people: int, pairs: Pairs, row: str) -> Result:
-    references = fused(evidence, people, len(evidence.information) // people, 0, REFERENCES)
-    return _probability_result(row, log_bayes_factors(references, evidence, pairs.person, pairs.probe), pairs.same)
+def single_probe(kinds: Mapping[str, Evidence], count: int, pairs: Pairs, row: str) -> list[Result]:
+    """One picture against the references, by each kind of evidence."""
+    results = []
+    for method, evidence in kinds.items():
+        references = fused(evidence, count, len(evidence.information) // count, 0, REFERENCES)
+        log_bayes = log_bayes_factors(references, evidence, pairs.person, pairs.probe)
+        results.append(_probability_result(row, method, log_bayes, pairs.same))
+    return results
 
 
 def by_assumed_noise(bench: Bench) -> list[Result]:
     """The probability where pictures are noisier than was assumed."""
-    return [_bayes_row(bench, faults) for faults in (Faults(0.02, assumed=0.01), Faults(0.006, assumed=0.003))]
+    settings = (Faults(0.02, assumed=0.01), Faults(0.006, assumed=0.003))
+    return [row for faults in settings for row in _bayes_rows(bench, faults)]
 
 
 def by_visible_part(bench: Bench) -> list[Result]:
-    return [_bayes_row(bench, Faults(legs=legs)) for legs in (True, False)]
+    return [row for legs in (True, False) for row in _bayes_rows(bench, Faults(legs=legs))]
 
 
 def by_schema(bench: Bench) -> list[Result]:
-    return [_bayes_row(bench, Faults(), schema) for schema in (COCO_17, HALPE_26, WHOLEBODY_133)]
+    schemas = (COCO_17, HALPE_26, WHOLEBODY_133)
+    return [row for schema in schemas for row in _bayes_rows(bench, Faults(), schema)]
 
 
-def _bayes_row(bench: Bench, faults: Faults, schema: KeypointSchema = COCO_17) -> Result:
+def _bayes_rows(bench: Bench, faults: Faults, schema: KeypointSchema = COCO_17) -> list[Result]:
     context = bench.context(faults, schema)
     people = photograph(context, bench.poses, faults, bench.identities)
     row = f"{_row_name(faults)}, {schema.name}"
@@ -144,19 +150,19 @@ def by_references(bench: Bench) -> list[Result]:
     pictures = most + _FUSED_PROBES
     context = bench.context(faults)
     people = photograph(context, bench.poses, faults, bench.identities, pictures)
-    evidence = honest(people)
-    together = fused(evidence, bench.identities, pictures, most, pictures)
     single = pairs_of(bench.identities, pictures, references=most)
     everyone = np.indices((bench.identities, bench.identities)).reshape(2, -1)
     results = []
-    for count in _REFERENCE_COUNTS:
+    for (method, evidence), count in itertools.product(honest(people).items(), _REFERENCE_COUNTS):
+        together = fused(evidence, bench.identities, pictures, most, pictures)
         references = fused(evidence, bench.identities, pictures, 0, count)
         for name, probes, person, probe, same in (
             ("1 probe", evidence, single.person, single.probe, single.same),
             (f"{_FUSED_PROBES} probes", together, *everyone, everyone[0] == everyone[1]),
         ):
             row = f"{_row_name(faults)}, {count} references, {name}"
-            results.append(_probability_result(row, log_bayes_factors(references, probes, person, probe), same))
+            log_bayes = log_bayes_factors(references, probes, person, probe)
+            results.append(_probability_result(row, method, log_bayes, same))
     return results
 
 
@@ -166,13 +172,13 @@ def by_correlation(bench: Bench) -> list[Result]:
     pictures = REFERENCES + _FUSED_PROBES
     context = bench.context(faults)
     references = photograph(context, bench.poses, faults, bench.identities, pictures)
-    known = fused(honest(references), bench.identities, pictures, 0, REFERENCES)
     everyone = np.indices((bench.identities, bench.identities)).reshape(2, -1)
     results = []
     for side, yaw in (("front", 0.0), ("side", 90.0)):
         clip = replace(faults, yaw_range=(yaw - 10, yaw + 10))
-        frames = honest(photograph(context, bench.poses, clip, bench.identities, pictures))
-        for correlation in _CORRELATIONS:
+        both = honest(photograph(context, bench.poses, clip, bench.identities, pictures))
+        for (method, frames), correlation in itertools.product(both.items(), _CORRELATIONS):
+            known = fused(honest(references)[method], bench.identities, pictures, 0, REFERENCES)
             together = [
                 fuse_groups(
                     Evidence(*(part[pictures * person + REFERENCES : pictures * (person + 1)] for part in frames)),
@@ -184,7 +190,7 @@ def by_correlation(bench: Bench) -> list[Result]:
             probes = Evidence(*(np.stack(parts) for parts in zip(*together, strict=True)))
             row = f"8 frames of one clip, {side}, correlation {correlation:g}"
             log_bayes = log_bayes_factors(known, probes, *everyone)
-            results.append(_probability_result(row, log_bayes, everyone[0] == everyone[1]))
+            results.append(_probability_result(row, method, log_bayes, everyone[0] == everyone[1]))
     return results
 
 
@@ -226,7 +232,7 @@ def print_reliability(console: Console, results: list[Result]) -> None:
     for result in results:
         if result.bins is None:
             continue
-        table = Table(title=f"reliability, {result.row}", header_style="bold")
+        table = Table(title=f"reliability, {result.row}, {result.method}", header_style="bold")
         for column in ("share of pairs", "predicted", "actual"):
             table.add_column(column)
         for bin_ in result.bins:
@@ -258,7 +264,7 @@ def main(parts: tuple[str, ...], poses_path: Path | None, identities: int, out: 
         out.mkdir(parents=True, exist_ok=True)
         rows = [{**result._asdict(), "separation": result.separation._asdict()} for result in everything]
         (out / "identity.json").write_text(json.dumps(rows, indent=1) + "\n")
-        curves = {result.row: result.bins for result in everything if result.bins is not None}
+        curves = {f"{result.row}, {result.method}": result.bins for result in everything if result.bins is not None}
         if curves and not plot_reliability(out / "reliability.png", curves):
             console.print("no plot: matplotlib is not installed")
 

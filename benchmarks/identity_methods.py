@@ -6,6 +6,7 @@ the box around the person × OKS sigma_k / 0.08.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from benchmarks.synthetic import LEGS, PoseSet, SyntheticSettings, make_pictures
+from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import KeypointBody
+from engine.evidence.amortised.evidence import AmortisedModel, amortised_evidence, make_amortised
+from engine.evidence.amortised.network_file import find_network
 from engine.evidence.calibration import calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.shape_evidence import Evidence, log_bayes_factor, posterior
@@ -59,6 +63,9 @@ class People(NamedTuple):
     observations: Observation
     fit: PosedFit
     evidence: Evidence
+    """Of posed fits."""
+    amortised: Evidence
+    """Of the network."""
     betas: Float[np.ndarray, "people betas"]
 
 
@@ -97,7 +104,19 @@ def photograph(
     confidence = drawn.confidence.reshape(people * pictures, -1).astype(np.float32)
     observations = observe_pictures(context, keypoints, confidence)
     fit = fit_shapes(context, observations)
-    return People(keypoints, confidence, observations, fit, shape_evidence(context, fit), drawn.betas)
+    schema = context.model.body.schema
+    level = float(np.mean(np.asarray(context.problem.noise.sigmas) / np.asarray(NoiseModel(1.0).sigmas(schema))))
+    amortised = amortised_evidence(_network_model(), schema, NoiseModel(level), keypoints, confidence)
+    return People(keypoints, confidence, observations, fit, shape_evidence(context, fit), amortised, drawn.betas)
+
+
+@cache
+def _network_model() -> AmortisedModel:
+    body = load_embedded_body()
+    network = find_network(body)
+    if network is None:
+        raise FileNotFoundError("the embedded body has no evidence network")
+    return make_amortised(body, network)
 
 
 def pairs_of(people: int, pictures: int, references: int = REFERENCES) -> Pairs:
@@ -134,7 +153,7 @@ def score_all(context: PosedContext, people: People, pairs: Pairs) -> dict[str, 
     """Every method of the table on the same pairs; higher speaks for one body."""
     count = len(people.betas)
     pictures = len(people.confidence) // count
-    evidence = fused(honest(people), count, pictures, 0, REFERENCES)
+    evidence = fused(honest(people)[LAPLACE], count, pictures, 0, REFERENCES)
     means = np.asarray(jax.jit(jax.vmap(posterior))(evidence).mean)
     seen = jax.tree.map(lambda leaf: np.asarray(leaf)[pairs.probe], (people.observations, people.fit.unknowns))
     fixed = fit_poses(context, seen[0], means[pairs.person], initial=seen[1])
@@ -183,9 +202,13 @@ def _limb_ratio_scores(body: KeypointBody, people: People, pairs: Pairs) -> Floa
     return -np.sqrt(np.nanmean((means[pairs.person] - logs[pairs.probe]) ** 2, axis=-1))
 
 
-def honest(people: People) -> Evidence:
-    """Evidence as users get it."""
-    return calibrated_pictures(people.evidence, default_calibration())
+LAPLACE, AMORTISED = "Bayes factor, evidence of posed fits", "Bayes factor, evidence of the network"
+
+
+def honest(people: People) -> dict[str, Evidence]:
+    """Evidence of both kinds, calibrated as users get it."""
+    both = {LAPLACE: people.evidence, AMORTISED: people.amortised}
+    return {name: calibrated_pictures(evidence, default_calibration()) for name, evidence in both.items()}
 
 
 def boxes_in_statures(body: KeypointBody, poses: PoseSet) -> float:

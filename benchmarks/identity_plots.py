@@ -12,7 +12,7 @@ import numpy as np
 
 from adapters.bodies.makers.pose_prior_export import read_poses
 from benchmarks.identity import LEVELS, Bench, make_bench, single_probe
-from benchmarks.identity_methods import PICTURES, Faults, honest, pairs_of, photograph
+from benchmarks.identity_methods import AMORTISED, PICTURES, Faults, honest, pairs_of, photograph
 from benchmarks.synthetic import held_out_poses, sampled_poses
 from engine.body.pose_prior import load_pose_prior
 from engine.body.schemas import COCO_17, HALPE_26
@@ -38,8 +38,8 @@ def plot_reliability(bench: Bench, path: Path) -> None:
     for level in LEVELS:
         faults = Faults(level)
         people = photograph(bench.context(faults), bench.poses, faults, bench.identities)
-        result = single_probe(honest(people), bench.identities, pairs_of(bench.identities, PICTURES), "")
-        bins = result.bins or []
+        results = single_probe(honest(people), bench.identities, pairs_of(bench.identities, PICTURES), "")
+        bins = next(result.bins for result in results if result.method == AMORTISED) or []
         axes.plot(
             [b.predicted for b in bins], [b.actual for b in bins], marker="o", ms=4, label=f"{100 * level:g} % noise"
         )
@@ -55,7 +55,7 @@ def plot_information(bench: Bench, path: Path) -> None:
     spread = {}
     for name, (faults, schema) in _SEEN.items():
         people = photograph(bench.context(faults, schema), bench.poses, faults, bench.identities)
-        spread[name] = np.asarray(jax.vmap(information_bits)(jax.tree.map(np.asarray, honest(people))))
+        spread[name] = np.asarray(jax.vmap(information_bits)(jax.tree.map(np.asarray, honest(people)[AMORTISED])))
     figure = Figure(figsize=_SIZE, layout="constrained")
     axes = figure.add_subplot()
     names = list(reversed(spread))

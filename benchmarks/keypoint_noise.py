@@ -14,7 +14,7 @@ import numpy as np
 from adapters.bodies.makers.pose_prior_export import read_poses
 from adapters.commands.display import print_table
 from benchmarks.identity import single_probe
-from benchmarks.identity_methods import PICTURES, pairs_of
+from benchmarks.identity_methods import LAPLACE, PICTURES, pairs_of
 from benchmarks.synthetic import PoseSet, SyntheticSettings, held_out_poses, make_pictures, sampled_poses
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import KeypointBody, reduce_body
@@ -72,7 +72,7 @@ def rounds(body: KeypointBody, labelled: tuple[np.ndarray, np.ndarray]) -> Itera
 
 def _separation(fits: OwnFits, people: int) -> tuple[str, str]:
     evidence = calibrated_pictures(fits.evidence, default_calibration())
-    result = single_probe(evidence, people, pairs_of(people, PICTURES), "")
+    (result,) = single_probe({LAPLACE: evidence}, people, pairs_of(people, PICTURES), "")
     return f"{result.separation.auc:.3f}", f"{result.calibration_error:.3f}"
 
 
