@@ -1,0 +1,111 @@
+"""``python -m benchmarks.evidence_speed [--digest]``: the evidence network's speed by batch size, and its bits.
+
+*Speed*: pictures a second from keypoints to evidence, compilation not counted, median of three rounds; the first call
+apart; the same for the evidence of posed fits where ``--fits`` asks for it. *Training*: steps a second. *Digest*: one
+hexadecimal number of the evidence of 10,000 pictures, to be compared between machines and devices.
+"""
+
+import hashlib
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.metrics import hardware
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import reduce_body
+from engine.body.pose_prior import load_pose_prior
+from engine.body.schemas import COCO_17, HALPE_26
+from engine.evidence.amortised.evidence import amortised_evidence, make_amortised
+from engine.evidence.amortised.network_file import find_network
+from engine.evidence.amortised.training import TrainingSettings, draw_batch, start_training, train_step
+from engine.posed.fit import POSED_NOISE, make_context
+from engine.posed.scoring import fit_own
+from engine.simulation.pictures import make_simulator
+from engine.simulation.poses import pool_from_prior
+from engine.simulation.settings import SimulationSettings
+
+_BATCHES = (1, 32, 1024, 32_768, 1_000_000)
+_ROUNDS = 3
+
+
+def random_pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints that look like nobody's; the network takes the same time for all."""
+    generator = np.random.default_rng(0)
+    keypoints = generator.uniform(0, 1000, (count, 17, 2)).astype(np.float32)
+    return keypoints, (generator.random((count, 17)) < 0.9).astype(np.float32)
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    times = []
+    for _ in range(_ROUNDS):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+@click.command()
+@click.option("--most", default=1_000_000, show_default=True, help="Largest batch.")
+@click.option("--fits", is_flag=True, help="Evidence of posed fits as well (compiles for a minute).")
+@click.option("--training", is_flag=True, help="Training steps a second as well.")
+@click.option("--digest", is_flag=True, help="Only the digest of the evidence of 10,000 pictures.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the figures as JSON.")
+def main(most: int, fits: bool, training: bool, digest: bool, out: Path | None) -> None:
+    """Measure the evidence network on whatever JAX computes on."""
+    body = load_embedded_body()
+    network = find_network(body)
+    if network is None:
+        raise click.ClickException("the embedded body has no evidence network")
+    model = make_amortised(body, network)
+    figures: dict[str, Any] = {**hardware(), "device": str(jax.devices()[0])}
+    keypoints, confidence = random_pictures(10_000)
+    start = time.perf_counter()
+    found = amortised_evidence(model, COCO_17, POSED_NOISE, keypoints, confidence)
+    figures["first call, s"] = time.perf_counter() - start
+    figures["digest of 10,000"] = hashlib.sha256(b"".join(part.tobytes() for part in found)).hexdigest()[:16]
+    for count in () if digest else [batch for batch in _BATCHES if batch <= most]:
+        keypoints, confidence = random_pictures(count)
+        seconds = _seconds(lambda k=keypoints, c=confidence: amortised_evidence(model, COCO_17, POSED_NOISE, k, c))
+        figures[f"network, {count:,} pictures, 1/s"] = count / seconds
+    if fits:
+        keypoints, confidence = random_pictures(1024)
+        context = make_context(reduce_body(body, COCO_17))
+        fit_own(context, keypoints, confidence)
+        figures["posed fits, 1,024 pictures, 1/s"] = 1024 / _seconds(lambda: fit_own(context, keypoints, confidence))
+    if training:
+        figures["training, steps of 1,024 pictures, 1/s"] = _training_rate()
+    figures["largest memory of the process, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    for name, value in figures.items():
+        click.echo(f"{name}: {value:,.4g}" if isinstance(value, float) else f"{name}: {value}")
+    if out is not None:
+        out.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _training_rate() -> float:
+    settings, simulation = TrainingSettings(), SimulationSettings()
+    simulator = make_simulator(reduce_body(load_embedded_body(), HALPE_26), pool_from_prior(load_pose_prior(), 1024))
+    state = start_training(settings, 10)
+
+    def steps(count: int) -> None:
+        nonlocal state
+        for step in range(count):
+            state = train_step(settings, state, draw_batch(simulator, simulation, settings, jnp.asarray(step)))
+        jax.block_until_ready(state.loss)
+
+    steps(2)
+    start = time.perf_counter()
+    steps(20)
+    return 20 / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()
