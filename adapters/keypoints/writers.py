@@ -77,6 +77,7 @@ def _write_parquet(stream: IO[bytes], table: KeypointTable) -> None:
         arrow_table(table),
         stream,
         row_group_size=_ROWS_PER_GROUP,
+        write_page_checksum=True,
         use_dictionary=repeating,  # pyright: ignore[reportArgumentType] (its stubs know only bool)
     )
 

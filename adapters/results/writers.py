@@ -117,6 +117,7 @@ class _ParquetResults:
             stream,
             columns.with_metadata(dict(metadata)),
             compression=compression,
+            write_page_checksum=True,
             use_dictionary=repeating,  # pyright: ignore[reportArgumentType] (its stubs know only bool)
         )
 

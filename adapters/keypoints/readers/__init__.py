@@ -118,6 +118,7 @@ class KeypointSource:
             opened = open_file(source) if is_counted(source) else None
             if not isinstance(opened, ParquetKeypoints):
                 raise ValueError(f"{source.path}: only Parquet can be read piece by piece; convert it first")
+            opened.check_pairs()
             start, skip = min(skip, opened.row_count), max(skip - opened.row_count, 0)
             while start < opened.row_count:
                 if not room:

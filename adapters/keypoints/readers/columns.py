@@ -4,9 +4,11 @@ Rows without a picture's name are called ``<file>_<row>`` with six digits. Witho
 picture stand together and are numbered in their order.
 """
 
+from hashlib import blake2b
+
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float, Int, Int8
+from jaxtyping import Bool, Float, Int, Int8, Int32
 
 from adapters.keypoints.readers.file_rules import apply_rules
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
@@ -14,6 +16,7 @@ from adapters.keypoints.table import KeypointTable, instance_numbers
 from engine.body.schemas import KeypointSchema
 from engine.scores import Status
 
+LARGEST_INSTANCE = 2**31 - 1
 _STATUSES = (Status.OK, Status.NO_DETECTION, Status.BAD_INPUT)
 
 
@@ -32,6 +35,26 @@ def status_codes(labels: pa.Array, source: SourceFile) -> Int8[np.ndarray, " ima
     return np.array([code_of[label] for label in found], np.int8)[encoded.indices.to_numpy()]
 
 
+class SeenPairs:
+    """Which pictures and instances have been read, by 64-bit digests: 8 bytes a row."""
+
+    def __init__(self) -> None:
+        self._digests = np.zeros(0, np.uint64)
+
+    def repeated(self, image: pa.Array, instance: Int32[np.ndarray, " images"]) -> Bool[np.ndarray, " images"]:
+        """Which rows were there before; rows without an instance number are not compared."""
+        pairs = zip(image.to_pylist(), instance.tolist(), strict=True)
+        content = b"".join(blake2b(f"{number}/{name}".encode(), digest_size=8).digest() for name, number in pairs)
+        digests = np.frombuffer(content, np.uint64)
+        _, first = np.unique(digests, return_index=True)
+        again = np.ones(len(digests), bool)
+        again[first] = False
+        again |= np.isin(digests, self._digests)
+        again &= instance >= 0
+        self._digests = np.union1d(self._digests, digests)
+        return again
+
+
 class TableAssembler:
     """Tables from the pieces of one file, in the order of the file."""
 
@@ -40,6 +63,7 @@ class TableAssembler:
         self._schema = schema
         self._rows = first_row
         self._previous: tuple[str | None, int] = (None, -1)
+        self._pairs = SeenPairs()
 
     def table(
         self,
@@ -61,18 +85,24 @@ class TableAssembler:
         count = len(keypoints)
         first_row, self._rows = self._rows, self._rows + count
         names = self._names(image, first_row, count)
+        codes = np.zeros(count, np.int8) if status is None else status
+        faults: list[tuple[np.ndarray, str]] = []
+        if readable is not None:
+            faults.append((~readable, f"not {len(self._schema)} keypoints with a score each"))
         if instance is None:
             numbers, self._previous = instance_numbers(names, self._previous)
         else:
-            numbers = instance.astype(np.int32, copy=False)
-        codes = np.zeros(count, np.int8) if status is None else status
+            wide = instance.astype(np.int64, copy=False)
+            possible = (wide >= 0) & (wide <= LARGEST_INSTANCE)
+            numbers = np.where(possible, wide, -1).astype(np.int32)
+            faults.append((~possible, f"its instance is missing, negative or beyond {LARGEST_INSTANCE}"))
+            faults.append((self._pairs.repeated(names, numbers), "an earlier row has this image and instance"))
         details = pa.nulls(count, pa.string()) if detail is None else detail.cast(pa.string())
         good = codes == Status.OK
         problems: dict[int, str] = {}
-        if readable is not None and not readable.all():
-            wanted = f"not {len(self._schema)} keypoints with a score each"
-            problems = {int(k): wanted for k in np.flatnonzero(good & ~readable)}
-            good = good & readable
+        for fault, reason in faults:
+            problems |= {int(k): reason for k in np.flatnonzero(good & fault)}
+            good = good & ~fault
         if not good.all():
             keypoints = np.where(good[:, None, None], keypoints, 0)
             scores = np.where(good[:, None], scores, 0)

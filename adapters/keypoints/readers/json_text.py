@@ -25,8 +25,9 @@ MISFIT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for text that is not the expected structure."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Runs of anything else first: the expression engine is slow to give up at every single digit.
-_NOT_JSON = re.compile(rb'[^"NI\-]*+(?:"(?:[^"\\]|\\.)*+"|(-?Infinity|NaN)|-)', re.DOTALL)
+# Every match goes on where the last one ended, whatever follows, so that no text takes more than one pass: runs of
+# anything else first, a string that does not end ends with the text, and a letter or the end of the text match alone.
+_NOT_JSON = re.compile(rb'[^"NI\-]*+(?:"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|(-?Infinity|NaN)|[-NI]|\Z)', re.DOTALL)
 _BYTE = re.compile(r"\(byte (\d+)\)")
 
 untyped = msgspec.json.Decoder(float_hook=float).decode

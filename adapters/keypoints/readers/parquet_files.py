@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int
 
-from adapters.keypoints.readers.columns import TableAssembler, status_codes
+from adapters.keypoints.containers.parquet import open_parquet_file
+from adapters.keypoints.readers.columns import LARGEST_INSTANCE, SeenPairs, TableAssembler, status_codes
 from adapters.keypoints.readers.file_schema import METADATA_KEY, schema_from_text
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
 from adapters.keypoints.table import KeypointTable, concat_tables
@@ -23,7 +23,8 @@ from engine.body.schemas import KeypointSchema
 _SCORE_COLUMNS = ("keypoint_scores", "confidence")
 _TEXT_COLUMNS = ("image", "row_status", "detail")
 _PROBED_ROWS = 1024
-_BUFFER_BYTES = 1 << 20
+_ROWS_AT_ONCE = 65536
+_MOST_ENTRIES = 4096
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,25 @@ class ParquetKeypoints:
         for batch in self._batches(chunk_size, self.columns):
             yield self._checked_table(batch, assembler, len(schema))
 
+    def check_pairs(self) -> None:
+        """Refuse a file in which a picture and instance come twice: parts are read without knowing of each other.
+
+        Raises:
+            BrokenFile: the file is damaged, or two rows have the same image and instance.
+        """
+        if not {"image", "instance"} <= set(self.columns):
+            return
+        seen, first = SeenPairs(), 0
+        for batch in self._batches(_ROWS_AT_ONCE, ("image", "instance")):
+            numbers = batch.column("instance").cast(pa.int64(), safe=False).fill_null(-1).to_numpy()
+            numbers = np.where((numbers >= 0) & (numbers <= LARGEST_INSTANCE), numbers, -1).astype(np.int32)
+            again = np.flatnonzero(seen.repeated(batch.column("image").cast(pa.string()), numbers))
+            if len(again):
+                raise BrokenFile(
+                    f"{self.source.path}: row {first + again[0]} has the image and instance of another row"
+                )
+            first += len(batch)
+
     def part(self, schema: KeypointSchema, start: int, stop: int) -> KeypointTable:
         """Some rows, the same as they are among all. The row groups that they lie in are read, no others.
 
@@ -82,12 +102,8 @@ class ParquetKeypoints:
     def _batches(
         self, rows: int, columns: tuple[str, ...], groups: list[int] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        try:
-            # Without these the whole file is kept in memory, 0.8 GB for 3 million rows of 17 keypoints, instead of 0.2.
-            with pq.ParquetFile(self.source.path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
-                yield from file.iter_batches(batch_size=rows, row_groups=groups, columns=list(columns))
-        except (pa.ArrowException, OSError) as error:
-            raise BrokenFile(f"{self.source.path}: damaged Parquet: {error}") from error
+        with open_parquet_file(self.source.path, BrokenFile) as file:
+            yield from file.batches(columns, rows, groups)
 
     def _checked_table(self, batch: pa.RecordBatch, assembler: TableAssembler, width: int) -> KeypointTable:
         try:
@@ -99,19 +115,15 @@ class ParquetKeypoints:
 
     def _table(self, batch: pa.RecordBatch, assembler: TableAssembler, width: int) -> KeypointTable:
         column = {name: batch.column(name) for name in self.columns}
-        for name in _TEXT_COLUMNS:
-            if name in column:
-                column[name].validate(full=True)
         keypoints, whole = _matrix(column["keypoints"], (width, 2), "keypoints")
         scores, scored = _matrix(column[self.columns[1]], (width,), self.columns[1])
         instance = column.get("instance")
-        if instance is not None and instance.null_count:
-            raise BrokenFile(f"{self.source.path}: column instance has null in it")
         return assembler.table(
             keypoints.reshape(-1, width, 2),
             scores,
             image=column.get("image"),
-            instance=None if instance is None else instance.cast(pa.int32()).to_numpy(),
+            # Numbers beyond 64 bits wrap around to negative ones, which are refused as null is.
+            instance=None if instance is None else instance.cast(pa.int64(), safe=False).fill_null(-1).to_numpy(),
             status=status_codes(column["row_status"], self.source) if "row_status" in column else None,
             detail=column.get("detail"),
             readable=whole & scored,
@@ -124,31 +136,30 @@ def open_parquet(source: SourceFile) -> ParquetKeypoints:
     Raises:
         BrokenFile: not Parquet, a column is missing, or has a type that cannot be keypoints.
     """
-    try:
-        with pq.ParquetFile(source.path) as file:
-            arrow, metadata = file.schema_arrow, file.metadata
-            rows_per_group = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise BrokenFile(f"{source.path}: not a readable Parquet file: {error}") from error
-    scores = next((name for name in _SCORE_COLUMNS if name in arrow.names), None)
-    if "keypoints" not in arrow.names or scores is None:
-        raise BrokenFile(f"{source.path}: no columns keypoints and keypoint_scores; it has {', '.join(arrow.names)}")
-    columns = ("keypoints", scores, *(n for n in ("image", "instance", "row_status", "detail") if n in arrow.names))
-    for name in columns:
-        if arrow.names.count(name) > 1:
-            raise BrokenFile(f"{source.path}: column {name} is there twice")
-        kind, wanted = arrow.field(name).type, ""
-        if name in _TEXT_COLUMNS:
-            wanted = "" if _is_text(kind) or (name == "image" and pa.types.is_integer(kind)) else "text"
-        elif name == "instance":
-            wanted = "" if pa.types.is_integer(kind) else "whole numbers"
-        elif not _is_numbers(kind, 2 if name == "keypoints" else 1):
-            wanted = "lists of numbers"
-        if wanted:
-            raise BrokenFile(f"{source.path}: column {name} is {kind}, expected {wanted}")
-    stored = (arrow.metadata or {}).get(METADATA_KEY.encode())
+    with open_parquet_file(source.path, BrokenFile) as file:
+        names = file.schema.names
+        scores = next((name for name in _SCORE_COLUMNS if name in names), None)
+        if "keypoints" not in names or scores is None:
+            raise BrokenFile(f"{source.path}: no columns keypoints and keypoint_scores; it has {', '.join(names[:20])}")
+        columns = ("keypoints", scores, *(n for n in ("image", "instance", "row_status", "detail") if n in names))
+        for name in columns:
+            _check_kind(name, file.kind(name), source)
+        stored = file.metadata.get(METADATA_KEY)
+        rows_per_group = file.rows_per_group
     schema = None if stored is None else schema_from_text(stored, source.path)
     return ParquetKeypoints(source, schema, columns, rows_per_group)
+
+
+def _check_kind(name: str, kind: pa.DataType | None, source: SourceFile) -> None:
+    wanted = ""
+    if name in _TEXT_COLUMNS:
+        wanted = "" if _is_text(kind) or (name == "image" and pa.types.is_integer(kind)) else "text"
+    elif name == "instance":
+        wanted = "" if pa.types.is_integer(kind) else "whole numbers"
+    elif not _is_numbers(kind, 2 if name == "keypoints" else 1):
+        wanted = "lists of numbers"
+    if wanted:
+        raise BrokenFile(f"{source.path}: column {name} is {kind}, expected {wanted}")
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -156,14 +167,12 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
 
 
 def _is_numbers(kind: pa.DataType, depth: int) -> bool:
     """Whether a type is lists of numbers, at most ``depth`` deep."""
-    if not _is_list(kind):
+    if not _is_list(kind) or (pa.types.is_fixed_size_list(kind) and kind.list_size > _MOST_ENTRIES):
         return False
     inner = kind.value_type
     return pa.types.is_floating(inner) or pa.types.is_integer(inner) or (depth > 1 and _is_numbers(inner, depth - 1))

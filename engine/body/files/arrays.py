@@ -36,6 +36,7 @@ _ZIP_END, _ZIP64_LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
 _ZIP_END_BYTES, _LONGEST_COMMENT, _ZIP64_LOCATOR_BYTES = 22, 65535, 20
 _BOMB_BYTES, _BOMB_RATIO = 64 << 20, 200
 """Measured keypoints compress to a quarter at best."""
+_LARGEST_SCATTERED_BYTES = 256 << 20
 _DESCRIPTION = re.compile(r"'descr'\s*:\s*'([<>=|]?)([a-zA-Z])(\d{0,6})'")
 _ORDER = re.compile(r"'fortran_order'\s*:\s*(True|False)")
 _SHAPE = re.compile(r"'shape'\s*:\s*\(([\d\s,L]*)\)")
@@ -108,6 +109,8 @@ class StoredArrays:
         header = self.header(name)
         count = header.shape[0]
         if header.fortran_order:
+            if header.size_bytes > _LARGEST_SCATTERED_BYTES:
+                raise ArrayFileError(f"{name} is in Fortran's order and too large to be read so; save it in C's order")
             whole = self.read(name)
             yield from (whole[start : start + rows] for start in range(0, count, rows))
             return
@@ -153,19 +156,19 @@ class StoredArrays:
 
 @contextmanager
 def open_arrays(
-    path: str | os.PathLike[str], failure: type[ValueError], most_bytes: int | None = None
+    path: str | os.PathLike[str], failure: type[ValueError], most_bytes: int | None = None, called: str | None = None
 ) -> Iterator[StoredArrays]:
     """The arrays of an archive, for a block that reads them.
 
     Args:
-        failure: what is raised, in the block too, for everything that damaged bytes do to zipfile, zlib and NumPy; its
-            message begins with the file's name.
+        failure: what is raised, in the block too, for everything that damaged bytes do to zipfile, zlib and NumPy.
+        called: how messages call the file, at their beginning; by default by its name without folders.
         most_bytes: of all arrays that are read whole; None for those that read in pieces.
 
     Raises:
         FileNotFoundError: there is no such file.
     """
-    name = os.path.basename(path)
+    name = os.path.basename(path) if called is None else called
     try:
         with open(path, "rb") as stream:
             _check_directory(stream)

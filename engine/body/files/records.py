@@ -5,7 +5,6 @@ reading. What values mean (their range, how they fit together) is checked by the
 """
 
 import dataclasses
-import math
 import types
 from collections.abc import Mapping
 from functools import cache
@@ -16,6 +15,8 @@ T = TypeVar("T")
 LONGEST_TEXT = 10_000
 MOST_ENTRIES = 1_000_000
 LARGEST_INTEGER = 2**31 - 1
+LARGEST_NUMBER = 1e300
+"""NaN compares with nothing and is beyond it as well."""
 
 
 class RecordError(ValueError):
@@ -89,11 +90,11 @@ def _plain(kind: Any, value: object, place: str) -> Any:
         return value
     if kind is str and isinstance(value, str) and len(value) <= LONGEST_TEXT:
         return value
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int and number and value == value and abs(value) <= LARGEST_INTEGER and value == int(value):
-        return int(value)
-    if kind is float and number and abs(value) < 1e300 and math.isfinite(value):
-        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER:
+        if kind is int and abs(value) <= LARGEST_INTEGER and value == int(value):
+            return int(value)
+        if kind is float:
+            return float(value)
     raise RecordError(f"{place} is {_shown(value)}, expected {getattr(kind, '__name__', kind)}")
 
 

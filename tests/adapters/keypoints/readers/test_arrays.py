@@ -143,8 +143,6 @@ PARQUET_MISTAKES = {
     "lists of text": ({"keypoint_scores": [["x"]] * 5}, r"column keypoint_scores is list<.*string>, expected lists"),
     "number as name": ({"image": [0.5] * 5}, "column image is double, expected text"),
     "instance": ({"instance": ["x"] * 5}, "column instance is string, expected whole numbers"),
-    "null instance": ({"instance": [0, None, 0, 0, 0]}, "column instance has null in it"),
-    "big instance": ({"instance": [2**40] * 5}, "Integer value 1099511627776 not in range"),
     "status": ({"row_status": ["splendid"] * 5}, "row_status 'splendid'; known: ok, no_detection, bad_input"),
     "width": ({"keypoints": lists(KEYPOINTS[:, :16], 32), "keypoint_scores": SCORES.tolist()}, "has 16 keypoints"),
     "scores": ({"keypoint_scores": lists(SCORES[:, :16], 16)}, "keypoint_scores has 16 entries a row, expected 17"),
@@ -170,7 +168,7 @@ NPZ_MISTAKES = {
     "bytes": ({"image": np.array([b"a"] * 5)}, "image is .*, expected 5 texts"),
     "long names": ({"image": np.array(["a" * 5000] * 5)}, "image has texts of 5000 characters"),
     "text": ({"keypoints": np.full((5, 17, 2), "x")}, "keypoints is <U1, expected numbers"),
-    "complex": ({"keypoints": KEYPOINTS + 0j}, "keypoints is complex64, expected numbers"),
+    "complex": ({"keypoints": KEYPOINTS + 0j}, "keypoints holds neither plain numbers nor texts"),
     "schema": ({"schema": "antlers"}, "unknown keypoint schema 'antlers'; known: "),
     "schema as number": ({"schema": 5}, "schema is int64"),
     "width of schema": ({"schema": "body25"}, "17 keypoints, expected the 25 of body25"),
@@ -210,3 +208,35 @@ def test_row_groups_of_any_size_give_the_same_rows(tmp_path: Path) -> None:
     for size in (1, 2, 5):
         pq.write_table(stored, tmp_path / "cut.parquet", row_group_size=size)
         assert_tables_equal(read_keypoints([tmp_path / "cut.parquet"]), whole)
+
+
+WRONG_INSTANCES = {
+    "null": pa.array([0, None, 0, 0, 0]),
+    "beyond 32 bits": pa.array([0, 2**40, 0, 0, 0]),
+    "beyond 63 bits": pa.array([0, 2**63 + 7, 0, 0, 0], pa.uint64()),
+    "negative": pa.array([0, -7, 0, 0, 0]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_INSTANCES)
+def test_an_impossible_instance_makes_a_bad_row(tmp_path: Path, case: str) -> None:
+    paths = [parquet(tmp_path / "k.parquet", image=list("abcde"), instance=WRONG_INSTANCES[case])]
+    if case != "null":
+        paths.append(npz(tmp_path / "k.npz", image=np.array(list("abcde")), instance=WRONG_INSTANCES[case].to_numpy()))
+    for path in paths:
+        table = read_keypoints([path])
+        assert table.status.tolist() == [Status.OK, Status.BAD_INPUT, *[Status.OK] * 3]
+        assert table.instance.tolist() == [0, -1, 0, 0, 0]
+        assert table.detail[1].as_py().startswith(f"{path}: row 1: its instance ")
+
+
+@pytest.mark.parametrize("chunk_size", [2, 65536])
+def test_a_picture_and_instance_that_come_again_make_a_bad_row(tmp_path: Path, chunk_size: int) -> None:
+    columns = {"image": list("abcab"), "instance": [0, 0, 0, 0, 1]}
+    arrays = {name: np.array(values) for name, values in columns.items()}
+    for path in (parquet(tmp_path / "k.parquet", **columns), npz(tmp_path / "k.npz", **arrays)):
+        source = open_keypoints([path], chunk_size=chunk_size)
+        status = np.concatenate([table.status for table in source])
+        assert status.tolist() == [Status.OK] * 3 + [Status.BAD_INPUT, Status.OK]
+    with pytest.raises(ValueError, match="row 3 has the image and instance of another row"):
+        open_keypoints([tmp_path / "k.parquet"]).pieces(2)

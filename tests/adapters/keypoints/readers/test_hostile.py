@@ -66,7 +66,7 @@ def test_broken_file_is_an_error_alone_and_a_row_among_others(tmp_path: Path, co
 def test_broken_archive_is_an_error_alone_and_a_row_among_others(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"b{suffix}"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="not a readable") as caught:
+    with pytest.raises(ValueError, match="damaged") as caught:
         read_keypoints([path])
     assert "\n" not in str(caught.value)
     table = read_keypoints([write_json(tmp_path / "a.json", GOOD), path])
@@ -169,3 +169,28 @@ def test_archive_of_something_else_is_refused_by_name(tmp_path: Path) -> None:
         archive.writestr("readme.txt", "x")
     with pytest.raises(ValueError, match=r"no arrays keypoints and keypoint_scores; it has readme\.txt"):
         read_keypoints([tmp_path / "a.npz"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a": NaN, "b": "' + b"a" * 1_000_000,
+        b'{"a": NaN, "b": "' + b"\\" * 1_000_001,
+        b"[NaN, " + b"N" * 1_000_000,
+        b"[NaN, " + b'"a' * 500_001,
+        b"[NaN, " + b"x" * 1_000_000,
+        b"[NaN, " + b"-" * 1_000_000,
+    ],
+)
+def test_mending_json_takes_one_pass(tmp_path: Path, text: bytes) -> None:
+    """A pattern that goes back would need days for these."""
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(ValueError, match="not valid JSON"):
+        read_keypoints([tmp_path / "a.json"])
+
+
+def test_nan_in_a_name_stays(tmp_path: Path) -> None:
+    record = {"image_id": 'NaN -Infinity \\" NaN', "keypoints": [float("nan"), float("-inf"), *triples(1)[2:]]}
+    table = read_keypoints([write_json(tmp_path / "a.json", [record])])
+    assert table.image.to_pylist() == [record["image_id"]]
+    assert table.confidence[0, 0] == 0
