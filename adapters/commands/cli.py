@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from adapters.commands.help_text import Group
+from adapters.commands.installed import adapted
 from engine import VERSION
 
 # Commands are imported when they are called: `--help` need not wait for JAX.
@@ -86,7 +87,7 @@ def _notes(error: BaseException) -> str:
 
 
 def _fail(message: str) -> int:
-    click.echo(f"samebody: {' '.join(message.split())}", err=True)
+    click.echo(f"samebody: {' '.join(adapted(message).split())}", err=True)
     return 2
 
 

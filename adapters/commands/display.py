@@ -1,4 +1,4 @@
-"""What commands show: tables and progress on a terminal, nothing in a pipe."""
+"""What commands show: tables on stdout, a summary and progress on stderr."""
 
 import re
 import sys
@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from adapters.commands.installed import adapted
 from adapters.jobs.score import DIFFER, MATCH, ScoreSummary
 
 LOG_SECONDS = 60.0
@@ -24,11 +25,14 @@ class RowCounter(Protocol):
 
 
 def say(*lines: str) -> None:
-    """Print lines for a reader; a program that reads our output gets none of them."""
-    if sys.stdout.isatty():
-        console = Console()
+    """Print lines for a reader, on stderr: in a pipe and in a log too, where stdout belongs to a program."""
+    if sys.stderr.isatty():
+        console = Console(stderr=True)
         for line in lines:
-            console.print(line, highlight=False, markup=False)
+            console.print(adapted(line), highlight=False, markup=False)
+    else:
+        for line in lines:
+            print(adapted(line), file=sys.stderr)
 
 
 class _Line:

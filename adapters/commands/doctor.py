@@ -11,6 +11,7 @@ import click
 
 from adapters.commands.display import print_table
 from adapters.commands.help_text import Command
+from adapters.commands.installed import adapted
 from adapters.jobs.compile_cache import FOLDER_VARIABLE, cache_folder
 from adapters.keypoints.detectors.installed import detector_states
 from engine import VERSION
@@ -50,12 +51,16 @@ _REQUIRED = (
 )
 _BYTES_PER_PICTURE = 17 * 3 * 4
 _EXTRAS = {
-    "smplx": ("smplx", "torch"),
-    "ray": ("ray",),
     "report": ("jinja2", "PIL", "imagehash"),
     "plot": ("matplotlib",),
+    "api": ("fastapi", "uvicorn"),
+    "db": ("sqlalchemy", "alembic"),
+    "postgres": ("psycopg",),
+    "ray": ("ray",),
+    "smplx": ("smplx", "torch"),
 }
-_DISTRIBUTIONS = {"PIL": "pillow"}
+"""Those of detectors have lines of their own."""
+_DISTRIBUTIONS = {"PIL": "pillow", "imagehash": "ImageHash"}
 """Where a package is not called as it is imported."""
 
 
@@ -66,6 +71,17 @@ def _package(name: str, remedy: str, required: bool) -> Finding:
         state = "missing" if isinstance(error, ModuleNotFoundError) and error.name == name else f"broken: {error}"
         return Finding(name, state, remedy, broken=required)
     return Finding(name, metadata.version(_DISTRIBUTIONS.get(name, name)))
+
+
+def _extra(extra: str, names: tuple[str, ...]) -> Finding:
+    """One line for an extra: its packages with their versions, or those that are missing."""
+    found = [_package(name, "", required=False) for name in names]
+    lacking = [
+        f"{one.subject} {one.state}" for one in found if one.state == "missing" or one.state.startswith("broken")
+    ]
+    if lacking:
+        return Finding(f"extra {extra}", ", ".join(lacking), f"pip install 'samebody[{extra}]'")
+    return Finding(f"extra {extra}", ", ".join(f"{one.subject} {one.state}" for one in found))
 
 
 def _attempt(subject: str, check: Callable[[], str], remedy: str) -> Finding:
@@ -115,11 +131,7 @@ def examine() -> list[Finding]:
         _attempt("tiles", _tiles, "pip install --upgrade jax jaxlib"),
         _attempt("compile cache", _compile_cache, f"set {FOLDER_VARIABLE} to a folder that you can write"),
         _attempt("embedded body", _embedded_body, reinstall),
-        *(
-            _package(name, f"pip install 'samebody[{extra}]'", required=False)
-            for extra, names in _EXTRAS.items()
-            for name in names
-        ),
+        *(_extra(extra, names) for extra, names in _EXTRAS.items()),
         *(Finding(f"detector {name}", state, remedy) for name, state, remedy in detector_states()),
     ]
 
@@ -137,5 +149,9 @@ def doctor() -> int:
     Exit status 1 if the main job cannot run; a missing extra is no fault.
     """
     findings = examine()
-    print_table("samebody doctor", ("what", "state", "what to do"), [(f.subject, f.state, f.remedy) for f in findings])
+    print_table(
+        "samebody doctor",
+        ("what", "state", "what to do"),
+        [(f.subject, adapted(f.state), adapted(f.remedy)) for f in findings],
+    )
     return 1 if any(finding.broken for finding in findings) else 0

@@ -57,14 +57,15 @@ def test_demo_ranks_the_person_of_the_references_first(tmp_path) -> None:
     assert max(medians, key=medians.__getitem__) == "anna"
 
 
-def test_fit_and_score_are_silent_in_a_pipe(shape_path, tmp_path, capsys) -> None:
+def test_a_pipe_gets_the_summary_on_stderr_and_nothing_on_stdout(shape_path, tmp_path, capsys) -> None:
     assert (
         main(["score", str(DEMO / "dataset.parquet"), "--shape", str(shape_path), "--out", str(tmp_path / "s.csv")])
         == 0
     )
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == ""
+    assert "90 ok" in captured.err
+    assert captured.err.splitlines()[-1].endswith("s.csv")
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
