@@ -1,4 +1,4 @@
-"""``samebody calibrate``: how far a detector's keypoints can be trusted, from labelled pictures."""
+"""``samebody calibrate``: how a detector sees people, from pictures of any people, best with labels."""
 
 from pathlib import Path
 
@@ -8,25 +8,26 @@ import numpy as np
 from adapters.bodies.find import find_body
 from adapters.commands import options
 from adapters.commands.help_text import Command
-from adapters.jobs.calibrate import calibrate_from_labels, read_labels
+from adapters.jobs.calibrate import calibrate_from_labels, calibrate_from_pictures, read_labels
 from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.keypoints.readers import read_keypoints
 from engine.body.schemas import find_schema
+from engine.evidence.calibration_estimate import CalibrationReport
 from engine.evidence.calibration_file import save_calibration
 
 
 @click.command(
     cls=Command,
-    short_help="How far keypoints can be trusted, from labelled pictures.",
+    short_help="How a detector sees people, from pictures.",
     examples="""
+    samebody calibrate pictures/ --out calibration.json
     samebody calibrate labelled/ --people labels.csv --out calibration.json
     samebody fit references/ --calibration calibration.json --out shape.npz
     """,
 )
-@click.argument("labelled", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--people",
-    required=True,
     type=click.Path(path_type=Path),
     help="CSV with the columns image and person; instance, where pictures show several people; and group, where "
     "pictures are of one clip or camera.",
@@ -36,35 +37,66 @@ from engine.evidence.calibration_file import save_calibration
 @options.body
 @options.schema
 def calibrate(
-    labelled: tuple[Path, ...], people: Path, out: Path, provenance: str, body: str, schema: str | None
+    pictures: tuple[Path, ...], people: Path | None, out: Path, provenance: str, body: str, schema: str | None
 ) -> None:
-    """Estimate from LABELLED keypoints whose people are known how far their detector can be trusted.
+    """Estimate from PICTURES how their detector sees people.
 
-    That is: noise, as a whole and by keypoint; a person's apparent changes of shape; errors that frames of one clip
-    share. LABELLED are keypoint files, or folders of them. Frames of one clip repeat their errors, so say which belong
-    together: a column group in the CSV, or names as frames of a video have, NAME_000123. Prints the fit of the data and
-    the calibration error of probabilities (each clip left out of its person's) before and after.
+    PICTURES are keypoint files, or folders of them. Two hundred pictures of many people are enough to find how noisy
+    keypoints are and where the population lies as this detector shows it. With --people it also finds how much people
+    differ, how much one person's apparent shape varies, and how strongly frames of one clip share errors. Say then which
+    pictures are of one clip: a column group in the CSV, or names as frames of a video have, NAME_000123.
+
+    Prints what the calibration gains for pictures that it was not made from, and warns where it gains nothing.
 
     The noise of keypoints acts on fits: fit references with the calibration too, and score with the same.
     """
     enable_compile_cache()
-    labels = read_labels(people)
-    table = read_keypoints(labelled, find_schema(schema) if schema else None)
-    about = provenance or f"{len(labels)} labelled pictures of {len(set(labels.values()))} people, {table.schema.name}"
-    report = calibrate_from_labels(table, labels, find_body(body), about)
+    labels = None if people is None else read_labels(people)
+    table = read_keypoints(pictures, find_schema(schema) if schema else None)
+    if labels is None:
+        about = provenance or f"{len(table)} pictures of unknown people, {table.schema.name}"
+        report = calibrate_from_pictures(table, find_body(body), about)
+    else:
+        who = len({label.person for label in labels.values()})
+        about = provenance or f"{len(labels)} labelled pictures of {who} people, {table.schema.name}"
+        report = calibrate_from_labels(table, labels, find_body(body), about)
     save_calibration(out, report.calibration)
+    click.echo("\n".join([*_lines(report), str(out)]))
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _lines(report: CalibrationReport) -> list[str]:
     found = report.calibration
-    variances = " ".join(f"{value:.3f}" for value in np.diag(found.within_person))
     # Left and right are alike.
     noise = ", ".join(
         f"{name.removeprefix('left_')} {factor:.2f}"
         for name, factor in found.keypoint_noise.items()
         if not name.startswith("right_")
     )
-    click.echo(
-        f"noise scale {found.noise_scale:.3f}\nnoise by keypoint, times what was assumed: {noise}\n"
-        f"within-person variances {variances}\ncorrelation within clips {found.group_correlation:.2f}\n"
-        f"log likelihood {report.log_likelihood_before:.3f} -> {report.log_likelihood_after:.3f} nats per picture\n"
-        f"expected calibration error {report.calibration_error_before:.3f} -> {report.calibration_error_after:.3f}\n"
-        f"{out}"
+    mean, root = found.axes
+    lines = [
+        f"noise scale {found.noise_scale:.3f}",
+        f"noise by keypoint, times what was assumed: {noise}",
+        f"mean shape of the population {_numbers(mean, '+.2f')}",
+        f"within-person variances {_numbers(np.diag(found.within_person), '.3f')}",
+    ]
+    if report.people is not None:
+        lines += [
+            f"variances of people {_numbers(np.diag(root @ root.T), '.2f')}",
+            f"correlation within clips {found.group_correlation:.2f}",
+        ]
+    lines.append(
+        f"log likelihood of pictures that it was not made from {report.log_likelihood_before:.3f} -> "
+        f"{report.log_likelihood_after:.3f} nats per picture"
     )
+    if report.calibration_error_before is not None and report.calibration_error_after is not None:
+        lines.append(
+            f"expected calibration error of people that it was not made from {report.calibration_error_before:.3f} -> "
+            f"{report.calibration_error_after:.3f}"
+        )
+    return lines
+
+
+def _numbers(values: np.ndarray, form: str) -> str:
+    return " ".join(format(value, form) for value in values)

@@ -1,4 +1,4 @@
-"""Calibrating from pictures whose people are known: keypoints and a table of labels to a report.
+"""Calibrating from pictures, with or without knowing who is in them: keypoints, and labels if there are any.
 
 Labels are a CSV with the columns ``image`` and ``person`` and, where pictures show several people, ``instance``;
 pictures are named as in the results of ``samebody score``. A column ``group`` says which pictures are of one clip or
@@ -18,8 +18,9 @@ from adapters.keypoints.clips import clip_of
 from adapters.keypoints.table import KeypointTable
 from engine.body.keypoint_body import reduce_body
 from engine.body.model import BodyModel
-from engine.evidence.calibration_estimate import CalibrationReport, calibrate
-from engine.evidence.keypoint_noise import keypoint_noise
+from engine.evidence.calibration_estimate import LEAST_PICTURES, CalibrationReport, calibrate, calibrate_unlabelled
+from engine.evidence.keypoint_noise import MOST_PICTURES, keypoint_noise
+from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import fit_own
 from engine.scores import Status
@@ -106,8 +107,8 @@ def _numbered(names: list[str]) -> np.ndarray:
 
 
 def calibrate_from_labels(table: KeypointTable, labels: Labels, body: BodyModel, provenance: str) -> CalibrationReport:
-    """Fit every labelled picture on its own, and find how noisy its keypoints are and how far what they say can be
-    trusted.
+    """Fit every labelled picture on its own, and find the noise of its keypoints, the population as their detector
+    shows it, and how much one person's apparent shape varies.
 
     Args:
         provenance: the data and the detector; kept in the file.
@@ -118,17 +119,47 @@ def calibrate_from_labels(table: KeypointTable, labels: Labels, body: BodyModel,
     labelled = people_of(table, labels)
     if len(labelled.rows) < 2:
         raise ValueError("no labelled picture has keypoints; are the images named as in the results of samebody score?")
+    evidence, fitted, factors = _own_evidence(table, labelled.rows, body)
+    known = np.unique(labelled.person[fitted], return_inverse=True)[1]
+    report = calibrate(evidence, known, provenance, labelled.group[fitted], factors)
+    return _of_body(report, body)
+
+
+def calibrate_from_pictures(table: KeypointTable, body: BodyModel, provenance: str) -> CalibrationReport:
+    """The same without labels: the noise of keypoints, and where the population lies as their detector shows it.
+
+    Of more than ``MOST_PICTURES`` rows, so many are taken, evenly spread.
+
+    Args:
+        provenance: the data and the detector; kept in the file.
+
+    Raises:
+        ValueError: too few pictures have keypoints.
+    """
+    rows = np.flatnonzero(table.status == Status.OK)
+    if len(rows) > MOST_PICTURES:
+        rows = rows[np.linspace(0, len(rows) - 1, MOST_PICTURES).round().astype(int)]
+    if len(rows) < LEAST_PICTURES:
+        raise ValueError(f"{len(rows)} pictures with keypoints are too few for a calibration; give {LEAST_PICTURES}")
+    evidence, _, factors = _own_evidence(table, rows, body)
+    return _of_body(calibrate_unlabelled(evidence, provenance, factors), body)
+
+
+def _own_evidence(
+    table: KeypointTable, rows: np.ndarray, body: BodyModel
+) -> tuple[Evidence, np.ndarray, dict[str, float]]:
+    """Evidence of the rows that could be fitted, which of them those are, and the noise of keypoints."""
     reduced = reduce_body(body, table.schema)
-    keypoints, confidence = (values[labelled.rows] for values in body_columns(table, reduced))
+    keypoints, confidence = (values[rows] for values in body_columns(table, reduced))
     context = make_context(reduced)
     factors = keypoint_noise(context, fit_own(context, keypoints, confidence).fit)
     # With this noise, as everything will be from now on. Estimating again drifts (benchmarks/results.md, "Identity").
     noise = POSED_NOISE.with_factors(factors)
     pictures = fit_own(make_context(reduced, noise=noise), keypoints, confidence)
     fitted = np.isfinite(pictures.fit.energy)
-    evidence = type(pictures.evidence)(*(np.asarray(part)[fitted] for part in pictures.evidence))
-    known = np.unique(labelled.person[fitted], return_inverse=True)[1]
-    report = calibrate(evidence, known, provenance, labelled.group[fitted], factors)
-    within = report.calibration.within_person
-    fingerprint = body.fingerprint if within.any() else ""
+    return Evidence(*(np.asarray(part)[fitted] for part in pictures.evidence)), fitted, factors
+
+
+def _of_body(report: CalibrationReport, body: BodyModel) -> CalibrationReport:
+    fingerprint = body.fingerprint if report.calibration.depends_on_body else ""
     return replace(report, calibration=replace(report.calibration, body_fingerprint=fingerprint))

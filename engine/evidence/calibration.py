@@ -5,7 +5,12 @@ in neighbouring frames; clothes and hair change one person's apparent shape. A c
 the data they come from (``engine.evidence.calibration_estimate`` and ``engine.evidence.keypoint_noise`` find them). The
 noise of single keypoints acts on the fits; all else acts on the evidence, when it is used:
 
-    Λ' = ((Λ/s²)⁻¹ + W)⁻¹,   h' = Λ' Λ⁻¹ h   with noise scale s and within-person covariance W.
+    Λ' = ((Λ/s²)⁻¹ + W)⁻¹,   h' = Λ' Λ⁻¹ h   with noise scale s and within-person covariance W,
+
+and, where the population as the detector shows it is known, β = μ + R x with R Rᵀ = B brings it to x ~ N(0, I)
+(``engine.evidence.population``):
+
+    Λ'' = Rᵀ Λ' R,   h'' = Rᵀ (h' − Λ' μ).
 """
 
 from collections.abc import Mapping
@@ -17,6 +22,7 @@ from jaxtyping import Float
 
 from engine.batching import AnyArray, map_samples
 from engine.evidence.comparison import GROUP_CORRELATION
+from engine.evidence.population import covariance_root, whitened
 from engine.evidence.shape_evidence import Evidence, weaken
 from engine.rest.problem import NoiseModel
 
@@ -40,6 +46,12 @@ class Calibration:
     keypoint_noise: Mapping[str, float] = field(default_factory=dict)
     """Actual over assumed noise by name of keypoint, left and right alike; 1 for those that are not named. It acts on
     the fit, so references and pictures must be fitted with the same."""
+    mean: Float[np.ndarray, " betas"] | None = None
+    """μ: mean apparent shape of the population; None: that of the body model, 0."""
+    between_people: Float[np.ndarray, "betas betas"] | None = None
+    """B: covariance of people's apparent shapes; None: that of the body model, I."""
+    people_known: bool = False
+    """Whether it was made from pictures whose people were known."""
 
     def __post_init__(self) -> None:
         if not self.noise_scale > 0:
@@ -49,6 +61,20 @@ class Calibration:
         for name, factor in self.keypoint_noise.items():
             if not 0 < factor < np.inf:
                 raise ValueError(f"keypoint_noise of {name} is {factor}: it must be above 0; 1 is as assumed")
+        if self.between_people is not None:
+            covariance_root(self.between_people)
+
+    @property
+    def depends_on_body(self) -> bool:
+        """Whether any number is about components of a certain body."""
+        return self.mean is not None or self.between_people is not None or bool(np.any(self.within_person))
+
+    @property
+    def axes(self) -> tuple[Float[np.ndarray, " betas"], Float[np.ndarray, "betas betas"]]:
+        """μ and R, with which β = μ + R x and x ~ N(0, I)."""
+        betas = len(self.within_person)
+        mean = np.zeros(betas) if self.mean is None else np.asarray(self.mean, float)
+        return mean, np.eye(betas) if self.between_people is None else covariance_root(self.between_people)
 
     def check_body(self, fingerprint: str) -> None:
         """Whether the within-person covariance is about this body.
@@ -69,29 +95,31 @@ def calibrated_noise(assumed: NoiseModel, calibration: Calibration) -> NoiseMode
 
 
 def calibrated(evidence: Evidence, calibration: Calibration, pictures: int = 1) -> Evidence:
-    """What a picture says about the person, at the actual noise and with the within-person covariance.
+    """What a picture says about the person, at the actual noise, with the within-person covariance, in a population
+    with mean 0 and covariance I.
 
     Args:
         pictures: how many the evidence is the sum of; their own variations average out (exact where all of them are
             equally informative).
     """
-    scale = 1 / calibration.noise_scale**2
-    within = jnp.asarray(calibration.within_person / max(pictures, 1), evidence.precision.dtype)
-    return weaken(Evidence(scale * evidence.precision, scale * evidence.information), within)
+    within = np.asarray(calibration.within_person) / max(pictures, 1)
+    return _calibrated((calibration.noise_scale, within, *calibration.axes), evidence)
 
 
 def calibrated_pictures(evidence: Evidence, calibration: Calibration) -> Evidence:
     """``calibrated`` for many pictures."""
     precision, information = (np.asarray(part) for part in evidence)
-    if not calibration.within_person.any():
+    if not calibration.depends_on_body:
         scale = precision.dtype.type(1 / calibration.noise_scale**2)
         return Evidence(scale * precision, scale * information)
-    parameters = (calibration.noise_scale, np.asarray(calibration.within_person))
+    parameters = (calibration.noise_scale, np.asarray(calibration.within_person), *calibration.axes)
     return map_samples(_calibrated, parameters, Evidence(precision, information), _TILE_SIZE, concurrent=False)
 
 
-def _calibrated(parameters: tuple[AnyArray | float, AnyArray], evidence: Evidence) -> Evidence:
-    noise_scale, within = parameters
-    scale = jnp.asarray(1 / noise_scale**2, evidence.precision.dtype)
+def _calibrated(parameters: tuple[AnyArray | float, AnyArray, AnyArray, AnyArray], evidence: Evidence) -> Evidence:
+    noise_scale = parameters[0]
+    dtype = evidence.precision.dtype
+    within, mean, root = (jnp.asarray(part, dtype) for part in parameters[1:])
+    scale = jnp.asarray(1 / noise_scale**2, dtype)
     scaled = Evidence(scale * evidence.precision, scale * evidence.information)
-    return weaken(scaled, jnp.asarray(within, evidence.precision.dtype))
+    return whitened(weaken(scaled, within), mean, root)

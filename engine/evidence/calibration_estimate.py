@@ -1,118 +1,75 @@
-"""Calibrations from labelled pictures: noise, a person's apparent changes of shape, and errors that clips share.
+"""Calibrations from pictures: noise, the population as the detector shows it, and errors that clips share.
 
-Predicted and actual differences between pictures of one person must agree. Pictures of person p share β_p ~ N(0, I);
-picture i shows β_p + δ_i with δ_i ~ N(0, W) (clothes, hair, the detector's habits), and its keypoints are s times as
-noisy as was assumed. With Λ = U D Uᵀ, G = D^½ Uᵀ and x = D^−½ Uᵀ h the evidence of a picture is the observation
+Predicted and actual differences between pictures must agree: the two-covariance model of
+``engine.evidence.population`` is fitted to the evidence of all pictures, with labels if people are known. Without
+labels it finds how far a detector moves everybody (μ), which is most of the gain on real pictures.
 
-    x_i = G_i β_p + ε_i,   ε_i ~ N(0, C_i),   C_i = s² I + G_i W G_iᵀ
-
-so the likelihood of all pictures of a person, β_p integrated out, is
-
-    log p(x) = Σ_i [−½ log|C_i| − ½ x_iᵀ C_i⁻¹ x_i] + log m(Σ_i Λ'_i, Σ_i h'_i) + constant
-    Λ' = Gᵀ C⁻¹ G = ((Λ/s²)⁻¹ + W)⁻¹,   h' = Gᵀ C⁻¹ x
-
-(Λ', h') is the calibrated evidence. ``calibrate`` maximises the sum over people over s and a diagonal W, whose
-variances have a half-normal prior: components that no picture sees well would otherwise get any value.
-
-The n frames of a clip repeat their errors. For s and W all of them together count as one picture. Then the sum of their
-calibrated evidence is an observation of β_p as well, with C = (1 + (n − 1) ρ) I, and ρ is the mean of its posterior
+The n frames of a clip repeat their errors. For the population each of them counts 1/n. The sum of their calibrated
+evidence is an observation of the person as well, with covariance (1 + (n − 1) ρ) I, and ρ is the mean of its posterior
 under a prior that leans on the correlation that is shipped, (a + 1) ρ^a with the mean there.
+
+What a calibration gains is measured on people (without labels: pictures) that it was not made from: two halves, each
+judged with what the other half gives.
 
 Source: Brümmer and de Villiers, "The speaker partitioning problem", Odyssey 2010 (the two-covariance model).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.comparison import GROUP_CORRELATION, evidence_of_groups
+from engine.evidence.population import Population, bounded_evidence
+from engine.evidence.population_estimate import estimate_population, log_likelihood
 from engine.evidence.reliability import leave_one_out_error
-from engine.evidence.shape_evidence import Evidence, log_marginal
+from engine.evidence.shape_evidence import Evidence
 
+LEAST_PICTURES = 20
+"""With fewer, nothing is estimated from pictures without labels."""
+FEW_PICTURES, FEW_PEOPLE = 100, 20
+"""With fewer, a warning: two hundred pictures are within 0.01 of the area under the ROC curve of two thousand
+(benchmarks/results.md, "Real people")."""
+MOST_UNLABELLED = 2000
+"""More pictures without labels change nothing; so many are taken, evenly spread."""
 
-class Observed(NamedTuple):
-    """Evidence as an observation of β with independent noise; a leading axis when batched."""
-
-    by_betas: Float[Array, "*images rows betas"]
-    """G"""
-    values: Float[Array, "*images rows"]
-    """x"""
-    informative: Float[Array, "*images rows"]
-    """1; 0 for rows in directions of β that the picture says nothing of, which hold zeros."""
+_WORSE_ERROR = 0.01
+_CORRELATIONS = 101
 
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """A calibration and what it changes on the data it was made from."""
+    """A calibration, and what it changes for people that it was not made from."""
 
     calibration: Calibration
+    pictures: int
+    people: int | None
+    """None where nobody was known."""
     log_likelihood_before: float
-    """Nats per picture, evidence taken as it is."""
+    """Nats per picture, held out; evidence taken as it is."""
     log_likelihood_after: float
-    calibration_error_before: float
-    """Expected calibration error of the probabilities, each clip (or picture that is in none) left out of its person's
-    and compared with everybody."""
-    calibration_error_after: float
+    calibration_error_before: float | None
+    """Expected calibration error of the probabilities, held out, each clip (or picture that is in none) left out of its
+    person's and compared with everybody of its half; None without labels, or where a half has no person with two."""
+    calibration_error_after: float | None
 
-
-# Directions of β with less than this share of the largest eigenvalue are rounding.
-_NEGLIGIBLE = 1e-5
-_ITERATIONS = 60
-_START_WITHIN = 0.05
-# Of the half-normal prior, in squared standard deviations of people.
-_TYPICAL_WITHIN = 0.5
-_CORRELATIONS = 101
-
-
-def as_observation(evidence: Evidence) -> Observed:
-    """One picture's evidence as rows with independent noise of unit variance."""
-    variances, axes = jnp.linalg.eigh(evidence.precision)
-    informative = variances > _NEGLIGIBLE * jnp.maximum(variances[-1], 1e-30)
-    roots = jnp.sqrt(jnp.where(informative, variances, 1.0))
-    kept = informative.astype(roots.dtype)
-    return Observed((kept * roots)[:, None] * axes.T, kept / roots * (axes.T @ evidence.information), kept)
-
-
-@partial(jax.jit, static_argnames="people")
-def log_likelihood(
-    observed: Observed,
-    person: Int[Array, " images"],
-    people: int,
-    log_noise_scale: Float[Array, "*images"],
-    within_variances: Float[Array, " betas"],
-    weights: Float[Array, " images"],
-) -> Float[Array, ""]:
-    """Log likelihood of all pictures, in nats per picture, up to a constant that no parameter changes.
-
-    Args:
-        log_noise_scale: of all pictures, or of each.
-        weights: how much each counts.
-    """
-
-    def of_picture(one: Observed, log_noise_scale: Float[Array, ""]) -> tuple[Float[Array, ""], Evidence]:
-        noise = jnp.exp(2 * log_noise_scale) * one.informative + (1 - one.informative)
-        covariance = jnp.diag(noise) + (one.by_betas * within_variances) @ one.by_betas.T
-        factor = jnp.linalg.cholesky(covariance)
-        rows = jax.scipy.linalg.solve_triangular(
-            factor, jnp.concatenate([one.by_betas, one.values[:, None]], axis=1), lower=True
-        )
-        whitened, values = rows[:, :-1], rows[:, -1]
-        density = -jnp.sum(jnp.log(jnp.diagonal(factor))) - 0.5 * jnp.sum(values**2)
-        return density, Evidence(whitened.T @ whitened, whitened.T @ values)
-
-    densities, evidence = jax.vmap(of_picture)(observed, jnp.broadcast_to(log_noise_scale, weights.shape))
-    by_person = jax.tree.map(
-        lambda part: jax.ops.segment_sum(weights.reshape(-1, *[1] * (part.ndim - 1)) * part, person, people), evidence
-    )
-    return (jnp.sum(weights * densities) + jnp.sum(jax.vmap(log_marginal)(by_person))) / jnp.sum(weights)
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Why this calibration should not be relied on; empty where nothing speaks against it."""
+        found = []
+        if self.pictures < FEW_PICTURES:
+            found.append(f"only {self.pictures} pictures: {FEW_PICTURES} or more are advised")
+        if self.people is not None and self.people < FEW_PEOPLE:
+            found.append(f"only {self.people} people: {FEW_PEOPLE} or more are advised")
+        if self.log_likelihood_after < self.log_likelihood_before:
+            found.append("it predicts pictures that it was not made from worse than no calibration does")
+        before, after = self.calibration_error_before, self.calibration_error_after
+        if before is not None and after is not None and after > before + _WORSE_ERROR:
+            found.append("probabilities of people that it was not made from are less reliable than without it")
+        return tuple(found)
 
 
 def calibrate(
@@ -122,7 +79,7 @@ def calibrate(
     group: Int[np.ndarray, " images"] | None = None,
     keypoint_noise: Mapping[str, float] | None = None,
 ) -> CalibrationReport:
-    """Estimate noise scale, within-person variances and, where there are clips, the correlation within them.
+    """Estimate noise scale, population, within-person covariance and, where there are clips, the correlation in them.
 
     Args:
         evidence: of each picture, as the fit gives it.
@@ -135,37 +92,134 @@ def calibrate(
         ValueError: fewer than two people, nobody with two pictures of different groups, or a group of two people.
     """
     group = np.arange(len(person)) if group is None else np.unique(group, return_inverse=True)[1]
-    sizes, owner = _owners(group, person)
+    _, owner = _owners(group, person)
     counts = np.bincount(owner)
-    people = len(counts)
     if np.count_nonzero(counts) < 2 or counts.max() < 2:
         raise ValueError(
             "calibration needs pictures of at least two people, and two pictures, not of one clip, of at least one"
         )
-    labels, weights = jnp.asarray(person, jnp.int32), jnp.asarray(1 / sizes[group], jnp.float32)
-    observed = _observed(evidence)
-    noise_scale, variances = _maximise(observed, labels, people, weights)
-    raw = Calibration(1.0, np.zeros((len(variances),) * 2), provenance, 0.0)
-    within = np.diag(np.asarray(variances, float))
-    calibration = Calibration(float(noise_scale), within, provenance, keypoint_noise=dict(keypoint_noise or {}))
-    if sizes.max() > 1:
-        correlation = _group_correlation(calibrated_pictures(evidence, calibration), group, owner)
-        calibration = replace(calibration, group_correlation=correlation)
 
-    def likelihood(log_noise_scale: Array, variances: Array) -> float:
-        return float(log_likelihood(observed, labels, people, log_noise_scale, variances, weights))
+    def estimated(rows: np.ndarray) -> Calibration:
+        own, own_group = _rows(evidence, rows), np.unique(group[rows], return_inverse=True)[1]
+        population = estimate_population(own, person[rows], _weights(own_group)).population
+        found = _calibration(population, provenance, keypoint_noise, people_known=True)
+        if np.bincount(own_group).max() == 1:
+            return found
+        _, owner = _owners(own_group, np.unique(person[rows], return_inverse=True)[1])
+        correlation = _group_correlation(calibrated_pictures(own, found), own_group, owner)
+        return replace(found, group_correlation=correlation)
 
-    def error(trusted: Calibration) -> float:
-        each = evidence_of_groups(calibrated_pictures(evidence, trusted), group, trusted.group_correlation)
-        return leave_one_out_error(_float32(each), jnp.asarray(owner, jnp.int32), people)
+    def error(rows: np.ndarray, calibration: Calibration) -> float | None:
+        own_group = np.unique(group[rows], return_inverse=True)[1]
+        _, owner = _owners(own_group, np.unique(person[rows], return_inverse=True)[1])
+        if owner.max() < 1 or np.bincount(owner).max() < 2:
+            return None
+        own = calibrated_pictures(_rows(evidence, rows), calibration)
+        each = evidence_of_groups(own, own_group, calibration.group_correlation)
+        return leave_one_out_error(_float32(each), jnp.asarray(owner, jnp.int32), int(owner.max()) + 1)
 
+    raw = _uncalibrated(evidence)
+    gains = []
+    for half in (0, 1):
+        learnt, judged = (np.flatnonzero(person % 2 == side) for side in (half, 1 - half))
+        if not len(learnt) or not len(judged):
+            continue
+        found = estimated(learnt)
+        weights = _weights(group[judged])
+        likelihoods = [
+            log_likelihood(_rows(evidence, judged), person[judged], _population(one), weights) for one in (raw, found)
+        ]
+        gains.append((*likelihoods, error(judged, raw), error(judged, found)))
+    before, after, error_before, error_after = (_mean(column) for column in zip(*gains, strict=True))
     return CalibrationReport(
-        calibration=calibration,
-        log_likelihood_before=likelihood(jnp.zeros_like(noise_scale), jnp.zeros_like(variances)),
-        log_likelihood_after=likelihood(jnp.log(noise_scale), variances),
-        calibration_error_before=error(raw),
-        calibration_error_after=error(calibration),
+        calibration=estimated(np.arange(len(person))),
+        pictures=len(person),
+        people=int(np.count_nonzero(counts)),
+        log_likelihood_before=np.nan if before is None else before,
+        log_likelihood_after=np.nan if after is None else after,
+        calibration_error_before=error_before,
+        calibration_error_after=error_after,
     )
+
+
+def calibrate_unlabelled(
+    evidence: Evidence, provenance: str, keypoint_noise: Mapping[str, float] | None = None
+) -> CalibrationReport:
+    """Estimate noise scale, mean and within-person covariance from pictures of unknown people.
+
+    Args:
+        evidence: of each picture, as the fit gives it.
+        provenance: which pictures, of which detector; kept with the result.
+        keypoint_noise: with which the pictures were fitted; kept with the result.
+
+    Raises:
+        ValueError: fewer than ``LEAST_PICTURES``.
+    """
+    count = len(evidence.information)
+    if count < LEAST_PICTURES:
+        raise ValueError(
+            f"{count} pictures are too few for a calibration; give {LEAST_PICTURES} or more, {FEW_PICTURES} if you can"
+        )
+    if count > MOST_UNLABELLED:
+        evidence = _rows(evidence, np.linspace(0, count - 1, MOST_UNLABELLED).round().astype(int))
+        count = MOST_UNLABELLED
+    raw, rows = _population(_uncalibrated(evidence)), np.arange(count)
+    gains = []
+    for half in (0, 1):
+        learnt, judged = (_rows(evidence, rows[rows % 2 == side]) for side in (half, 1 - half))
+        found = estimate_population(learnt).population
+        people = np.arange(len(judged.information))
+        gains.append([log_likelihood(judged, people, one) for one in (raw, found)])
+    before, after = np.mean(gains, axis=0)
+    population = estimate_population(evidence).population
+    return CalibrationReport(
+        calibration=_calibration(population, provenance, keypoint_noise, people_known=False),
+        pictures=count,
+        people=None,
+        log_likelihood_before=float(before),
+        log_likelihood_after=float(after),
+        calibration_error_before=None,
+        calibration_error_after=None,
+    )
+
+
+def _calibration(
+    population: Population, provenance: str, keypoint_noise: Mapping[str, float] | None, people_known: bool
+) -> Calibration:
+    return Calibration(
+        noise_scale=population.noise_scale,
+        within_person=population.within,
+        provenance=provenance,
+        keypoint_noise=dict(keypoint_noise or {}),
+        mean=population.mean,
+        between_people=population.between if people_known else None,
+        people_known=people_known,
+    )
+
+
+def _population(calibration: Calibration) -> Population:
+    mean, root = calibration.axes
+    return Population(mean, root @ root.T, np.asarray(calibration.within_person), calibration.noise_scale)
+
+
+def _uncalibrated(evidence: Evidence) -> Calibration:
+    betas = np.shape(evidence.information)[1]
+    return Calibration(1.0, np.zeros((betas, betas)), "none", 0.0)
+
+
+def _rows(evidence: Evidence, rows: Int[np.ndarray, " rows"]) -> Evidence:
+    return Evidence(*(np.asarray(part)[rows] for part in evidence))
+
+
+def _weights(group: Int[np.ndarray, " images"]) -> Float[np.ndarray, " images"]:
+    """All pictures of a group count as one."""
+    _, place, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    return 1 / sizes[place]
+
+
+def _mean(values: tuple[float | None, ...]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _owners(
@@ -184,15 +238,12 @@ def _group_correlation(
     evidence: Evidence, group: Int[np.ndarray, " images"], owner: Int[np.ndarray, " groups"]
 ) -> float:
     """ρ, the mean of its posterior."""
-    observed = _observed(evidence_of_groups(evidence, group, 0.0))
+    groups = bounded_evidence(evidence_of_groups(evidence, group, 0.0))
     candidates = np.linspace(0.0, 1.0, _CORRELATIONS)
     more = np.bincount(group) - 1.0
-    people, still = int(owner.max()) + 1, jnp.zeros(observed.by_betas.shape[-1], jnp.float32)
-    labels, weights = jnp.asarray(owner, jnp.int32), jnp.ones(len(owner), jnp.float32)
-    each = [
-        log_likelihood(observed, labels, people, jnp.asarray(0.5 * np.log1p(more * rho), jnp.float32), still, weights)
-        for rho in candidates
-    ]
+    betas = groups.information.shape[1]
+    still = Population(np.zeros(betas), np.eye(betas), np.zeros((betas, betas)))
+    each = [log_likelihood(groups, owner, still, noise=np.sqrt(1 + more * rho)) for rho in candidates]
     lean = GROUP_CORRELATION / (1 - GROUP_CORRELATION) - 1
     logs = len(owner) * np.asarray(each, float) + lean * np.log(np.maximum(candidates, 1e-9))
     posterior = np.exp(logs - logs.max())
@@ -201,34 +252,3 @@ def _group_correlation(
 
 def _float32(evidence: Evidence) -> Evidence:
     return Evidence(*(jnp.asarray(part, jnp.float32) for part in evidence))
-
-
-def _observed(evidence: Evidence) -> Observed:
-    return jax.jit(jax.vmap(as_observation))(_float32(evidence))
-
-
-@partial(jax.jit, static_argnames="people")
-def _maximise(
-    observed: Observed, person: Int[Array, " images"], people: int, weights: Float[Array, " images"]
-) -> tuple[Float[Array, ""], Float[Array, " betas"]]:
-    """L-BFGS over the logarithms of the noise scale and of the within-person variances."""
-    betas = observed.by_betas.shape[-1]
-
-    def loss(parameters: Float[Array, " parameters"]) -> Float[Array, ""]:
-        variances = jnp.exp(parameters[1:])
-        penalty = 0.5 * jnp.sum((variances / _TYPICAL_WITHIN) ** 2) / jnp.sum(weights)
-        return penalty - log_likelihood(observed, person, people, parameters[0], variances, weights)
-
-    solver = optax.lbfgs()
-    value_and_grad = optax.value_and_grad_from_state(loss)
-    start = jnp.concatenate([jnp.zeros(1), jnp.full(betas, jnp.log(_START_WITHIN))]).astype(observed.values.dtype)
-
-    def step(carry, _):
-        parameters, state = carry
-        value, gradient = value_and_grad(parameters, state=state)
-        updates, state = solver.update(gradient, state, parameters, value=value, grad=gradient, value_fn=loss)
-        return (optax.apply_updates(parameters, updates), state), None
-
-    (parameters, _), _ = jax.lax.scan(step, (start, solver.init(start)), length=_ITERATIONS)
-    noise_scale, variances = jnp.split(jnp.exp(jnp.asarray(parameters)), [1])
-    return noise_scale[0], variances

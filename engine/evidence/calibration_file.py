@@ -1,7 +1,10 @@
 """Calibrations on disk: one small JSON that says what it holds and from which data. The shipped one is the default.
 
-{"format": "samebody-calibration", "version": 1, "noise_scale": 1.0, "within_person": [[0.0, ...], ...],
- "group_correlation": 0.9, "keypoint_noise": {"left_ankle": 1.3, ...}, "body_fingerprint": "", "provenance": "..."}
+{"format": "samebody-calibration", "version": 2, "noise_scale": 1.0, "within_person": [[0.0, ...], ...],
+ "group_correlation": 0.9, "keypoint_noise": {"left_ankle": 1.3, ...}, "body_fingerprint": "",
+ "mean": [0.0, ...] or null, "between_people": [[1.0, ...], ...] or null, "people_known": false, "provenance": "..."}
+
+Version 1 had no population (``mean``, ``between_people``) and is read as a file without one.
 """
 
 import hashlib
@@ -18,7 +21,9 @@ from engine.body.files import replace_file
 from engine.evidence.calibration import Calibration
 
 FORMAT = "samebody-calibration"
-VERSION = 1
+VERSION = 2
+_READ_VERSIONS = (1, 2)
+_POPULATION = ("mean", "between_people")
 
 
 class CalibrationFileError(ValueError):
@@ -27,9 +32,10 @@ class CalibrationFileError(ValueError):
 
 def as_record(calibration: Calibration) -> dict[str, Any]:
     """Plain numbers and texts, for JSON."""
-    within = np.asarray(calibration.within_person, float).tolist()
-    noise = dict(calibration.keypoint_noise)
-    return {"format": FORMAT, "version": VERSION, **vars(calibration), "within_person": within, "keypoint_noise": noise}
+    fields = {
+        name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(calibration).items()
+    }
+    return {"format": FORMAT, "version": VERSION, **fields, "keypoint_noise": dict(calibration.keypoint_noise)}
 
 
 def from_record(record: Any) -> Calibration:
@@ -40,23 +46,37 @@ def from_record(record: Any) -> Calibration:
     """
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise CalibrationFileError("no samebody calibration; make one with: samebody calibrate")
-    if record.get("version") != VERSION:
-        raise CalibrationFileError(f"calibration version {record.get('version')}, this samebody reads {VERSION}")
+    if record.get("version") not in _READ_VERSIONS:
+        raise CalibrationFileError(f"calibration version {record.get('version')}, this samebody reads up to {VERSION}")
     try:
-        within = np.array(record["within_person"], float)
-        if within.ndim != 2 or within.shape[0] != within.shape[1] or not np.isfinite(within).all():
-            raise CalibrationFileError(f"within_person has shape {within.shape} or is not finite")
+        within = _numbers(record["within_person"])
+        if within.ndim != 2 or within.shape[0] != within.shape[1]:
+            raise CalibrationFileError(f"within_person has shape {within.shape}")
+        mean, between = (None if record.get(name) is None else _numbers(record[name]) for name in _POPULATION)
+        for values, shape in ((mean, within.shape[:1]), (between, within.shape)):
+            if values is not None and values.shape != shape:
+                raise CalibrationFileError(f"the population has shape {values.shape}, within_person {within.shape}")
         return Calibration(
             noise_scale=float(record["noise_scale"]),
             within_person=within,
             provenance=str(record["provenance"]),
             group_correlation=float(record["group_correlation"]),
             body_fingerprint=str(record["body_fingerprint"]),
-            # Files of before it was estimated do not have it.
+            # Older files do not have all of these.
             keypoint_noise={str(name): float(factor) for name, factor in record.get("keypoint_noise", {}).items()},
+            mean=mean,
+            between_people=between,
+            people_known=bool(record.get("people_known", True)),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CalibrationFileError(f"damaged calibration ({error})") from error
+
+
+def _numbers(values: Any) -> np.ndarray:
+    numbers = np.array(values, float)
+    if not np.isfinite(numbers).all():
+        raise CalibrationFileError("a number is not finite")
+    return numbers
 
 
 def calibration_id(calibration: Calibration) -> str:

@@ -18,7 +18,15 @@ from engine.evidence.calibration_file import (
 )
 
 CALIBRATION = Calibration(
-    1.3, np.diag(np.linspace(0, 0.3, 10)), "four people, a test", 0.8, "0123456789abcdef", {"left_hip": 0.7}
+    1.3,
+    np.diag(np.linspace(0, 0.3, 10)),
+    "four people, a test",
+    0.8,
+    "0123456789abcdef",
+    {"left_hip": 0.7},
+    mean=np.linspace(-1, 1, 10),
+    between_people=1.5 * np.eye(10),
+    people_known=True,
 )
 
 
@@ -35,8 +43,20 @@ def test_every_number_changes_the_id() -> None:
         replace(CALIBRATION, noise_scale=1.31),
         replace(CALIBRATION, within_person=np.zeros((10, 10))),
         replace(CALIBRATION, keypoint_noise={}),
+        replace(CALIBRATION, mean=np.zeros(10)),
+        replace(CALIBRATION, between_people=None),
     ]
-    assert len({calibration_id(one) for one in (CALIBRATION, *changed)}) == 4
+    assert len({calibration_id(one) for one in (CALIBRATION, *changed)}) == 1 + len(changed)
+
+
+def test_a_file_of_version_1_is_read_and_has_the_population_of_the_body() -> None:
+    record = as_record(CALIBRATION) | {"version": 1}
+    for name in ("mean", "between_people", "people_known"):
+        del record[name]
+    old = from_record(record)
+    assert old.mean is None
+    assert old.between_people is None
+    np.testing.assert_array_equal(old.within_person, CALIBRATION.within_person)
 
 
 def test_a_file_of_before_keypoints_had_noise_of_their_own_is_read() -> None:
@@ -63,7 +83,10 @@ def test_a_calibration_of_another_body_is_refused() -> None:
     ("change", "message"),
     [
         ({"format": "other"}, "samebody calibrate"),
-        ({"version": 2}, "version 2"),
+        ({"version": 3}, "version 3"),
+        ({"mean": [0.0, 1.0]}, "population"),
+        ({"between_people": (-np.eye(10)).tolist()}, "positive definite"),
+        ({"mean": [float("nan")] * 10}, "finite"),
         ({"noise_scale": 0.0}, "above 0"),
         ({"noise_scale": "much"}, "damaged"),
         ({"within_person": [[1.0, 2.0]]}, "shape"),

@@ -1,0 +1,216 @@
+"""Same person or not, on pictures of real people: ``python -m benchmarks.real_people FOLDER``.
+
+FOLDER holds the keypoints of Market-1501 and of DeepFashion in-shop (``benchmarks.real_trials``), which may be used for
+research only; nothing of them is shipped. All methods are compared on identical pairs of people that no method has
+seen; the limb baseline (``benchmarks.limb_baseline``) and the calibrations are made from the other half of the people.
+
+Areas under the ROC curve have 95 % intervals from drawing people anew, with replacement. Rank 1: how often, of all
+people, the right one has the highest score. Calibration error: expected, both kinds of pairs weighted alike.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from jaxtyping import Bool, Float
+
+from adapters.commands.display import print_table
+from benchmarks.limb_baseline import LimbModel, fit_limb_model, limb_log_ratios, limb_logs
+from benchmarks.real_trials import RealPictures, Trials, draw_trials, load_deepfashion, load_market
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import reduce_body
+from engine.body.schemas import COCO_17
+from engine.evidence.calibration import Calibration, calibrated_pictures
+from engine.evidence.calibration_estimate import calibrate, calibrate_unlabelled
+from engine.evidence.calibration_file import default_calibration
+from engine.evidence.comparison import log_bayes_factors
+from engine.evidence.reliability import expected_calibration_error, reliability
+from engine.evidence.shape_evidence import Evidence
+from engine.posed.fit import make_context
+from engine.posed.scoring import fit_own
+
+_LEAST_SEEN = 12
+_DRAWS = {(1, 1): 10, (2, 2): 6, (4, 4): 6, (4, 1): 10}
+_RESAMPLES, _BINS = 200, 400
+_SEED = 14
+Score = Callable[[Trials], Float[np.ndarray, "people people"]]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one method on one kind of pairs."""
+
+    people: int
+    pairs: int
+    """Of one person."""
+    auc: float
+    low: float
+    high: float
+    calibration_error: float
+    rank_1: float
+
+
+def figures(scores: list[Float[np.ndarray, "people people"]], draws: list[Trials], person: np.ndarray) -> Figures:
+    """Figures of several draws together.
+
+    Raises:
+        ValueError: there is nobody to compare.
+    """
+    everyone = np.unique(np.concatenate([person[draw.a[:, 0]] for draw in draws]))
+    edges = np.quantile(np.concatenate([score[draw.comparable] for score, draw in zip(scores, draws, strict=True)]),
+                        np.linspace(0, 1, _BINS + 1)[1:-1])  # fmt: skip
+    random = np.random.default_rng(_SEED)
+    counts = [np.ones(len(everyone))]
+    counts += [
+        np.bincount(random.integers(len(everyone), size=len(everyone)), minlength=len(everyone)).astype(float)
+        for _ in range(_RESAMPLES)
+    ]
+    kinds = np.zeros((len(counts), 2, _BINS))
+    flat, same, hits = [], [], []
+    for score, draw in zip(scores, draws, strict=True):
+        place = np.searchsorted(everyone, person[draw.a[:, 0]])
+        own = np.eye(len(place), dtype=bool)
+        bins = np.searchsorted(edges, score)
+        off = draw.comparable & ~own
+        for i, count in enumerate(counts):
+            weight = count[place]
+            kinds[i, 1] += np.bincount(bins[own], weights=weight, minlength=_BINS)
+            pairs = (weight[:, None] * weight[None])[off]
+            kinds[i, 0] += np.bincount(bins[off], weights=pairs, minlength=_BINS)
+        flat.append(score[draw.comparable])
+        same.append(own[draw.comparable])
+        hits.append(np.diagonal(score) >= np.where(draw.comparable, score, -np.inf).max(axis=1))
+    below = np.cumsum(kinds[:, 0], axis=1) - 0.5 * kinds[:, 0]
+    areas = (below * kinds[:, 1]).sum(axis=1) / (kinds[:, 0].sum(axis=1) * kinds[:, 1].sum(axis=1))
+    log_ratio, of_one = np.concatenate(flat), np.concatenate(same)
+    probability = 1 / (1 + np.exp(-np.clip(log_ratio, -50, 50)))
+    low, high = np.quantile(areas[1:], [0.025, 0.975])
+    return Figures(
+        people=len(everyone),
+        pairs=int(of_one.sum()),
+        auc=float(areas[0]),
+        low=float(low),
+        high=float(high),
+        calibration_error=expected_calibration_error(reliability(probability, of_one)),
+        rank_1=float(np.mean(np.concatenate(hits))),
+    )
+
+
+def own_evidence(pictures: RealPictures, solver: str, cache: Path | None) -> Evidence:
+    """Raw evidence of each picture; zeros where it could not be fitted."""
+    stored = None if cache is None else cache / f"{pictures.name}-{solver}.npz"
+    if stored is not None and stored.exists():
+        with np.load(stored, allow_pickle=False) as arrays:
+            return Evidence(arrays["precision"], arrays["information"])
+    context = make_context(reduce_body(load_embedded_body(), COCO_17))
+    evidence = Evidence(*map(np.asarray, fit_own(context, pictures.keypoints, pictures.confidence, solver).evidence))
+    if stored is not None:
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(stored, **evidence._asdict())
+    return evidence
+
+
+def calibrations(pictures: RealPictures, evidence: Evidence, most: int) -> dict[str, Calibration]:
+    """None, without labels, and with labels, the last two of people for development."""
+    usable = pictures.for_development & (pictures.seen >= _LEAST_SEEN) & np.any(evidence.precision, axis=(1, 2))
+    rows = np.flatnonzero(usable)
+    own = Evidence(*(part[rows] for part in evidence))
+    few = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
+    unlabelled = calibrate_unlabelled(Evidence(*(part[few] for part in own)), "development people")
+    group = np.unique(np.stack([pictures.person[rows], pictures.camera[rows]]), axis=1, return_inverse=True)[1]
+    person = np.unique(pictures.person[rows], return_inverse=True)[1]
+    labelled = calibrate(own, person, "development people", group.reshape(-1))
+    return {
+        "uncalibrated": default_calibration(),
+        f"unlabelled ({len(few)} pictures)": unlabelled.calibration,
+        "labelled": labelled.calibration,
+    }
+
+
+def evidence_score(evidence: Evidence, calibration: Calibration) -> Score:
+    ready = calibrated_pictures(evidence, calibration)
+
+    def score(draw: Trials) -> np.ndarray:
+        a, b = (Evidence(*(np.asarray(part)[side].sum(axis=1) for part in ready)) for side in (draw.a, draw.b))
+        return log_bayes_factors(a, b).astype(float)
+
+    return score
+
+
+def limb_score(pictures: RealPictures) -> Score:
+    logs = limb_logs(pictures.keypoints)
+    rows = np.flatnonzero(pictures.for_development & pictures.whole)
+    model: LimbModel = fit_limb_model(logs[rows], pictures.person[rows])
+    return lambda draw: limb_log_ratios(model, logs[draw.a], logs[draw.b])
+
+
+def kinds_of_pairs(
+    pictures: RealPictures, usable: Bool[np.ndarray, " images"]
+) -> dict[str, tuple[np.ndarray, np.ndarray, tuple[int, int]]]:
+    """By name: rows for sides A and B, and how many pictures each side has."""
+    judged = usable & ~pictures.for_development
+    whole, seen = np.flatnonzero(judged & pictures.whole), pictures.seen
+    kinds = {f"all limb points, {a} against {b}": (whole, whole, (a, b)) for a, b in _DRAWS}
+    for low, high in ((8, 11), (12, 15), (16, 17)):
+        some = np.flatnonzero(judged & (seen >= low) & (seen <= high))
+        kinds[f"{low} to {high} points, 1 against 1"] = (some, some, (1, 1))
+    enough = np.flatnonzero(judged & (seen >= _LEAST_SEEN))
+    for a, b in _DRAWS:
+        kinds[f"{_LEAST_SEEN} points or more, {a} against {b}"] = (enough, enough, (a, b))
+    front, back = (enough[pictures.view[enough] == view] for view in ("front", "back"))
+    if len(front):
+        kinds["front against back, 1 against 1"] = (front, back, (1, 1))
+    return kinds
+
+
+def compare(
+    pictures: RealPictures, methods: dict[str, Score], usable: Bool[np.ndarray, " images"]
+) -> list[tuple[str, str, Figures]]:
+    """All methods on all kinds of pairs; the limb baseline where its points are seen."""
+    found = []
+    for kind, (rows_a, rows_b, sizes) in kinds_of_pairs(pictures, usable).items():
+        random = np.random.default_rng(_SEED)
+        draws = [draw_trials(pictures, rows_a, rows_b, sizes, random) for _ in range(_DRAWS[sizes])]
+        draws = [draw for draw in draws if len(draw.a) > 1]
+        if not draws:
+            continue
+        for name, score in methods.items():
+            if name != "limb LLR" or kind.startswith("all limb points"):
+                scores = [score(draw) for draw in draws]
+                found.append((kind, name, figures(scores, draws, pictures.person)))
+    return found
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--solver", "solvers", multiple=True, default=("auto",), show_default=True, help="Which evidence.")
+@click.option("--pictures", "most", default=2000, show_default=True, help="Of the calibration without labels.")
+@click.option("--cache", type=click.Path(path_type=Path), help="A folder that keeps evidence between runs.")
+def main(folder: Path, solvers: tuple[str, ...], most: int, cache: Path | None) -> None:
+    """Compare all methods on identical pairs."""
+    for pictures in (load_market(folder), load_deepfashion(folder)):
+        methods: dict[str, Score] = {"limb LLR": limb_score(pictures)}
+        usable = np.ones(len(pictures.person), bool)
+        for solver in solvers:
+            evidence = own_evidence(pictures, solver, cache)
+            usable &= np.any(evidence.precision, axis=(1, 2))
+            for name, calibration in calibrations(pictures, evidence, most).items():
+                methods[f"{solver}, {name}"] = evidence_score(evidence, calibration)
+        rows = [
+            (
+                kind,
+                name,
+                f"{one.people} / {one.pairs}",
+                f"{one.auc:.3f} ({one.low:.3f} to {one.high:.3f})",
+                f"{one.calibration_error:.3f}",
+                f"{100 * one.rank_1:.1f} %",
+            )
+            for kind, name, one in compare(pictures, methods, usable)
+        ]
+        print_table(pictures.name, ("pairs", "method", "people / pairs", "AUC", "calibration", "rank 1"), rows)
+
+
+if __name__ == "__main__":
+    main()

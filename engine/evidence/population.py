@@ -1,0 +1,92 @@
+"""The population as a detector shows it: where its bodies lie, how they differ, and how much one body's looks vary.
+
+A detector moves everybody's apparent shape the same way, and a population is not the body model's. In the
+two-covariance model picture i of person p shows the shape θ_i and its evidence is the likelihood of θ_i, at s times the
+assumed noise:
+
+    β_p ~ N(μ, B),   θ_i = β_p + δ_i,   δ_i ~ N(0, W),   log L_i(θ) = (h_i·θ − ½ θᵀ Λ_i θ)/s² + constant.
+
+``whitened`` expresses evidence in x, β = μ + R x with R Rᵀ = B, so that x ~ N(0, I) and everything that follows
+(fusing, Bayes factors, clusters) stays as it is.
+
+Source: Brümmer and de Villiers, "The speaker partitioning problem", Odyssey 2010 (the two-covariance model).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from engine.batching import AnyArray
+from engine.evidence.shape_evidence import Evidence
+
+FARTHEST = 5.0
+"""A picture's shape is at most that many standard deviations from the prior mean along each axis of its evidence: more
+is a fit that failed, and would pull μ after it."""
+
+LEAST_INFORMATIVE = 1e-5
+"""Axes with less precision than this share of the largest are rounding."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """A two-covariance model of shapes."""
+
+    mean: Float[np.ndarray, " betas"]
+    """μ"""
+    between: Float[np.ndarray, "betas betas"]
+    """B: covariance of people."""
+    within: Float[np.ndarray, "betas betas"]
+    """W: covariance of one person's pictures."""
+    noise_scale: float = 1.0
+    """s: actual over assumed keypoint noise."""
+
+
+def prior_population(betas: int, within: float = 0.02) -> Population:
+    """The body model's own population, in which a person's apparent shape hardly varies."""
+    return Population(np.zeros(betas), np.eye(betas), within * np.eye(betas))
+
+
+def bounded_evidence(evidence: Evidence) -> Evidence:
+    """Evidence in double precision whose Λ is positive semi-definite and whose h lies within reach of the population.
+
+    Axes of Λ that are negative or rounding are set to zero, in h too. Otherwise EM runs away where a posterior is wider
+    than its prior.
+    """
+    precision, information = (np.asarray(part, float) for part in evidence)
+    sizes, axes = np.linalg.eigh(0.5 * (precision + precision.swapaxes(-1, -2)))
+    kept = sizes > LEAST_INFORMATIVE * np.maximum(sizes[..., -1:], 1e-30)
+    sizes = np.where(kept, sizes, 0.0)
+    along = np.einsum("nij,ni->nj", axes, information)
+    # Along an axis of precision d, h ~ N(0, d + d²) for a body of the population.
+    reach = FARTHEST * np.sqrt(sizes + sizes**2)
+    along = np.clip(along, -reach, reach)
+    return Evidence(np.einsum("nij,nj,nkj->nik", axes, sizes, axes), np.einsum("nij,nj->ni", axes, along))
+
+
+def whitened(evidence: Evidence, mean: Float[AnyArray, " betas"], root: Float[AnyArray, "betas betas"]) -> Evidence:
+    """Evidence about x of β = mean + root·x; one picture, or many with a leading axis. NumPy or JAX."""
+    precision, information = evidence
+    return Evidence(root.T @ precision @ root, (information - precision @ mean) @ root)
+
+
+def covariance_root(covariance: Float[np.ndarray, "betas betas"]) -> Float[np.ndarray, "betas betas"]:
+    """The lower triangular R with R Rᵀ the covariance, in plain arithmetic: the same bits on every machine.
+
+    Raises:
+        ValueError: the matrix is no positive definite covariance.
+    """
+    size = len(covariance)
+    root = np.zeros((size, size))
+    for row in range(size):
+        for column in range(row + 1):
+            rest = float(covariance[row, column])
+            for k in range(column):
+                rest -= float(root[row, k]) * float(root[column, k])
+            if row == column:
+                if not rest > 0:
+                    raise ValueError("the population's covariance is not positive definite")
+                root[row, row] = np.sqrt(rest)
+            else:
+                root[row, column] = rest / root[column, column]
+    return root

@@ -1,0 +1,298 @@
+"""Estimating a population from pictures, with or without labels (``engine.evidence.population``).
+
+The likelihood of all pictures, β_p and δ_i integrated out, is maximised, with penalties that count as so many imaginary
+people, pictures and numbers that agree with the prior population. Each iteration is an exact step in μ (the likelihood
+is quadratic in it, and weak evidence would make EM crawl) and an EM step in B, W and s, lengthened as long as that
+pays: a longer step that loses is taken back, so the penalised likelihood never decreases.
+
+Without labels every picture counts as a person of its own and only B + W is determined. B is then kept as it is in the
+prior: differences beyond those of the prior population are counted as one person's variation, which is the cautious
+choice.
+
+Sources: Brümmer and de Villiers, "The speaker partitioning problem", Odyssey 2010 (the two-covariance model); Liu and
+Rubin, "The ECME algorithm", Biometrika 1994; Salakhutdinov and Roweis, "Adaptive overrelaxed bound optimization
+methods", ICML 2003 (the longer steps).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from engine.evidence.population import (
+    LEAST_INFORMATIVE,
+    Population,
+    bounded_evidence,
+    covariance_root,
+    prior_population,
+)
+from engine.evidence.shape_evidence import Evidence
+
+# Nats per picture and iteration below which nothing is left to gain.
+_LEAST_GAIN = 2e-5
+_LENGTHEN, _LONGEST = 1.5, 20.0
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How many imaginary observations agree with the prior."""
+
+    mean: float = 1.0
+    """People, for μ."""
+    people: float = 30.0
+    """For B."""
+    pictures: float = 5.0
+    """For W."""
+    numbers: float = 30.0
+    """For s."""
+
+
+class Estimate(NamedTuple):
+    """A population and how it was reached."""
+
+    population: Population
+    objective: Float[np.ndarray, " iterations"]
+    """Penalised log likelihood before each iteration, nats; it never decreases."""
+
+
+def estimate_population(
+    evidence: Evidence,
+    person: Int[np.ndarray, " images"] | None = None,
+    weights: Float[np.ndarray, " images"] | None = None,
+    prior: Population | None = None,
+    strength: Strength | None = None,
+    iterations: int = 100,
+) -> Estimate:
+    """Maximum penalised likelihood of μ, B, W and s.
+
+    Args:
+        evidence: of each picture, raw.
+        person: a number for each person, from 0; None where nobody is known, and B stays that of the prior.
+        weights: how much each picture counts, 1 by default: pictures that repeat each other's errors count less.
+        prior: by default that of the body model.
+
+    Raises:
+        ValueError: there are no pictures, or a person's number is missing.
+    """
+    count, betas = np.shape(evidence.information)
+    if not count:
+        raise ValueError("there are no pictures to estimate a population from")
+    if person is not None and np.shape(person) != (count,):
+        raise ValueError(f"{count} pictures need a person each, not {np.shape(person)}")
+    start = prior_population(betas) if prior is None else prior
+    pictures = _observed(bounded_evidence(evidence), weights)
+    labels = np.arange(count) if person is None else np.asarray(person)
+    enough = _LEAST_GAIN * pictures.weights.sum()
+
+    def step(state: Population) -> tuple[float, Population, Population]:
+        return _step(pictures, labels, state, start, strength or Strength(), person is not None)
+
+    value, here, ahead = step(start)
+    objective, length = [value], 1.0
+    for _ in range(iterations):
+        value, reached, beyond = step(_farther(here, ahead, length))
+        if value < objective[-1] and length > 1:
+            length = 1.0
+            value, reached, beyond = step(ahead)
+        gain = value - objective[-1]
+        objective.append(value)
+        here, ahead = reached, beyond
+        if gain < enough and length == 1:
+            break
+        length = min(length * _LENGTHEN, _LONGEST) if gain >= enough else 1.0
+    return Estimate(here, np.array(objective))
+
+
+def log_likelihood(
+    evidence: Evidence,
+    person: Int[np.ndarray, " images"],
+    population: Population,
+    weights: Float[np.ndarray, " images"] | None = None,
+    noise: Float[np.ndarray, " images"] | float = 1.0,
+) -> float:
+    """Log likelihood of all pictures, in nats per picture, up to a constant that no parameter changes.
+
+    Args:
+        weights: how much each picture counts, 1 by default.
+        noise: of each picture, times what its evidence assumes.
+    """
+    pictures = _observed(bounded_evidence(evidence), weights)
+    levels = np.broadcast_to(noise, len(pictures.rows))
+    noisier = _Pictures(
+        pictures.precision / levels[:, None, None] ** 2,
+        pictures.information / levels[:, None] ** 2,
+        pictures.rows,
+        pictures.squares / levels**2,
+        pictures.weights,
+    )
+    people = _people(_apparent(noisier, population), noisier, person, population)
+    total = _likelihood(people, population.mean, population) - pictures.weights @ (pictures.rows * np.log(levels))
+    return float(total / pictures.weights.sum())
+
+
+class _Pictures(NamedTuple):
+    precision: np.ndarray
+    information: np.ndarray
+    rows: np.ndarray
+    """How many independent numbers a picture's evidence stands for: the rank of Λ."""
+    squares: np.ndarray
+    """Their sum of squares, hᵀ Λ⁺ h."""
+    weights: np.ndarray
+
+
+class _Apparent(NamedTuple):
+    """Evidence about the person, and what it took to get there."""
+
+    precision: np.ndarray
+    information: np.ndarray
+    spread: np.ndarray
+    """(Λ/s² + W⁻¹)⁻¹, the covariance of δ given the person."""
+    constant: np.ndarray
+    """Of the likelihood, δ integrated out."""
+
+
+class _People(NamedTuple):
+    precision: np.ndarray
+    information: np.ndarray
+    label: np.ndarray
+    constant: float
+
+
+def _observed(evidence: Evidence, weights: np.ndarray | None) -> _Pictures:
+    precision, information = evidence
+    sizes, axes = np.linalg.eigh(precision)
+    kept = sizes > LEAST_INFORMATIVE * np.maximum(sizes[:, -1:], 1e-30)
+    along = np.einsum("nij,ni->nj", axes, information)
+    squares = np.where(kept, along**2 / np.where(kept, sizes, 1.0), 0.0).sum(axis=1)
+    counted = np.ones(len(squares)) if weights is None else np.asarray(weights, float)
+    return _Pictures(precision, information, kept.sum(axis=1), squares, counted)
+
+
+def _apparent(pictures: _Pictures, population: Population) -> _Apparent:
+    """δ integrated out."""
+    scale = 1 / population.noise_scale**2
+    precision, information = scale * pictures.precision, scale * pictures.information
+    mixing = np.eye(len(population.mean)) + precision @ population.within
+    inverse = np.linalg.inv(mixing)
+    spread = population.within @ inverse
+    constant = 0.5 * np.einsum("ni,nij,nj->n", information, spread, information) - 0.5 * np.linalg.slogdet(mixing)[1]
+    return _Apparent(inverse @ precision, np.einsum("nij,nj->ni", inverse, information), spread, constant)
+
+
+def _people(apparent: _Apparent, pictures: _Pictures, person: np.ndarray, population: Population) -> _People:
+    names, label = np.unique(person, return_inverse=True)
+    betas = pictures.information.shape[1]
+    precision, information = np.zeros((len(names), betas, betas)), np.zeros((len(names), betas))
+    weights = pictures.weights
+    np.add.at(precision, label, weights[:, None, None] * apparent.precision)
+    np.add.at(information, label, weights[:, None] * apparent.information)
+    noise = -np.log(population.noise_scale) * pictures.rows - 0.5 * pictures.squares / population.noise_scale**2
+    return _People(precision, information, label, float(weights @ (apparent.constant + noise)))
+
+
+def _likelihood(people: _People, mean: np.ndarray, population: Population) -> float:
+    """β integrated out: the evidence in β − μ, with the prior N(0, B)."""
+    shifted = people.information - people.precision @ mean
+    mixing = np.eye(len(mean)) + people.precision @ population.between
+    spread = population.between @ np.linalg.inv(mixing)
+    quadratic = np.einsum("pi,pij,pj->", shifted, spread, shifted)
+    at_mean = people.information.sum(axis=0) @ mean - 0.5 * mean @ people.precision.sum(axis=0) @ mean
+    return float(0.5 * quadratic + at_mean - 0.5 * np.linalg.slogdet(mixing)[1].sum() + people.constant)
+
+
+def _step(
+    pictures: _Pictures,
+    person: np.ndarray,
+    state: Population,
+    prior: Population,
+    strength: Strength,
+    labelled: bool,
+) -> tuple[float, Population, Population]:
+    """Objective and best μ here, and where EM goes."""
+    apparent = _apparent(pictures, state)
+    people = _people(apparent, pictures, person, state)
+    mean = _best_mean(people, state, prior, strength)
+    value = _likelihood(people, mean, state) + _penalty(mean, state, prior, strength, labelled)
+    identity = np.eye(len(mean))
+    # Posterior of each person and of each picture's deviation from it.
+    covariance = state.between @ np.linalg.inv(identity + people.precision @ state.between)
+    offset = np.einsum("pij,pj->pi", covariance, people.information - people.precision @ mean)
+    own, uncertain = (mean + offset)[people.label], covariance[people.label]
+    scale = 1 / state.noise_scale**2
+    precision, information = scale * pictures.precision, scale * pictures.information
+    deviation = np.einsum("nij,nj->ni", apparent.spread, information - np.einsum("nij,nj->ni", precision, own))
+    following = apparent.spread @ precision
+    moved = following @ uncertain @ following.swapaxes(1, 2)
+    count, weights = len(covariance), pictures.weights
+    between = state.between
+    if labelled:
+        between = (offset.T @ offset + covariance.sum(axis=0) + strength.people * prior.between) / (
+            count + strength.people
+        )
+    within = (
+        (weights[:, None] * deviation).T @ deviation
+        + np.einsum("n,nij->ij", weights, apparent.spread + moved)
+        + strength.pictures * prior.within
+    ) / (weights.sum() + strength.pictures)
+    shape = own + deviation
+    kept = identity - following
+    unsure = kept @ uncertain @ kept.swapaxes(1, 2) + apparent.spread
+    misfit = (
+        pictures.squares
+        - 2 * np.einsum("ni,ni->n", pictures.information, shape)
+        + np.einsum("nij,nij->n", pictures.precision, unsure + shape[:, :, None] * shape[:, None, :])
+    )
+    squared = (weights @ misfit + strength.numbers * prior.noise_scale**2) / (
+        weights @ pictures.rows + strength.numbers
+    )
+    here = Population(mean, state.between, state.within, state.noise_scale)
+    return value, here, Population(mean, _symmetric(between), _symmetric(within), float(np.sqrt(squared)))
+
+
+def _farther(here: Population, ahead: Population, length: float) -> Population:
+    """As many steps from here in the direction of ahead, each of them a multiplication: covariances stay positive."""
+    if length == 1:
+        return ahead
+
+    def covariance(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        root = covariance_root(start)
+        inverse = np.linalg.inv(root)
+        sizes, axes = np.linalg.eigh(_symmetric(inverse @ end @ inverse.T))
+        turned = root @ axes
+        return _symmetric((turned * np.maximum(sizes, 1e-12) ** length) @ turned.T)
+
+    return Population(
+        ahead.mean,
+        covariance(here.between, ahead.between),
+        covariance(here.within, ahead.within),
+        here.noise_scale * (ahead.noise_scale / here.noise_scale) ** length,
+    )
+
+
+def _best_mean(people: _People, state: Population, prior: Population, strength: Strength) -> np.ndarray:
+    """μ of the greatest likelihood at the other parameters, all people integrated out."""
+    inverse = np.linalg.inv(np.eye(len(state.mean)) + people.precision @ state.between)
+    precision = (inverse @ people.precision).sum(axis=0)
+    information = np.einsum("pij,pj->i", inverse, people.information)
+    own = strength.mean * np.linalg.inv(prior.between)
+    return np.linalg.solve(_symmetric(precision) + own, information + own @ prior.mean)
+
+
+def _penalty(mean: np.ndarray, state: Population, prior: Population, strength: Strength, labelled: bool) -> float:
+    away = mean - prior.mean
+    total = strength.mean * away @ np.linalg.solve(prior.between, away)
+    total += strength.pictures * _wishart(state.within, prior.within)
+    squared = state.noise_scale**2
+    total += strength.numbers * (np.log(squared) + prior.noise_scale**2 / squared)
+    if labelled:
+        total += strength.people * _wishart(state.between, prior.between)
+    return -0.5 * float(total)
+
+
+def _wishart(covariance: np.ndarray, prior: np.ndarray) -> float:
+    return float(np.linalg.slogdet(covariance)[1] + np.trace(np.linalg.solve(covariance, prior)))
+
+
+def _symmetric(matrix: np.ndarray) -> np.ndarray:
+    return 0.5 * (matrix + matrix.T)
