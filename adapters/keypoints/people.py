@@ -1,0 +1,65 @@
+"""Whose keypoints are meant where a picture shows several people."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from adapters.keypoints.table import KeypointTable
+from engine.scores import Status
+
+Person = Literal["largest", "all"]
+PERSONS: Sequence[Person] = get_args(Person)
+
+
+def choose_people(table: KeypointTable, person: Person) -> Int[np.ndarray, " references"]:
+    """Row numbers of the references: everybody, or in each picture the person with the largest box."""
+    readable = np.flatnonzero(table.status == Status.OK)
+    if person == "all":
+        return readable
+    area = box_areas(table)
+    images = table.image.to_numpy(zero_copy_only=False)
+    largest: dict[str, int] = {}
+    for row in readable:
+        best = largest.setdefault(images[row], int(row))
+        if area[row] > area[best]:
+            largest[images[row]] = int(row)
+    return np.array(sorted(largest.values()), int)
+
+
+def box_areas(table: KeypointTable) -> Float[np.ndarray, " images"]:
+    """Area of each person's box in squared pixels: the file's own where all people of the picture have one, else that of
+    the keypoints that are seen; -1 where none is.
+    """
+    unseen = (table.confidence == 0)[..., None]
+    high = np.where(unseen, -np.inf, table.keypoints).max(axis=1, initial=-np.inf)
+    low = np.where(unseen, np.inf, table.keypoints).min(axis=1, initial=np.inf)
+    seen = high[:, 0] >= low[:, 0]
+    area = np.where(seen, np.prod(np.maximum(np.where(seen[:, None], high - low, 0), 0), axis=1), -1.0)
+    if table.box is None:
+        return area
+    own = np.prod(np.maximum(table.box[:, 2:] - table.box[:, :2], 0).astype(np.float64), axis=1)
+    # Areas of two kinds cannot be compared.
+    people = table.status == Status.OK
+    without = {table.image[int(row)].as_py() for row in np.flatnonzero(people & np.isnan(own))}
+    whole = np.array([name not in without for name in table.image.to_pylist()], bool) & people & seen
+    return np.where(whole, own, area)
+
+
+def chosen_lines(table: KeypointTable, rows: Int[np.ndarray, " references"], most: int = 5) -> Iterator[str]:
+    """Whom ``rows`` are, for pictures that show several people."""
+    people = Counter(table.image[int(row)].as_py() for row in np.flatnonzero(table.status == Status.OK))
+    several = [int(row) for row in rows if people[table.image[int(row)].as_py()] > 1]
+    for row in several[:most]:
+        image, confidence = table.image[row].as_py(), table.confidence[row]
+        if not confidence.any():
+            continue
+        x, y = table.keypoints[row][confidence > 0].mean(axis=0)
+        yield (
+            f"{image}: person {table.instance[row]} of {people[image]}, around ({x:.0f}, {y:.0f}), is taken; "
+            "--person all takes everybody"
+        )
+    if len(several) > most:
+        yield f"and so in {len(several) - most:,} more pictures with several people"

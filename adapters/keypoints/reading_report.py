@@ -1,0 +1,70 @@
+"""What became of the rows of keypoint files: how many could not be read, and why the first could not."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from adapters.keypoints.plausibility import PlausibilityTally
+from adapters.keypoints.table import KeypointTable
+from engine.scores import Status
+
+_UNUSABLE = {Status.BAD_INPUT: "could not be read", Status.IMPLAUSIBLE: "cannot be a person"}
+
+
+@dataclass
+class ReadingReport:
+    """Counts over tables that come one after the other."""
+
+    rows: int = 0
+    readable: int = 0
+    nobody: int = 0
+    """Pictures in which nobody was found."""
+    unusable: dict[Status, int] = field(default_factory=dict)
+    reasons: dict[Status, str] = field(default_factory=dict)
+    """The first of each kind."""
+    plausibility: PlausibilityTally = field(default_factory=PlausibilityTally)
+
+    def add(self, table: KeypointTable) -> None:
+        """Count the rows of a table."""
+        self.rows += len(table)
+        self.readable += int(np.sum(table.status == Status.OK))
+        self.nobody += int(np.sum(table.status == Status.NO_DETECTION))
+        for status in _UNUSABLE:
+            found = np.flatnonzero(table.status == status)
+            if len(found):
+                self.unusable[status] = self.unusable.get(status, 0) + len(found)
+                self.reasons.setdefault(status, table.detail[int(found[0])].as_py() or "no reason is given")
+
+    def lines(self) -> Iterator[str]:
+        """One line for each kind of row that cannot be used, and one if all rows together look wrong."""
+        for status, what in _UNUSABLE.items():
+            if status in self.unusable:
+                yield f"{self.unusable[status]:,} of {self.rows:,} rows {what}; the first: {self.reasons[status]}"
+        problem = self.plausibility.problem()
+        if problem:
+            yield problem
+
+    def check(self) -> None:
+        """
+        Raises:
+            ValueError: there are rows, and not one of them is a person or a picture without one.
+        """
+        if self.rows and not self.readable and not self.nobody:
+            status = next(iter(self.unusable))
+            raise ValueError(f"none of {self.rows:,} rows can be used; the first: {self.reasons[status]}")
+
+    def check_references(self, force: bool) -> None:
+        """
+        Args:
+            force: implausible keypoints are taken nevertheless.
+
+        Raises:
+            ValueError: nobody can be used as a reference.
+        """
+        self.check()
+        if self.rows and not self.readable:
+            raise ValueError(f"nobody was found in {self.nobody:,} reference pictures; there is nothing to fit")
+        problem = self.plausibility.problem()
+        if problem and not force:
+            raise ValueError(f"{problem}; --force fits them nevertheless")
