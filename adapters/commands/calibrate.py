@@ -8,10 +8,10 @@ import numpy as np
 from adapters.bodies.find import find_body
 from adapters.commands import options
 from adapters.commands.help_text import Command
+from adapters.commands.keypoint_input import read_table, reading_options
 from adapters.jobs.calibrate import calibrate_from_labels, calibrate_from_pictures, read_labels
 from adapters.jobs.compile_cache import enable_compile_cache
-from adapters.keypoints.readers import read_keypoints
-from engine.body.schemas import find_schema
+from adapters.keypoints.readers import ReadingOptions
 from engine.evidence.calibration_estimate import CalibrationReport
 from engine.evidence.calibration_file import save_calibration
 
@@ -36,8 +36,15 @@ from engine.evidence.calibration_file import save_calibration
 @click.option("--provenance", default="", help="A line about the data and the detector, kept in the file.")
 @options.body
 @options.schema
+@reading_options
 def calibrate(
-    pictures: tuple[Path, ...], people: Path | None, out: Path, provenance: str, body: str, schema: str | None
+    pictures: tuple[Path, ...],
+    people: Path | None,
+    out: Path,
+    provenance: str,
+    body: str,
+    schema: str | None,
+    reading: ReadingOptions,
 ) -> None:
     """Estimate from PICTURES how their detector sees people.
 
@@ -52,7 +59,7 @@ def calibrate(
     """
     enable_compile_cache()
     labels = None if people is None else read_labels(people)
-    table = read_keypoints(pictures, find_schema(schema) if schema else None)
+    table = read_table(pictures, schema, reading)
     if labels is None:
         about = provenance or f"{len(table)} pictures of unknown people, {table.schema.name}"
         report = calibrate_from_pictures(table, find_body(body), about)

@@ -10,13 +10,13 @@ from adapters.bodies.find import find_body
 from adapters.commands import options
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
+from adapters.commands.keypoint_input import read_table, reading_options
 from adapters.jobs.clustering import Clustering, cluster_pictures
 from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.jobs.fit import body_columns
-from adapters.keypoints.readers import read_keypoints
+from adapters.keypoints.readers import ReadingOptions
 from adapters.results.writers import check_result_path, open_result_writer
 from engine.body.keypoint_body import reduce_body
-from engine.body.schemas import find_schema
 from engine.evidence.calibration import calibrated_noise, calibrated_pictures
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import LOW_INFORMATION_BITS, fit_own
@@ -58,8 +58,15 @@ _SURE = 0.9
 @options.body
 @options.calibration
 @options.schema
+@reading_options
 def cluster(
-    keypoints: tuple[Path, ...], out: Path, least: float, body: str, calibration: Path | None, schema: str | None
+    keypoints: tuple[Path, ...],
+    out: Path,
+    least: float,
+    body: str,
+    calibration: Path | None,
+    schema: str | None,
+    reading: ReadingOptions,
 ) -> None:
     """Group the people in KEYPOINTS by body.
 
@@ -72,7 +79,7 @@ def cluster(
     check_result_path(out)
     model = find_body(body)
     trusted = options.find_calibration(calibration, model.fingerprint)
-    table = read_keypoints(keypoints, find_schema(schema) if schema else None)
+    table = read_table(keypoints, schema, reading)
     reduced = reduce_body(model, table.schema)
     context = make_context(reduced, noise=calibrated_noise(POSED_NOISE, trusted))
     pictures = fit_own(context, *body_columns(table, reduced))

@@ -10,11 +10,11 @@ from adapters.commands import options
 from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
+from adapters.commands.keypoint_input import read_references, reading_options
 from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.jobs.fit import PERSONS, Person, fit_references
 from adapters.keypoints.detectors.choice import DetectorName
-from adapters.keypoints.readers import read_keypoints
-from engine.body.schemas import find_schema
+from adapters.keypoints.readers import ReadingOptions
 from engine.evidence.calibration_file import load_calibration
 from engine.scores import Mode
 
@@ -44,6 +44,7 @@ from engine.scores import Mode
 @options.solver
 @options.calibration
 @options.schema
+@reading_options
 @detector_option(help="REFERENCES are photographs, and this detector finds the keypoints first (docs/detectors.md).")
 def fit(
     references: tuple[Path, ...],
@@ -54,17 +55,20 @@ def fit(
     solver: str,
     calibration: Path | None,
     schema: str | None,
+    reading: ReadingOptions,
     detector: DetectorName | None,
     **settings: Any,
 ) -> None:
     """Fit ONE body shape to the keypoints of all REFERENCES.
 
-    REFERENCES are keypoint files, or folders of them: MMPose prediction JSON, COCO keypoint JSON, Parquet, .npz. With
+    REFERENCES are keypoint files of MMPose, COCO and others (docs/keypoint-files.md), or folders of them. With
     --detector they are photographs, or folders of them.
     """
+    if not out.parent.is_dir():
+        raise ValueError(f"cannot write {out}: there is no folder {out.parent}; make it first")
     enable_compile_cache()
     with keypoint_files(references, detector, settings) as files:
-        table = read_keypoints(files, find_schema(schema) if schema else None)
+        table = read_references(files, schema, reading, person)
     trusted = None if calibration is None else load_calibration(calibration)
     shape = fit_references(table, find_body(body), person, solver, pose, trusted)
     shape.save(out)

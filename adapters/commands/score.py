@@ -10,15 +10,15 @@ from adapters.commands import options
 from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import row_progress, say, summary_lines
 from adapters.commands.help_text import Command
+from adapters.commands.keypoint_input import open_source, reading_options, tell
 from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.jobs.ray_runner import RayCluster
 from adapters.jobs.score import score_to_file
 from adapters.keypoints.detectors.choice import DetectorName
-from adapters.keypoints.readers import open_keypoints
+from adapters.keypoints.readers import ReadingOptions
 from adapters.results.recorded_sources import record_sources
 from adapters.results.writers import check_result_path
 from engine.batching import worker_count
-from engine.body.schemas import find_schema
 from engine.evidence.calibration_file import load_calibration
 from engine.picture.misfit import REST_THRESHOLD
 from engine.posed.scoring import EXCESS_THRESHOLD
@@ -83,6 +83,7 @@ from engine.shape import Shape
 @options.solver
 @options.calibration
 @options.schema
+@reading_options
 @detector_option(help="DATASET are photographs, and this detector finds the keypoints first (docs/detectors.md).")
 def score(
     dataset: tuple[Path, ...],
@@ -99,14 +100,15 @@ def score(
     solver: str,
     calibration: Path | None,
     schema: str | None,
+    reading: ReadingOptions,
     detector: DetectorName | None,
     **settings: Any,
 ) -> int:
     """Score every person in every picture of DATASET against a shape.
 
-    DATASET are keypoint files, or folders of them: MMPose prediction JSON, COCO keypoint JSON, Parquet, .npz. Every
-    person in them becomes one row; a row that cannot be scored says why in its status. With --detector they are
-    photographs, or folders of them.
+    DATASET are keypoint files of MMPose, COCO and others (docs/keypoint-files.md), or folders of them. Every person in
+    them becomes one row; a row that cannot be scored says why in its status. With --detector they are photographs, or
+    folders of them.
 
     A long run that is interrupted keeps what it has done in a folder beside the output; the same command with --resume
     goes on from there.
@@ -118,7 +120,7 @@ def score(
     loaded = [Shape.load(path) for path in shapes]
     people = tuple(zip(_names(shapes), loaded, strict=True)) if len(loaded) > 1 else ()
     with keypoint_files(dataset, detector, settings) as files:
-        source = open_keypoints(files, find_schema(schema) if schema else None, processes=worker_count())
+        source = open_source(files, schema, reading, worker_count())
         with row_progress("scoring") as progress:
             summary = score_to_file(
                 source,
@@ -137,6 +139,7 @@ def score(
                 compute=None if cluster is None else cluster.batches,
                 sources=record_sources(out, files, shapes, body, calibration, schema),
             )
+    tell(source.report)
     say(*summary_lines(summary, str(out)))
     return 1 if strict and not summary.all_scored else 0
 

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from adapters.keypoints.people import box_areas
 from adapters.keypoints.table import KeypointTable
 from engine import VERSION
 from engine.body.keypoint_body import KeypointBody, reduce_body
@@ -45,11 +46,11 @@ def body_columns(table: KeypointTable, body: KeypointBody) -> tuple[np.ndarray, 
 
 
 def choose_people(table: KeypointTable, person: Person) -> np.ndarray:
-    """Row numbers of the references: everybody, or in each picture the person with the largest box of keypoints."""
+    """Row numbers of the references: everybody, or in each picture the person with the largest box."""
     readable = np.flatnonzero(table.status == Status.OK)
     if person == "all":
         return readable
-    area = _box_areas(table)
+    area = box_areas(table)
     images = table.image.to_numpy(zero_copy_only=False)
     largest: dict[str, int] = {}
     for row in readable:
@@ -57,14 +58,6 @@ def choose_people(table: KeypointTable, person: Person) -> np.ndarray:
         if area[row] > area[best]:
             largest[images[row]] = int(row)
     return np.array(sorted(largest.values()), int)
-
-
-def _box_areas(table: KeypointTable) -> np.ndarray:
-    """Area of the box of each person's keypoints, in squared pixels; -1 where none is seen."""
-    unseen = (table.confidence == 0)[..., None]
-    high = np.where(unseen, -np.inf, table.keypoints).max(axis=1, initial=-np.inf)
-    low = np.where(unseen, np.inf, table.keypoints).min(axis=1, initial=np.inf)
-    return np.where(high[:, 0] >= low[:, 0], np.prod(np.maximum(high - low, 0), axis=1), -1.0)
 
 
 def fit_references(

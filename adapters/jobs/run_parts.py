@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 
 from adapters.jobs.table_scoring import ScoringOptions
-from adapters.keypoints.readers import KeypointSource
+from adapters.keypoints.readers import KeypointSource, ReadingOptions
 from adapters.keypoints.readers.file_schema import schema_to_text
 from engine import VERSION
 from engine.body.files import replace_file
@@ -228,10 +228,10 @@ def fingerprint(
     }
 
 
-def _file_facts(source: KeypointSource) -> Iterator[tuple[str, int, int]]:
+def _file_facts(source: KeypointSource) -> Iterator[tuple[str, int, int, ReadingOptions]]:
     for file in source.files:
         facts = os.stat(file.path)
-        yield file.name, facts.st_size, facts.st_mtime_ns
+        yield file.name, facts.st_size, facts.st_mtime_ns, source.options
 
 
 def _digest(values: Iterable[object]) -> str:

@@ -1,8 +1,7 @@
-"""Whose keypoints are meant where a picture shows several people."""
+"""How large people are in a picture that shows several, and which of them was taken."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,28 +9,11 @@ from jaxtyping import Float, Int
 from adapters.keypoints.table import KeypointTable
 from engine.scores import Status
 
-Person = Literal["largest", "all"]
-PERSONS: Sequence[Person] = get_args(Person)
-
-
-def choose_people(table: KeypointTable, person: Person) -> Int[np.ndarray, " references"]:
-    """Row numbers of the references: everybody, or in each picture the person with the largest box."""
-    readable = np.flatnonzero(table.status == Status.OK)
-    if person == "all":
-        return readable
-    area = box_areas(table)
-    images = table.image.to_numpy(zero_copy_only=False)
-    largest: dict[str, int] = {}
-    for row in readable:
-        best = largest.setdefault(images[row], int(row))
-        if area[row] > area[best]:
-            largest[images[row]] = int(row)
-    return np.array(sorted(largest.values()), int)
-
 
 def box_areas(table: KeypointTable) -> Float[np.ndarray, " images"]:
-    """Area of each person's box in squared pixels: the file's own where all people of the picture have one, else that of
-    the keypoints that are seen; -1 where none is.
+    """Area of each person's box in squared pixels; -1 where no keypoint is seen.
+
+    It is the file's own box where all people of the picture have one, else that of the keypoints that are seen.
     """
     unseen = (table.confidence == 0)[..., None]
     high = np.where(unseen, -np.inf, table.keypoints).max(axis=1, initial=-np.inf)

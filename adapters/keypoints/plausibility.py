@@ -6,7 +6,7 @@ the picture where both lie across the view, and less where they are foreshortene
     stretch   log of the largest of these ratios over their median
     clutter   mean of the ratios over the root mean square distance of the points from their centre, 1/m
 
-Keypoints in a wrong order join distant points, so both rise; one gross error raises the first only. Medians, of all rows
+Keypoints in a wrong order join distant points, so both rise; one gross error raises the first only. Medians of rows
 with at least ``FEWEST_SEEN`` points of COCO-17 (benchmarks/results.md, "Implausible keypoints"):
 
     real and simulated detections         stretch 0.21 to 0.39    clutter 1.8 to 2.8
@@ -34,8 +34,8 @@ included, and less of real ones."""
 FILE_STRETCH, FILE_CLUTTER = 0.5, 3.7
 """Beyond these the median of many rows is implausible."""
 CAUSES = (
-    "likely causes: keypoints in another order than the schema's (--schema), pictures that were resized without keeping "
-    "their proportions, x and y exchanged"
+    "likely causes: keypoints in another order than the schema's (--schema), pictures that were resized without "
+    "keeping their proportions, x and y exchanged"
 )
 
 _SHORT_M = 0.05

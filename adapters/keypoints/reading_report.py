@@ -25,6 +25,11 @@ class ReadingReport:
     """The first of each kind."""
     plausibility: PlausibilityTally = field(default_factory=PlausibilityTally)
 
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.rows = self.readable = self.nobody = 0
+        self.unusable, self.reasons, self.plausibility = {}, {}, PlausibilityTally()
+
     def add(self, table: KeypointTable) -> None:
         """Count the rows of a table."""
         self.rows += len(table)

@@ -27,6 +27,9 @@ from engine.body.schemas import KeypointSchema
 FARTHEST_PX = 1e6
 """No picture is that wide; a coordinate beyond it is an error of the detector or of the file."""
 
+# What float32 rounds to zero is zero, in double precision too.
+_ZERO = float(np.finfo(np.float32).tiny)
+
 HIDDEN_CONFIDENCE = 0.5
 """Confidence of a keypoint that an annotator labelled without seeing it."""
 
@@ -45,7 +48,8 @@ class KeypointTable:
     confidence: Float32[np.ndarray, "images keypoints"]
     """0 (not seen) to 1."""
     status: Int8[np.ndarray, " images"]
-    """``Status.OK``, ``NO_DETECTION`` (nobody in this picture) or ``BAD_INPUT``; the last two hold no keypoints."""
+    """``Status.OK``, ``NO_DETECTION`` (nobody in this picture), ``BAD_INPUT`` or ``IMPLAUSIBLE``; only the first holds
+    keypoints."""
     detail: pa.StringArray
     """What is wrong and in which place of which file; null for good rows."""
     box: Float32[np.ndarray, "images 4"] | None = None
@@ -150,7 +154,7 @@ def clean_keypoints(
 def _is_mark(keypoints: Float[np.ndarray, "images keypoints 2"]) -> Bool[np.ndarray, "images keypoints"]:
     """Whether coordinates say "not found" instead of a place."""
     x, y = keypoints[..., 0], keypoints[..., 1]
-    return ((x == 0) & (y == 0)) | ((x < 0) & (y < 0))
+    return ((np.abs(x) < _ZERO) & (np.abs(y) < _ZERO)) | ((x < 0) & (y < 0))
 
 
 def visibility_confidence(flags: Sequence[float]) -> list[float]:

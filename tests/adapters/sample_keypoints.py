@@ -8,7 +8,6 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from adapters.keypoints.readers.file_rules import MIN_SCORE
 from adapters.keypoints.table import KeypointTable
 from engine.body.schemas import COCO_17
 
@@ -74,6 +73,6 @@ def assert_tables_equal(actual: KeypointTable, expected: KeypointTable) -> None:
 with_files = settings(max_examples=30, deadline=None)
 """For examples that write files: each is forced to the disk, which takes as long as the disk takes."""
 
-coordinates = st.floats(0, 1e6, width=32)
-confidences = st.one_of(st.just(0.0), st.floats(MIN_SCORE, 1))
+coordinates = st.floats(3, 1e6, width=32)
+confidences = st.one_of(st.just(0.0), st.floats(0.3125, 1, width=32))
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)

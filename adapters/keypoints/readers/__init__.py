@@ -4,8 +4,8 @@
     table = read_keypoints(["cam01.json"])                                 everything at once
 
 Files are read in the order in which they are given, folders sorted, rows in the order of the file: the same files give
-the same rows. ``source_files`` says what a folder stands for and how pictures are called, ``keypoint_table`` what
-becomes of scores, ``mmpose_json`` and ``coco_json`` which JSON forms there are, ``arrays`` how an .npz looks.
+the same rows. ``source_files`` says what a folder stands for and how pictures are called, ``file_rules`` what
+becomes of scores, ``forms`` which JSON forms there are; ``text_files``, ``csv_files`` and ``arrays`` are the others.
 
 A record that cannot be read is a row with status BAD_INPUT that says why and where, and so is a file among others. A
 file that is the only one is an error. Files of different schemas are an error too, unless the caller says which schema
@@ -31,11 +31,12 @@ import errno
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
+from adapters.keypoints.plausibility import judged
 from adapters.keypoints.readers.file_rules import FILE_RULES, ReadingOptions
 from adapters.keypoints.readers.file_schema import columns_between, kept_schema
 from adapters.keypoints.readers.forms.form import FormFile
@@ -44,6 +45,7 @@ from adapters.keypoints.readers.open_file import CountedFile, OpenedFile, is_cou
 from adapters.keypoints.readers.parallel import ordered_map
 from adapters.keypoints.readers.parquet_files import ParquetKeypoints
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile, find_files
+from adapters.keypoints.reading_report import ReadingReport
 from adapters.keypoints.table import KeypointTable, concat_tables
 from engine.body.schemas import COCO_17, KeypointSchema
 
@@ -82,6 +84,8 @@ class KeypointSource:
     """How many read JSON at once, where there is much of it. The rows are the same, and so is their order."""
     options: ReadingOptions = FILE_RULES
     """What the caller knows about the files."""
+    report: ReadingReport = field(default_factory=ReadingReport, compare=False, repr=False)
+    """What became of the rows when they were last read."""
     among_others: bool = False
     """These are some of more files: one that is broken is a row even if it is the only one here."""
 
@@ -144,7 +148,8 @@ class KeypointSource:
             own = self._schema_of(opened)
             table = opened.part(own, start, stop)
             tables.append(mapped_table(table, self.schema, self._columns(own, source)))
-        return concat_tables(self.schema, tables)
+        whole = concat_tables(self.schema, tables)
+        return judged(whole) if self.options.judge else whole
 
     def tables(self, on_file: Callable[[SourceFile], None] = lambda source: None) -> Iterator[KeypointTable]:
         """Tables of all rows in order.
@@ -155,6 +160,14 @@ class KeypointSource:
         Raises:
             ValueError: a file has another schema, is broken and the only one, or has gone; the message names it.
         """
+        self.report.clear()
+        for table in self._all_tables(on_file):
+            if self.options.judge:
+                table = judged(table, self.report.plausibility)
+            self.report.add(table)
+            yield table
+
+    def _all_tables(self, on_file: Callable[[SourceFile], None]) -> Iterator[KeypointTable]:
         groups = self._groups()
         if groups is None:
             yield from self._tables(on_file)
@@ -174,7 +187,14 @@ class KeypointSource:
         number = np.cumsum([0, *sizes[:-1]]) // _GROUP_BYTES
         starts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(self.files)]
         return [
-            replace(self, files=self.files[start:stop], processes=1, among_others=True)
+            replace(
+                self,
+                files=self.files[start:stop],
+                processes=1,
+                options=replace(self.options, judge=False),
+                report=ReadingReport(),
+                among_others=True,
+            )
             for start, stop in itertools.pairwise(starts)
         ]
 

@@ -1,7 +1,8 @@
 """Keypoints in .npz, read in pieces and without pickles.
 
-    keypoints (N, K, 2)   keypoint_scores or confidence (N, K)
-    optional: image (N,)   instance (N,)   row_status (N,)   detail (N,)   schema: a text, as in Parquet's metadata
+    keypoints (N, K, 2)   keypoint_scores, confidence or scores (N, K); or keypoints (N, K, 3) with the scores inside
+    optional: image (N,)   instance (N,)   row_status (N,)   detail (N,)   bbox (N, 4)
+              schema: a text, as in Parquet's metadata
 
 ``engine.body.files.arrays`` says what keeps an archive from asking for any amount of memory.
 """
@@ -19,7 +20,8 @@ from adapters.keypoints.table import KeypointTable
 from engine.body.files.arrays import ArrayHeader, StoredArrays, open_arrays
 from engine.body.schemas import KeypointSchema
 
-_SCORE_ARRAYS = ("keypoint_scores", "confidence")
+_SCORE_ARRAYS = ("keypoint_scores", "confidence", "scores")
+_OPTIONAL_ARRAYS = ("image", "instance", "row_status", "detail", "bbox")
 _TEXT_ARRAYS = ("image", "row_status", "detail")
 _LONGEST_TEXT_BYTES = 16384
 _LONGEST_SCHEMA_BYTES = 1 << 20
@@ -34,15 +36,15 @@ class NpzKeypoints:
     source: SourceFile
     schema: KeypointSchema | None
     headers: tuple[ArrayHeader, ...]
-    """Of the arrays that are read: keypoints, scores, then those that are there."""
+    """Of the arrays that are read: keypoints, scores if they are apart, then those that are there."""
 
     @property
     def row_count(self) -> int:
-        return self.headers[1].shape[0]
+        return self.headers[0].shape[0]
 
     def keypoint_counts(self) -> Iterator[int]:
         """The number of keypoints, if there is a row."""
-        rows, width = self.headers[1].shape
+        rows, width, _ = self.headers[0].shape
         if rows:
             yield width
 
@@ -52,7 +54,7 @@ class NpzKeypoints:
         Raises:
             BrokenFile: the file is damaged, or has another number of keypoints than ``schema``.
         """
-        rows, width = self.headers[1].shape
+        rows, width, _ = self.headers[0].shape
         if width != len(schema):
             raise BrokenFile(f"{self.source.path}: {width} keypoints, expected the {len(schema)} of {schema.name}")
         assembler = TableAssembler(self.source, schema)
@@ -67,14 +69,17 @@ class NpzKeypoints:
         text = {name: _texts(arrays[name]) for name in _TEXT_ARRAYS if name in arrays}
         status = text.get("row_status")
         detail = text.get("detail")
+        keypoints = _floats(arrays["keypoints"])
+        scores = next((_floats(arrays[name]) for name in _SCORE_ARRAYS if name in arrays), keypoints[..., -1])
         return assembler.table(
-            _floats(arrays["keypoints"]),
-            _floats(arrays[self.headers[1].name]),
+            keypoints[..., :2],
+            scores,
             image=text.get("image"),
             instance=arrays.get("instance"),
             status=None if status is None else status_codes(status, self.source),
             # NumPy's texts have no null; nothing to say is an empty text there.
             detail=None if detail is None else pa.array([text or None for text in detail.to_pylist()], pa.string()),
+            box=_floats(arrays["bbox"]) if "bbox" in arrays else None,
         )
 
 
@@ -87,33 +92,41 @@ def open_npz(source: SourceFile) -> NpzKeypoints:
     with open_arrays(source.path, BrokenFile, called=source.path) as stored:
         names = stored.names
         scores = next((name for name in _SCORE_ARRAYS if name in names), None)
-        if "keypoints" not in names or scores is None:
+        inside = scores is None and "keypoints" in names and stored.header("keypoints").shape[-1:] == (3,)
+        if "keypoints" not in names or (scores is None and not inside):
             raise BrokenFile(
                 f"{source.path}: no arrays keypoints and keypoint_scores; it has {', '.join(sorted(names)[:20])}"
             )
-        optional = [name for name in ("image", "instance", "row_status", "detail") if name in names]
-        headers = tuple(stored.header(name) for name in ("keypoints", scores, *optional))
+        optional = [name for name in _OPTIONAL_ARRAYS if name in names]
+        headers = tuple(stored.header(name) for name in ("keypoints", *([] if scores is None else [scores]), *optional))
         schema = _stored_schema(stored, source) if "schema" in names else None
     _check(headers, source)
     return NpzKeypoints(source, schema, headers)
 
 
 def _check(headers: tuple[ArrayHeader, ...], source: SourceFile) -> None:
-    keypoints, scores, *optional = headers
+    keypoints, *others = headers
+    scores = [header for header in others if header.name in _SCORE_ARRAYS]
+    optional = [header for header in others if header.name in _OPTIONAL_ARRAYS]
     rows = keypoints.shape[0] if keypoints.shape else 0
-    if len(keypoints.shape) != 3 or keypoints.shape[2] != 2 or scores.shape != keypoints.shape[:2]:
-        shapes = f"keypoints {keypoints.shape} and {scores.name} {scores.shape}"
+    last = 2 if scores else 3
+    if len(keypoints.shape) != 3 or keypoints.shape[2] != last or any(s.shape != keypoints.shape[:2] for s in scores):
+        shapes = " and ".join(f"{header.name} {header.shape}" for header in (keypoints, *scores))
         raise BrokenFile(f"{source.path}: {shapes}, expected (N, K, 2) and (N, K)")
-    if scores.shape[1] > _MOST_KEYPOINTS:
-        raise BrokenFile(f"{source.path}: {scores.shape[1]:,} keypoints a row; nobody has more than {_MOST_KEYPOINTS}")
-    for header in (keypoints, scores):
+    width = keypoints.shape[1]
+    if width > _MOST_KEYPOINTS:
+        raise BrokenFile(f"{source.path}: {width:,} keypoints a row; nobody has more than {_MOST_KEYPOINTS}")
+    for header in (keypoints, *scores):
         if header.dtype.kind not in "fiu":
             raise BrokenFile(f"{source.path}: {header.name} is {header.dtype}, expected numbers")
     for header in optional:
         kinds, wanted = ("iu", "whole numbers") if header.name == "instance" else ("U", "texts")
         if header.name == "image":
             kinds += "iu"
-        if header.dtype.kind not in kinds or header.shape != (rows,):
+        shape: tuple[int, ...] = (rows,)
+        if header.name == "bbox":
+            kinds, wanted, shape = "fiu", "boxes of four numbers", (rows, 4)
+        if header.dtype.kind not in kinds or header.shape != shape:
             raise BrokenFile(f"{source.path}: {header.name} is {header.dtype}{header.shape}, expected {rows} {wanted}")
         if header.dtype.itemsize > _LONGEST_TEXT_BYTES:
             raise BrokenFile(f"{source.path}: {header.name} has texts of {header.dtype.itemsize // 4} characters")

@@ -17,7 +17,7 @@ from engine.body.schemas import KeypointSchema
 from engine.scores import Status
 
 LARGEST_INSTANCE = 2**31 - 1
-_STATUSES = (Status.OK, Status.NO_DETECTION, Status.BAD_INPUT)
+_STATUSES = (Status.OK, Status.NO_DETECTION, Status.BAD_INPUT, Status.IMPLAUSIBLE)
 
 
 def status_codes(labels: pa.Array, source: SourceFile) -> Int8[np.ndarray, " images"]:

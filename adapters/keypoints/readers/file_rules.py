@@ -44,6 +44,8 @@ class ReadingOptions:
     """Scores below it mean not seen; 0..1."""
     image_size: Size | None = None
     """Of pictures whose size the file does not give; used where coordinates are fractions of it."""
+    judge: bool = False
+    """Rows that cannot be a person get the status IMPLAUSIBLE (``adapters.keypoints.plausibility``)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_score <= 1:

@@ -127,6 +127,7 @@ class ParquetKeypoints:
             status=status_codes(column["row_status"], self.source) if "row_status" in column else None,
             detail=column.get("detail"),
             readable=whole & scored,
+            box=_boxes(column["bbox"]) if "bbox" in column else None,
         )
 
 
@@ -144,6 +145,8 @@ def open_parquet(source: SourceFile) -> ParquetKeypoints:
         columns = ("keypoints", scores, *(n for n in ("image", "instance", "row_status", "detail") if n in names))
         for name in columns:
             _check_kind(name, file.kind(name), source)
+        if "bbox" in names and _is_numbers(file.kind("bbox"), 1):
+            columns = (*columns, "bbox")
         stored = file.metadata.get(METADATA_KEY)
         rows_per_group = file.rows_per_group
     schema = None if stored is None else schema_from_text(stored, source.path)
@@ -160,6 +163,14 @@ def _check_kind(name: str, kind: pa.DataType | None, source: SourceFile) -> None
         wanted = "lists of numbers"
     if wanted:
         raise BrokenFile(f"{source.path}: column {name} is {kind}, expected {wanted}")
+
+
+def _boxes(column: pa.Array) -> Float[np.ndarray, "images 4"]:
+    """Boxes of four numbers; NaN where a row has something else."""
+    if pa.types.is_fixed_size_list(column.type) and column.type.list_size != 4:
+        return np.full((len(column), 4), np.nan)
+    values, whole = _matrix(column, (4,), "bbox")
+    return np.where(whole[:, None], values, np.nan)
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -144,7 +144,10 @@ PARQUET_MISTAKES = {
     "number as name": ({"image": [0.5] * 5}, "column image is double, expected text"),
     "instance": ({"instance": ["x"] * 5}, "column instance is string, expected whole numbers"),
     "status": ({"row_status": ["splendid"] * 5}, "row_status 'splendid'; known: ok, no_detection, bad_input"),
-    "width": ({"keypoints": lists(KEYPOINTS[:, :16], 32), "keypoint_scores": SCORES.tolist()}, "has 16 keypoints"),
+    "width": (
+        {"keypoints": lists(KEYPOINTS[:, :16], 32), "keypoint_scores": SCORES.tolist()},
+        "16 keypoints do not",
+    ),
     "scores": ({"keypoint_scores": lists(SCORES[:, :16], 16)}, "keypoint_scores has 16 entries a row, expected 17"),
 }
 

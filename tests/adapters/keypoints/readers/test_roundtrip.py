@@ -83,7 +83,7 @@ def test_json_image_ids_are_numbers_where_the_names_are(tmp_path: Path) -> None:
         COCO_17,
         pa.array(["12", "012", "12.jpg"]),
         np.zeros(count, np.int32),
-        np.zeros((count, 17, 2), np.float32),
+        np.full((count, 17, 2), 9, np.float32),
         np.full((count, 17), 0.5, np.float32),
         np.zeros(count, np.int8),
         pa.nulls(count, pa.string()),
@@ -149,6 +149,8 @@ def test_clean_keypoints_are_finite_and_cleaning_twice_changes_nothing(points, r
     np.testing.assert_array_equal(again[0], keypoints)
     np.testing.assert_array_equal(again[1], confidence)
     bad = ~(np.abs(points) <= 1e6).all(axis=-1)
+    assert not confidence[bad].any()
+    bad |= ((np.abs(points) < 1e-37).all(axis=-1)) | (points < 0).all(axis=-1)
     assert not confidence[bad].any()
     untouched = ~bad & (raw_scores >= 0) & (raw_scores <= 1)
     np.testing.assert_array_equal(confidence[untouched], raw_scores[untouched].astype(np.float32))

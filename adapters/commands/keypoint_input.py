@@ -1,0 +1,105 @@
+"""Reading the keypoints that a command was given, with the options that all such commands share.
+
+What could not be read is told on stderr, always: a run that lost half of its pictures must not look like one that did
+not.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from adapters.jobs.fit import Person, choose_people
+from adapters.keypoints.people import chosen_lines
+from adapters.keypoints.readers import KeypointSource, ReadingOptions, open_keypoints
+from adapters.keypoints.readers.file_rules import MIN_SCORE, parse_image_size
+from adapters.keypoints.reading_report import ReadingReport
+from adapters.keypoints.table import KeypointTable, concat_tables
+from engine.body.schemas import find_schema
+
+_FIRST_LOOK_ROWS = 256
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options ``--min-score``, ``--image-size`` and ``--force``; the command gets them as ``reading``."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, min_score: float, image_size: str | None, force: bool, **others: Any) -> Any:
+        size = None if image_size is None else parse_image_size(image_size)
+        return command(*args, reading=ReadingOptions(min_score, size, judge=not force), **others)
+
+    options = (
+        click.option(
+            "--min-score",
+            type=click.FloatRange(0, 1),
+            default=MIN_SCORE,
+            show_default=True,
+            help="Keypoints with a lower score in the files count as not seen.",
+        ),
+        click.option(
+            "--image-size",
+            metavar="WIDTHxHEIGHT",
+            help="Of all pictures, for files whose coordinates are fractions of it (YOLO labels, MediaPipe).",
+        ),
+        click.option("--force", is_flag=True, help="Take keypoints that cannot be those of a person as they are."),
+    )
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def open_source(
+    files: Sequence[Path], schema: str | None, reading: ReadingOptions, processes: int = 1
+) -> KeypointSource:
+    """The files, after a look at their first rows: if not one row can be used, nothing is computed.
+
+    Raises:
+        ValueError: a file is no keypoint file, or no row of any can be used.
+    """
+    source = open_keypoints(files, find_schema(schema) if schema else None, processes=processes, options=reading)
+    first = replace(source, chunk_size=_FIRST_LOOK_ROWS, processes=1, report=ReadingReport())
+    for _ in first:
+        if first.report.readable:
+            break
+    else:
+        first.report.check()
+    return source
+
+
+def read_table(files: Sequence[Path], schema: str | None, reading: ReadingOptions) -> KeypointTable:
+    """All rows; says on stderr what cannot be used.
+
+    Raises:
+        ValueError: a file is no keypoint file, or no row of any can be used.
+    """
+    source = open_source(files, schema, reading)
+    table = concat_tables(source.schema, list(source))
+    tell(source.report)
+    return table
+
+
+def read_references(
+    files: Sequence[Path], schema: str | None, reading: ReadingOptions, person: Person
+) -> KeypointTable:
+    """Rows of reference pictures; says on stderr what cannot be used and whom pictures of several people stand for.
+
+    Raises:
+        ValueError: as ``read_table``; nobody was found; or the keypoints as a whole cannot be those of people.
+    """
+    source = open_source(files, schema, reading)
+    table = concat_tables(source.schema, list(source))
+    source.report.check_references(force=not reading.judge)
+    tell(source.report)
+    if person == "largest":
+        for line in chosen_lines(table, choose_people(table, person)):
+            click.echo(f"samebody: {line}", err=True)
+    return table
+
+
+def tell(report: ReadingReport) -> None:
+    """What became of the rows, on stderr; nothing if all were read."""
+    for line in report.lines():
+        click.echo(f"samebody: {line}", err=True)
