@@ -50,8 +50,8 @@ def calibrate(
 
     PICTURES are keypoint files, or folders of them. Two hundred pictures of many people are enough to find how noisy
     keypoints are and where the population lies as this detector shows it. With --people it also finds how much people
-    differ, how much one person's apparent shape varies, and how strongly frames of one clip share errors. Say then which
-    pictures are of one clip: a column group in the CSV, or names as frames of a video have, NAME_000123.
+    differ, how much one person's apparent shape varies, and how strongly frames of one clip share errors. Say then
+    which pictures are of one clip: a column group in the CSV, or names as frames of a video have, NAME_000123.
 
     Prints what the calibration gains for pictures that it was not made from, and warns where it gains nothing.
 
