@@ -31,6 +31,7 @@ from engine.posed.results import PosedFit
 from engine.posed.scoring import score_posed_pictures
 from engine.posed.search import TILE_SIZE, Free, picture_problem
 from engine.scores import Status
+from engine.shape import Shape
 from engine.solvers.levenberg_marquardt import Lane, LMSettings, open_lane, take_step
 
 _LEVEL = 0.01

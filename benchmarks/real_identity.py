@@ -24,6 +24,7 @@ from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import make_context, observe_pictures
 from engine.posed.scoring import calibrated_people, compare, fit_own
 from engine.posed.shared_shape import fit_shared_shapes
+from engine.shape import Shape
 
 _EVERY = 10
 

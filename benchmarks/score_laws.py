@@ -21,6 +21,7 @@ from engine.posed.scoring import EXCESS_THRESHOLD, compare, excess_energy, fit_o
 from engine.posed.search import PosedContext
 from engine.posed.shared_shape import fit_shared_shapes
 from engine.rest.problem import NoiseModel
+from engine.shape import Shape
 
 _PEOPLE, _PICTURES, _SEED = 32, 4, 11
 # Opposite multiples of one vector of standard normal components, as deviations of the two bodies: root mean square

@@ -1,13 +1,7 @@
 """Many pictures against many people: log Bayes factors of all pairs, the best match, and groups of pictures.
 
 A pair's log Bayes factor (``engine.evidence.shape_evidence``) is log m(r + p) − log m(r) − log m(p). The last two
-belong to one side and are computed once each; what depends on both is, with A = I + Λ_r + Λ_p and b = h_r + h_p,
-
-    log m(r + p) = ½ bᵀ A⁻¹ b − ½ log|A|,
-
-for which A = L D Lᵀ by elimination of the lower triangle is enough: bᵀ A⁻¹ b is the sum of the eliminated b_k²/d_k, and
-no solution is ever needed. That is about 500 floating-point operations a pair for ten shape components, all of them
-elementwise over pairs.
+belong to one side and are computed once each; the first one is computed for every pair, elementwise over pairs.
 
 Whose body is it? With N people, each as likely as the others before looking, and the probability π that it is nobody of
 them but a stranger from the population,
@@ -20,7 +14,6 @@ independent ones (Kish, "Survey sampling", 1965, section 5.4: the design effect)
 1 + (n − 1) ρ.
 """
 
-from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -31,6 +24,7 @@ from jaxtyping import Array, Float, Float32, Int, Int32
 
 from engine.batching import AnyArray, map_samples, map_tiles, pad_rows
 from engine.evidence.shape_evidence import Evidence, log_marginal
+from engine.solvers.small_systems import log_gaussian_integral, lower_triangle
 
 GROUP_CORRELATION = 0.9
 """ρ of frames of one clip: real keypoints are off by 1 % of stature, of which 0.27 % changes from frame to frame
@@ -39,8 +33,6 @@ GROUP_CORRELATION = 0.9
 NONE_PRIOR = 0.5
 """π: that the person in a picture is none of those it is compared with."""
 
-# Logarithms cost more than all else; the product of four pivots, each at least 1, stays within float32 up to 4e9 each.
-_PIVOTS_PER_LOG = 4
 # Pairs of one tile; fewer are padded. Of 32 to 256 people and 256 to 8192 pictures this was the fastest
 # (benchmarks/results.md, "Identity", "All pairs").
 _TILE_PEOPLE = 64
@@ -207,24 +199,7 @@ def _pairs(
 
     matrix = {
         (row, column): both(pictures.precision[:, row, column], precision[row, column] + (row == column))
-        for row, column in _lower(betas)
+        for row, column in lower_triangle(betas)
     }
     right = [both(pictures.information[:, row], information[row]) for row in range(betas)]
-    together = -both(own_pictures, own_people)
-    determinants = [jnp.ones((), together.dtype)] * (-(-betas // _PIVOTS_PER_LOG))
-    for pivot in range(betas):
-        # Of I plus something positive: rounding must not take it lower.
-        size = jnp.maximum(matrix[pivot, pivot], 1.0)
-        inverse = 1 / size
-        determinants[pivot // _PIVOTS_PER_LOG] = determinants[pivot // _PIVOTS_PER_LOG] * size
-        together = together + 0.5 * right[pivot] * right[pivot] * inverse
-        for row in range(pivot + 1, betas):
-            factor = matrix[row, pivot] * inverse
-            right[row] = right[row] - factor * right[pivot]
-            for column in range(pivot + 1, row + 1):
-                matrix[row, column] = matrix[row, column] - factor * matrix[column, pivot]
-    return together - 0.5 * sum(jnp.log(determinant) for determinant in determinants)
-
-
-def _lower(size: int) -> Iterator[tuple[int, int]]:
-    return ((row, column) for row in range(size) for column in range(row + 1))
+    return log_gaussian_integral(matrix, right) - both(own_pictures, own_people)

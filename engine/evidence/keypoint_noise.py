@@ -22,14 +22,15 @@ Zhou, Hu, Zhou and Lange, "MM algorithms for variance components models", J. Com
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from engine.batching import map_samples
-from engine.posed.problem import FRAME_SIZE
+from engine.posed.noise_scale import RIDGE, KeypointRows, keypoint_rows
+from engine.posed.problem import Picture, PictureUnknowns, PosedProblem
 from engine.posed.results import PosedFit, linear_model
 from engine.posed.search import TILE_SIZE, PosedContext
-from engine.solvers.levenberg_marquardt import LinearModel
 
 MOST_PICTURES = 2000
 """More do not change the answer; so many are taken, evenly spread."""
@@ -38,8 +39,6 @@ _IMAGINARY = 60.0
 """20 costs more where the assumption is right, 200 gains less where it is wrong (benchmarks/results.md, "Identity")."""
 _ITERATIONS = 60
 _CHUNK_SIZE = 250
-# As in engine.posed.noise_scale.
-_RIDGE = 1e-6
 
 
 def keypoint_noise(context: PosedContext, fit: PosedFit) -> dict[str, float]:
@@ -57,31 +56,25 @@ def keypoint_noise(context: PosedContext, fit: PosedFit) -> dict[str, float]:
     if len(usable) > MOST_PICTURES:
         usable = usable[np.linspace(0, len(usable) - 1, MOST_PICTURES).round().astype(int)]
     pictures, unknowns = jax.tree.map(lambda leaf: np.asarray(leaf)[usable], (fit.pictures, fit.unknowns))
-    linear: LinearModel = map_samples(linear_model, context.problem, (pictures, unknowns), TILE_SIZE)
+    every = map_samples(_rows, context.problem, (pictures, unknowns), TILE_SIZE)
     schema = context.model.body.schema
     seen = np.asarray(pictures.observation.confidence) > 0
     twin = np.minimum(np.arange(len(schema)), schema.swap)
-    variances = _maximise(linear, np.asarray(pictures.betas), seen, twin)
+    variances = _maximise(every, seen, twin)
     return {name: float(np.sqrt(value)) for name, value in zip(schema.keypoint_names, variances, strict=True)}
 
 
+def _rows(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns]) -> KeypointRows:
+    picture, _ = fitted
+    linear = linear_model(problem, fitted)
+    return keypoint_rows(linear, jnp.asarray(picture.betas), len(problem.model.body.schema))
+
+
 def _maximise(
-    linear: LinearModel,
-    betas: Float[np.ndarray, "images betas"],
-    seen: Bool[np.ndarray, "images keypoints"],
-    twin: Int[np.ndarray, " keypoints"],
+    every: KeypointRows, seen: Bool[np.ndarray, "images keypoints"], twin: Int[np.ndarray, " keypoints"]
 ) -> Float[np.ndarray, " keypoints"]:
-    """v, in double precision."""
-    count = 2 * seen.shape[1]
-    residuals, by_pose, by_dense = (
-        np.asarray(part, float)[:, :count] for part in (linear.residuals, linear.by_whitened, linear.by_dense)
-    )
-    frame, by_betas = by_dense[..., :FRAME_SIZE], by_dense[..., FRAME_SIZE:]
-    explaining = np.concatenate([by_pose, by_betas], axis=2)
-    known = np.concatenate([linear.whitened, betas], axis=1).astype(float)
-    values = residuals - np.einsum("nrz,nz->nr", explaining, known)
-    length = np.linalg.norm(frame, axis=1, keepdims=True)
-    frame = frame / np.where(length > 0, length, 1.0)
+    """v, in double precision. ``every`` has a leading axis of images."""
+    explaining, frame, values = (np.asarray(part, float) for part in every)
     explained = explaining @ explaining.transpose(0, 2, 1)
     variances = np.ones(seen.shape[1])
     for _ in range(_ITERATIONS):
@@ -108,7 +101,7 @@ def _pulls(
     inverse = np.linalg.inv(explained + diagonal[:, None] * np.eye(rows.shape[1]))
     weighted = inverse @ frame
     curvature = frame.transpose(0, 2, 1) @ weighted
-    ridge = _RIDGE * np.trace(curvature, axis1=1, axis2=2) + ~rows.any(axis=1)
+    ridge = RIDGE * np.trace(curvature, axis1=1, axis2=2) + ~rows.any(axis=1)
     curvature = curvature + ridge[:, None, None] * np.eye(frame.shape[2])
     projected = inverse - weighted @ np.linalg.solve(curvature, weighted.transpose(0, 2, 1))
     pulled = np.einsum("nrs,ns->nr", projected, values) ** 2

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from engine.batching import AnyArray
+from engine.solvers.small_systems import log_gaussian_integral, lower_triangle, solve_positive
 
 
 class Evidence(NamedTuple):
@@ -64,15 +65,15 @@ def weaken(evidence: Evidence, within_person: Float[Array, "betas betas"]) -> Ev
 def posterior(evidence: Evidence) -> Normal:
     """The shape after the pictures, with the prior N(0, I)."""
     identity = jnp.eye(evidence.information.shape[-1], dtype=evidence.information.dtype)
-    covariance, _ = _solve_and_log_determinant(identity + evidence.precision, identity)
+    covariance = solve_positive(identity + evidence.precision, identity)
     return Normal(covariance @ evidence.information, covariance)
 
 
 def log_marginal(evidence: Evidence) -> Float[Array, ""]:
     """log m(Λ, h), in nats: how well some body of the population explains the pictures."""
-    identity = jnp.eye(evidence.information.shape[-1], dtype=evidence.information.dtype)
-    mean, log_determinant = _solve_and_log_determinant(identity + evidence.precision, evidence.information[:, None])
-    return 0.5 * jnp.sum(evidence.information * mean[:, 0]) - 0.5 * log_determinant
+    information = jnp.asarray(evidence.information)
+    matrix = evidence.precision + jnp.eye(len(information), dtype=information.dtype)
+    return log_gaussian_integral({entry: matrix[entry] for entry in lower_triangle(len(matrix))}, list(information))
 
 
 def log_bayes_factor(reference: Evidence, probe: Evidence) -> Float[Array, ""]:
@@ -83,29 +84,10 @@ def log_bayes_factor(reference: Evidence, probe: Evidence) -> Float[Array, ""]:
 
 def information_bits(evidence: Evidence) -> Float[Array, ""]:
     """½ log₂|I + Λ|: how many bits the pictures give about the shape, whatever it is."""
-    identity = jnp.eye(evidence.information.shape[-1], dtype=evidence.information.dtype)
-    _, log_determinant = _solve_and_log_determinant(identity + evidence.precision, identity[:, :0])
-    return 0.5 * log_determinant / jnp.log(2.0).astype(log_determinant.dtype)
+    nats = -log_marginal(Evidence(evidence.precision, jnp.zeros_like(evidence.information)))
+    return nats / jnp.log(2.0).astype(nats.dtype)
 
 
 def same_body_probability(log_bayes: Float[AnyArray, "*n"], prior_probability: float = 0.5) -> Float[Array, "*n"]:
     """Probability that two sets of pictures show one body, given how likely that was before looking."""
     return jax.nn.sigmoid(jnp.asarray(log_bayes) + jnp.log(prior_probability) - jnp.log1p(-prior_probability))
-
-
-def _solve_and_log_determinant(
-    matrix: Float[AnyArray, "n n"], right: Float[AnyArray, "n k"]
-) -> tuple[Float[Array, "n k"], Float[Array, ""]]:
-    """matrix⁻¹ right and log|matrix| of I plus a positive semi-definite matrix, by elimination.
-
-    Its pivots are 1 at least, whatever rounding makes of them. No LAPACK, for the reason that
-    ``engine.solvers.small_systems`` gives.
-    """
-    rows = jnp.concatenate([matrix, right], axis=1)
-    log_determinant = jnp.zeros((), matrix.dtype)
-    for pivot in range(len(matrix)):
-        size = jnp.maximum(rows[pivot, pivot], 1.0)
-        pivot_row = rows[pivot] / size
-        log_determinant = log_determinant + jnp.log(size)
-        rows = (rows - rows[:, pivot, None] * pivot_row).at[pivot].set(pivot_row)
-    return rows[:, len(matrix) :], log_determinant

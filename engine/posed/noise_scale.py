@@ -20,6 +20,8 @@ Source: Patterson and Thompson, "Recovery of inter-block information when block 
 (restricted maximum likelihood).
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,14 +29,41 @@ from jaxtyping import Array, Bool, Float
 
 from engine.posed.problem import FRAME_SIZE
 from engine.solvers.levenberg_marquardt import LinearModel
+from engine.solvers.small_systems import solve_and_log_determinant
 
 PRIOR_DEVIATION = 0.35
 """τ: detectors and pictures differ by a factor of 1.4 in either direction; 0.5 costs 0.005 of area under ROC
 (benchmarks/results.md, "Identity")."""
 
 _SCALES = np.geomspace(0.2, 5.0, 15)
-# Of the frame's own curvature: directions of the frame that no seen keypoint feels must not stop the elimination.
-_RIDGE = 1e-6
+RIDGE = 1e-6
+"""Share of the trace of FᵀV⁻¹F that is added to its diagonal: no seen keypoint may depend on a direction of the
+frame."""
+
+
+class KeypointRows(NamedTuple):
+    """The linear model of the keypoints of one picture at z = 0, β = 0."""
+
+    explaining: Float[Array, "rows explaining"]
+    """(A, B)"""
+    frame: Float[Array, "rows frame"]
+    """F with columns of length 1, so that one ridge serves turns and shifts alike."""
+    values: Float[Array, " rows"]
+    """y"""
+
+
+def keypoint_rows(linear: LinearModel, betas: Float[Array, " betas"], keypoints: int) -> KeypointRows:
+    """The rows of a linear model that belong to keypoints.
+
+    Args:
+        linear: at the picture's fit, with its shape free (``engine.posed.jacobian.linearise``).
+    """
+    rows = 2 * keypoints
+    explaining = jnp.concatenate([linear.by_whitened, linear.by_dense[:, FRAME_SIZE:]], axis=1)[:rows]
+    values = linear.residuals[:rows] - explaining @ jnp.concatenate([linear.whitened, betas])
+    frame = linear.by_dense[:rows, :FRAME_SIZE]
+    length = jnp.sqrt(jnp.sum(frame**2, axis=0))
+    return KeypointRows(explaining, frame / jnp.where(length > 0, length, 1.0), values)
 
 
 def noise_scale(
@@ -46,13 +75,10 @@ def noise_scale(
         linear: at the picture's fit, with its shape free (``engine.posed.jacobian.linearise``).
         seen: keypoints with a confidence above 0.
     """
-    rows = 2 * len(seen)
-    explaining = jnp.concatenate([linear.by_whitened, linear.by_dense[:, FRAME_SIZE:]], axis=1)[:rows]
-    values = linear.residuals[:rows] - explaining @ jnp.concatenate([linear.whitened, betas])
-    frame = linear.by_dense[:rows, :FRAME_SIZE]
-    scales = jnp.asarray(_SCALES, values.dtype)
+    rows = keypoint_rows(linear, betas, len(seen))
+    scales = jnp.asarray(_SCALES, rows.values.dtype)
     likelihood = jax.vmap(log_likelihood, in_axes=(None, None, None, None, 0))(
-        explaining @ explaining.T, frame, values, jnp.repeat(seen, 2), scales
+        rows.explaining @ rows.explaining.T, rows.frame, rows.values, jnp.repeat(seen, 2), scales
     )
     logs = jnp.log(scales)
     weights = jax.nn.softmax(likelihood - 0.5 * (logs / PRIOR_DEVIATION) ** 2)
@@ -70,42 +96,16 @@ def log_likelihood(
 
     Args:
         covariance: A Aᵀ + B Bᵀ, what pose and shape bring; rows that are not seen are zero in everything.
-        frame: F.
+        frame: F, as in ``KeypointRows``.
     """
     # An unseen row is a value of unit variance that is never off: the same constant at every scale.
     variance = covariance + jnp.diag(jnp.where(seen, scale**2, 1.0))
-    # Columns of equal length, so that one ridge serves turns and shifts alike.
-    length = jnp.sqrt(jnp.sum(frame**2, axis=0))
-    frame = frame / jnp.where(length > 0, length, 1.0)
-    solved, log_determinant = _eliminate(
+    solved, log_determinant = solve_and_log_determinant(
         variance, jnp.concatenate([frame, values[:, None]], axis=1), jnp.minimum(scale**2, 1.0)
     )
     curvature = frame.T @ solved[:, :-1]
-    ridge = _RIDGE * jnp.trace(curvature) + jnp.where(jnp.any(seen), 0.0, 1.0)
+    ridge = RIDGE * jnp.trace(curvature) + jnp.where(jnp.any(seen), 0.0, 1.0)
     pull = frame.T @ solved[:, -1:]
-    shift, log_curvature = _eliminate(curvature + ridge * jnp.eye(len(curvature), dtype=curvature.dtype), pull, ridge)
+    damped = curvature + ridge * jnp.eye(len(curvature), dtype=curvature.dtype)
+    shift, log_curvature = solve_and_log_determinant(damped, pull, ridge)
     return -0.5 * (log_determinant + log_curvature + values @ solved[:, -1] - jnp.sum(pull * shift))
-
-
-def _eliminate(
-    matrix: Float[Array, "n n"], right: Float[Array, "n k"], smallest: Float[Array, ""]
-) -> tuple[Float[Array, "n k"], Float[Array, ""]]:
-    """matrix⁻¹ right and log|matrix|, positive definite; no LAPACK, as in ``engine.solvers.small_systems``.
-
-    Args:
-        smallest: a bound of the matrix's eigenvalues from below, and so of its pivots, which rounding may take below 0
-            where noise is small.
-    """
-    order = jnp.arange(len(matrix))
-
-    def step(pivot: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        rows, log_determinant = carry
-        pivot_row = jax.lax.dynamic_slice_in_dim(rows, pivot, 1, axis=0)
-        column = jax.lax.dynamic_slice_in_dim(rows, pivot, 1, axis=1)
-        size = jnp.maximum(jax.lax.dynamic_slice_in_dim(pivot_row, pivot, 1, axis=1), smallest)
-        factor = jnp.where((order == pivot)[:, None], 1 - 1 / size, column / size)
-        return rows - factor * pivot_row, log_determinant + jnp.log(size[0, 0])
-
-    both = jnp.concatenate([matrix, right], axis=1)
-    rows, log_determinant = jax.lax.fori_loop(0, len(matrix), step, (both, jnp.zeros((), both.dtype)))
-    return rows[:, len(matrix) :], log_determinant

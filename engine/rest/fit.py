@@ -247,4 +247,4 @@ def score_rest_people(
 def _rest_points(
     body: KeypointBody, betas: Float[np.ndarray, "people betas"]
 ) -> Float[np.ndarray, "people keypoints 3"]:
-    return map_samples(rest_keypoints, body, betas, _TILE_PEOPLE)
+    return np.asarray(map_samples(rest_keypoints, body, betas, _TILE_PEOPLE))

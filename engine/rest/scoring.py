@@ -116,7 +116,7 @@ def _size(
 ) -> _Size:
     visible = seen.confidence > 0
 
-    def squared_bound(edges: tuple[tuple[int, int], ...], inverse_squared: Float[Array, " edges"]) -> PerPicture:
+    def squared_bound(edges: tuple[tuple[int, int], ...], inverse_squared: Float[AnyArray, " edges"]) -> PerPicture:
         largest = second = jnp.zeros_like(centre[0])
         for i, (a, b) in enumerate(edges):
             squared = (seen.x[:, a] - seen.x[:, b]) ** 2 + (seen.y[:, a] - seen.y[:, b]) ** 2
@@ -228,8 +228,10 @@ def rest_tile_scorer(
 
     def score_tile(tile: tuple[np.ndarray, np.ndarray, np.ndarray]) -> PictureScore:
         *pictures, person = tile
+        x, y = _shape_of_blocks(everybody, person)
         reference = _Reference(
-            *_shape_of_blocks(everybody, person),
+            x,
+            y,
             inverse_variances,
             inverse_oks_variances,
             inverse_squared_limbs,

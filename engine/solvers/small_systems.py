@@ -8,26 +8,59 @@ It also keeps LAPACK out of batched code: on CPU, jaxlib 0.10's batched LAPACK c
 tasks of that same pool, and two batches that are computed at once (two threads of a server, say) wait for ever.
 """
 
+from collections.abc import Mapping, Sequence
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+# Logarithms cost more than all else; the product of four pivots, each at least 1, stays within float32 up to 4e9 each.
+_PIVOTS_PER_LOG = 4
+
+
+def _row_and_column(rows: Float[Array, "n m"], pivot: Array) -> tuple[Float[Array, "1 m"], Float[Array, "n 1"]]:
+    take = jax.lax.dynamic_slice_in_dim
+    return take(rows, pivot, 1, axis=0), take(rows, pivot, 1, axis=1)
+
+
+def _eliminate(
+    rows: Float[Array, "n m"], pivot: Array, smallest: Float[Array, ""] | None
+) -> tuple[Float[Array, "n m"], Float[Array, "1 1"]]:
+    """The rows with one unknown eliminated from all others, and the pivot."""
+    pivot_row, column = _row_and_column(rows, pivot)
+    size = jax.lax.dynamic_slice_in_dim(pivot_row, pivot, 1, axis=1)
+    size = size if smallest is None else jnp.maximum(size, smallest)
+    inverse = 1 / size
+    # The pivot's own row is divided by the pivot: one update serves all rows.
+    own = (jnp.arange(len(rows)) == pivot)[:, None]
+    return rows - jnp.where(own, 1 - inverse, column * inverse) * pivot_row, size
+
 
 def solve_positive(matrix: Float[Array, "n n"], right: Float[Array, "n k"]) -> Float[Array, "n k"]:
     """matrix⁻¹ right, for a positive definite matrix; not finite where it is not."""
-    order = jnp.arange(len(matrix))
-
-    def eliminate(pivot: Array, rows: Float[Array, "n m"]) -> Float[Array, "n m"]:
-        pivot_row = jax.lax.dynamic_slice_in_dim(rows, pivot, 1, axis=0)
-        column = jax.lax.dynamic_slice_in_dim(rows, pivot, 1, axis=1)
-        inverse = 1 / jax.lax.dynamic_slice_in_dim(pivot_row, pivot, 1, axis=1)
-        # The pivot's own row is divided by the pivot: one update serves all rows.
-        factor = jnp.where((order == pivot)[:, None], 1 - inverse, column * inverse)
-        return rows - factor * pivot_row
-
-    # Two eliminations per turn of the loop save the copy from one turn to the next.
     both = jnp.concatenate([matrix, right], axis=1)
-    return jax.lax.fori_loop(0, len(matrix), eliminate, both, unroll=2)[:, len(matrix) :]
+    # Two eliminations per turn of the loop save the copy from one turn to the next.
+    rows = jax.lax.fori_loop(0, len(matrix), lambda pivot, rows: _eliminate(rows, pivot, None)[0], both, unroll=2)
+    return rows[:, len(matrix) :]
+
+
+def solve_and_log_determinant(
+    matrix: Float[Array, "n n"], right: Float[Array, "n k"], smallest: Float[Array, ""]
+) -> tuple[Float[Array, "n k"], Float[Array, ""]]:
+    """matrix⁻¹ right and log|matrix|, for a positive definite matrix.
+
+    Args:
+        smallest: a lower bound of the eigenvalues, and so of the pivots, which rounding may take below 0.
+    """
+
+    def step(pivot: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        rows, log_determinant = carry
+        rows, size = _eliminate(rows, pivot, smallest)
+        return rows, log_determinant + jnp.log(size[0, 0])
+
+    both = jnp.concatenate([matrix, right], axis=1)
+    rows, log_determinant = jax.lax.fori_loop(0, len(matrix), step, (both, jnp.zeros((), both.dtype)))
+    return rows[:, len(matrix) :], log_determinant
 
 
 def whitening_factor(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
@@ -38,8 +71,7 @@ def whitening_factor(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     order = jnp.arange(len(matrix))
 
     def eliminate(pivot: Array, rows: Float[Array, "n m"]) -> Float[Array, "n m"]:
-        pivot_row = jax.lax.dynamic_slice_in_dim(rows, pivot, 1, axis=0)
-        column = jax.lax.dynamic_slice_in_dim(rows, pivot, 1, axis=1)
+        pivot_row, column = _row_and_column(rows, pivot)
         inverse = 1 / jax.lax.dynamic_slice_in_dim(pivot_row, pivot, 1, axis=1)
         return rows - jnp.where((order > pivot)[:, None], column * inverse, 0.0) * pivot_row
 
@@ -47,6 +79,41 @@ def whitening_factor(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     reduced = jax.lax.fori_loop(0, len(matrix), eliminate, both)
     pivots = jnp.diagonal(reduced)
     return (reduced[:, len(matrix) :] / jnp.sqrt(pivots)[:, None]).T
+
+
+def log_gaussian_integral(
+    matrix: Mapping[tuple[int, int], Float[Array, "*n"]], right: Sequence[Float[Array, "*n"]]
+) -> Float[Array, "*n"]:
+    """log ∫ N(x; 0, I) exp(bᵀx − ½ xᵀΛx) dx = ½ bᵀ(I + Λ)⁻¹b − ½ log|I + Λ|, in nats.
+
+    With I + Λ = L D Lᵀ by elimination of the lower triangle, bᵀ(I + Λ)⁻¹b is the sum of the eliminated b_k²/d_k, and no
+    solution is needed. All operations are elementwise over any number of problems: about 500 for ten unknowns.
+
+    Args:
+        matrix: entries of I + Λ at (row, column), row >= column, with Λ positive semi-definite.
+        right: entries of b.
+    """
+    matrix, right = dict(matrix), list(right)
+    count = len(right)
+    quadratic = jnp.zeros((), right[0].dtype)
+    determinants = [jnp.ones((), right[0].dtype)] * (-(-count // _PIVOTS_PER_LOG))
+    for pivot in range(count):
+        # Rounding must not take a pivot below 1, the smallest eigenvalue.
+        size = jnp.maximum(matrix[pivot, pivot], 1.0)
+        inverse = 1 / size
+        determinants[pivot // _PIVOTS_PER_LOG] = determinants[pivot // _PIVOTS_PER_LOG] * size
+        quadratic = quadratic + right[pivot] * right[pivot] * inverse
+        for row in range(pivot + 1, count):
+            factor = matrix[row, pivot] * inverse
+            right[row] = right[row] - factor * right[pivot]
+            for column in range(pivot + 1, row + 1):
+                matrix[row, column] = matrix[row, column] - factor * matrix[column, pivot]
+    return 0.5 * (quadratic - sum(jnp.log(determinant) for determinant in determinants))
+
+
+def lower_triangle(size: int) -> list[tuple[int, int]]:
+    """(row, column) of all entries on and below the diagonal."""
+    return [(row, column) for row in range(size) for column in range(row + 1)]
 
 
 def positive_diagonal(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:

@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from engine.solvers.small_systems import positive_diagonal, solve_positive, whitening_factor
+from engine.solvers.small_systems import (
+    log_gaussian_integral,
+    lower_triangle,
+    positive_diagonal,
+    solve_and_log_determinant,
+    solve_positive,
+    whitening_factor,
+)
 
 SIZES = (1, 2, 7, 40)
 
@@ -28,6 +35,28 @@ def test_solution_is_that_of_lapack(size: int) -> None:
     matrix, right = _positive(size), np.random.default_rng(0).normal(size=(size, 3))
     expected = np.linalg.solve(matrix, right)
     np.testing.assert_allclose(solve_positive(jnp.asarray(matrix), jnp.asarray(right)), expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_solution_and_log_determinant_are_those_of_lapack(size: int) -> None:
+    matrix, right = _positive(size), np.random.default_rng(0).normal(size=(size, 3))
+    solved, log_determinant = solve_and_log_determinant(jnp.asarray(matrix), jnp.asarray(right), jnp.asarray(1e-4))
+    np.testing.assert_allclose(solved, np.linalg.solve(matrix, right), rtol=1e-8, atol=1e-8)
+    assert float(log_determinant) == pytest.approx(np.linalg.slogdet(matrix)[1], abs=1e-9)
+
+
+def test_pivots_do_not_fall_below_the_smallest_eigenvalue() -> None:
+    rounded = jnp.array([[1.0, 1.0], [1.0, 1.0 - 1e-12]])
+    _, log_determinant = solve_and_log_determinant(rounded, jnp.ones((2, 1)), jnp.asarray(1e-6))
+    assert float(log_determinant) == pytest.approx(np.log(1e-6))
+
+
+@pytest.mark.parametrize("size", SIZES[:3])
+def test_gaussian_integral_is_that_of_lapack(size: int) -> None:
+    matrix, right = np.eye(size) + _positive(size), np.random.default_rng(0).normal(size=size)
+    expected = 0.5 * (right @ np.linalg.solve(matrix, right) - np.linalg.slogdet(matrix)[1])
+    entries = {entry: jnp.asarray(matrix[entry]) for entry in lower_triangle(size)}
+    assert float(log_gaussian_integral(entries, list(jnp.asarray(right)))) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("size", SIZES)
