@@ -7,27 +7,30 @@ the same bytes: there is no time stamp in it, and no path; references are named 
 """
 
 import hashlib
-import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from engine.body.files import replace_file
+from engine.body.files.arrays import read_arrays, save_arrays
+from engine.body.files.records import typed_record
 from engine.body.keypoint_body import KeypointBody
+from engine.evidence.bounds import check_betas, check_evidence
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import as_record, calibration_id, from_record
 from engine.evidence.shape_evidence import Evidence
-from engine.scores import Mode, Status
+from engine.scores import LABELS, Mode, Status
 
 FORMAT = "samebody-shape"
 VERSION = 1
+LARGEST_SHAPE_BYTES = 32 << 20
+"""Of its arrays; the header has its own bound. 300 components with evidence take 0.4 MB."""
 
 
 class ShapeFileError(ValueError):
@@ -44,6 +47,12 @@ class Reference:
     """A ``Status`` label."""
     reprojection_error: float | None
     """Person heights at the fitted shape; None where it could not be computed."""
+
+    def __post_init__(self) -> None:
+        if self.instance < 0:
+            raise ValueError(f"instance {self.instance} of {self.image[:80]!a} is negative")
+        if self.status not in LABELS:
+            raise ValueError(f"a reference has the status {self.status[:40]!a}; there are: {', '.join(LABELS)}")
 
     @property
     def used(self) -> bool:
@@ -102,6 +111,22 @@ class Shape:
         if len(self.betas) != body.beta_count:
             raise ShapeFileError(f"the shape has {len(self.betas)} betas, the body {body.name!r} {body.beta_count}")
 
+    def check(self) -> None:
+        """Whether somebody may have this shape, and pictures this evidence.
+
+        Raises:
+            ShapeFileError: a number is not finite or out of its bounds (``engine.evidence.bounds``).
+        """
+        try:
+            check_betas(self.betas)
+            if self.evidence is not None:
+                check_evidence(*(np.asarray(part) for part in self.evidence), beta_count=len(self.betas))
+            if self.calibration is not None:
+                self.calibration.check_size(len(self.betas))
+        except ValueError as error:
+            remedy = "fit again, with references that fit the --pose"
+            raise ShapeFileError(f"no body has this shape: {error}; {remedy}") from error
+
     def record(self) -> dict[str, Any]:
         """Everything but the arrays (β and evidence), for JSON."""
         values = {name: getattr(self, name) for name in _RECORDED}
@@ -118,48 +143,52 @@ class Shape:
         Raises:
             ShapeFileError: the record is damaged.
         """
-        values = dict(record)
         try:
-            references = tuple(Reference(**reference) for reference in values.pop("references"))
+            values = dict(record)
             stored = values.pop("calibration")
             calibration = None if stored is None else from_record(stored)
-            return cls(betas=betas, evidence=evidence, references=references, calibration=calibration, **values)
+            typed = vars(typed_record(_Record, values))
+            shape = cls(betas=betas, evidence=evidence, calibration=calibration, **typed)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ShapeFileError(f"the shape's record is damaged ({error})") from error
+        shape.check()
+        return shape
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a shape file, whole or not at all."""
+        """Write a shape file, whole or not at all.
+
+        Raises:
+            ShapeFileError: see ``check``; a file of it could not be read.
+        """
+        self.check()
         header = {"format": FORMAT, "version": VERSION, **self.record()}
         arrays = {"betas": self.betas} | ({} if self.evidence is None else self.evidence._asdict())
-
-        def write(stream: IO[bytes]) -> None:
-            floats = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-            np.savez(stream, allow_pickle=False, header=np.array(json.dumps(header)), **floats)
-
-        replace_file(path, write)
+        floats = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+        replace_file(path, lambda stream: save_arrays(stream, header, floats))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Shape":
         """Read a shape file.
 
         Raises:
-            ShapeFileError: missing, damaged, of another kind or version, or with betas that are not finite.
+            ShapeFileError: missing, damaged, of another kind or version, or with numbers that no shape has.
         """
         path = Path(path)
-        header, betas, evidence = _read(path)
+        try:
+            header, arrays = read_arrays(path, ShapeFileError, LARGEST_SHAPE_BYTES, called=str(path))
+        except FileNotFoundError:
+            raise ShapeFileError(f"no shape file {path}; make one with: samebody fit REFERENCES --out {path}") from None
         if not isinstance(header, dict) or header.pop("format", None) != FORMAT:
             raise ShapeFileError(f"{path}: an .npz, but not a samebody shape; make one with: samebody fit")
         version = header.pop("version", None)
         if version != VERSION:
-            raise ShapeFileError(f"{path}: shape file version {version}, this samebody reads {VERSION}; fit again")
-        if betas.ndim != 1 or betas.dtype != np.float32 or not np.isfinite(betas).all():
-            raise ShapeFileError(f"{path}: damaged, betas are {betas.dtype}{betas.shape} or not finite")
-        if evidence is not None and not _fits(evidence, len(betas)):
             raise ShapeFileError(
-                f"{path}: damaged, the shape evidence does not fit {len(betas)} betas or is not finite"
+                f"{path}: shape file version {str(version)[:20]}, this samebody reads {VERSION}; fit again"
             )
+        header.pop("digest", None)
         try:
-            return cls.from_record(header, betas, evidence)
+            betas, *evidence = _arrays(arrays)
+            return cls.from_record(header, betas, Evidence(*evidence) if evidence else None)
         except ShapeFileError as error:
             raise ShapeFileError(f"{path}: {error}") from error
 
@@ -176,21 +205,27 @@ _RECORDED = (
 )
 
 
-def _read(path: Path) -> tuple[Any, np.ndarray, Evidence | None]:
-    try:
-        # Opened here: NumPy leaves the file open when it finds that it is no archive.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            header, betas = json.loads(str(stored["header"])), stored["betas"]
-            evidence = Evidence(stored["precision"], stored["information"]) if "precision" in stored else None
-            return header, betas, evidence
-    except FileNotFoundError:
-        raise ShapeFileError(f"no shape file {path}; make one with: samebody fit REFERENCES --out {path}") from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ShapeFileError(
-            f"{path}: damaged, or no shape file ({type(error).__name__}); make one with: samebody fit"
-        ) from error
+@dataclass(frozen=True)
+class _Record:
+    """What a header holds besides the calibration, which has a record of its own."""
+
+    body_name: str
+    body_fingerprint: str
+    schema: str
+    mode: Mode
+    solver: str
+    noise_level: float
+    converged: bool
+    samebody_version: str
+    references: tuple[Reference, ...]
 
 
-def _fits(evidence: Evidence, count: int) -> bool:
-    shapes = (np.shape(evidence.precision), np.shape(evidence.information))
-    return shapes == ((count, count), (count,)) and all(np.isfinite(array).all() for array in evidence)
+def _arrays(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """β, or β, Λ and h."""
+    names = sorted(arrays)
+    if names not in (["betas"], ["betas", "information", "precision"]):
+        raise ShapeFileError(f"damaged: it holds {', '.join(names)[:200]}")
+    for name, array in arrays.items():
+        if array.dtype != np.float32 or array.ndim != 1 + (name == "precision"):
+            raise ShapeFileError(f"damaged: {name} is {array.dtype}{array.shape}")
+    return [arrays[name] for name in ("betas", "precision", "information") if name in arrays]

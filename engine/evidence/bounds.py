@@ -12,6 +12,8 @@ LARGEST_BETA = 20.0
 LARGEST_EVIDENCE = 1e12
 """Per squared standard deviation: keypoints a millionth of a person's height wide. Fits reach 1e4."""
 LARGEST_VARIANCE = 400.0
+LARGEST_FACTOR = 1000.0
+"""Of noise, above or below what was assumed. Detectors reach 0.3 to 5."""
 _NEGATIVE = 1e-4
 """Rounding of float32 makes eigenvalues of a semi-definite matrix so negative, as a share of the largest."""
 
@@ -38,6 +40,16 @@ def check_evidence(precision: np.ndarray, information: np.ndarray, beta_count: i
         raise ValueError(f"the information is {information.dtype}{information.shape}, expected {beta_count} numbers")
     if not np.isfinite(information).all() or np.abs(information).max(initial=0) > LARGEST_EVIDENCE:
         raise ValueError(f"the information is not finite, or beyond {LARGEST_EVIDENCE:.0e}")
+
+
+def check_factor(factor: float, name: str) -> None:
+    """Whether noise can be so many times what was assumed.
+
+    Raises:
+        ValueError: not finite, or out of all proportion.
+    """
+    if not 1 / LARGEST_FACTOR <= factor <= LARGEST_FACTOR:
+        raise ValueError(f"{name} is {factor}: it must be above 0 and within {LARGEST_FACTOR:g}; 1 is as assumed")
 
 
 def check_semidefinite(matrix: np.ndarray, size: int, largest: float, name: str) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from engine.batching import AnyArray, map_samples
+from engine.evidence.bounds import LARGEST_VARIANCE, check_betas, check_factor, check_semidefinite
 from engine.evidence.comparison import GROUP_CORRELATION
 from engine.evidence.population import covariance_root, whitened
 from engine.evidence.shape_evidence import Evidence, weaken
@@ -54,15 +55,18 @@ class Calibration:
     """Whether it was made from pictures whose people were known."""
 
     def __post_init__(self) -> None:
-        if not self.noise_scale > 0:
-            raise ValueError(f"noise_scale is {self.noise_scale}: it must be above 0; 1 trusts the assumed noise")
+        check_factor(self.noise_scale, "noise_scale")
+        within = np.asarray(self.within_person)
+        check_semidefinite(within, len(within), LARGEST_VARIANCE, "within_person")
         if not 0 <= self.group_correlation <= 1:
             raise ValueError(f"group_correlation is {self.group_correlation}: it must lie between 0 and 1")
         for name, factor in self.keypoint_noise.items():
-            if not 0 < factor < np.inf:
-                raise ValueError(f"keypoint_noise of {name} is {factor}: it must be above 0; 1 is as assumed")
+            check_factor(factor, f"keypoint_noise of {name}")
+        if self.mean is not None:
+            check_betas(np.asarray(self.mean))
         if self.between_people is not None:
             covariance_root(self.between_people)
+            check_semidefinite(np.asarray(self.between_people), len(within), LARGEST_VARIANCE, "between_people")
 
     @property
     def depends_on_body(self) -> bool:
@@ -75,6 +79,18 @@ class Calibration:
         betas = len(self.within_person)
         mean = np.zeros(betas) if self.mean is None else np.asarray(self.mean, float)
         return mean, np.eye(betas) if self.between_people is None else covariance_root(self.between_people)
+
+    def check_size(self, beta_count: int) -> None:
+        """Whether what depends on a body is about so many shape components.
+
+        Raises:
+            ValueError: it is about another number.
+        """
+        if self.depends_on_body and len(self.within_person) != beta_count:
+            raise ValueError(
+                f"the calibration is about {len(self.within_person)} shape components, the shape has {beta_count}; "
+                "make one for this body: samebody calibrate --body"
+            )
 
     def check_body(self, fingerprint: str) -> None:
         """Whether the within-person covariance is about this body.

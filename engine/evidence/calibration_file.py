@@ -10,20 +10,23 @@ Version 1 had no population (``mean``, ``between_people``) and is read as a file
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from engine.body.files import replace_file
+from engine.body.files.records import typed_value
 from engine.evidence.calibration import Calibration
 
 FORMAT = "samebody-calibration"
 VERSION = 2
 _READ_VERSIONS = (1, 2)
 _POPULATION = ("mean", "between_people")
+LARGEST_FILE_BYTES = 16 << 20
+"""With 300 shape components they take 4 MiB."""
 
 
 class CalibrationFileError(ValueError):
@@ -57,18 +60,18 @@ def from_record(record: Any) -> Calibration:
             if values is not None and values.shape != shape:
                 raise CalibrationFileError(f"the population has shape {values.shape}, within_person {within.shape}")
         return Calibration(
-            noise_scale=float(record["noise_scale"]),
+            noise_scale=typed_value(float, record["noise_scale"], "noise_scale"),
             within_person=within,
-            provenance=str(record["provenance"]),
-            group_correlation=float(record["group_correlation"]),
-            body_fingerprint=str(record["body_fingerprint"]),
+            provenance=typed_value(str, record["provenance"], "provenance"),
+            group_correlation=typed_value(float, record["group_correlation"], "group_correlation"),
+            body_fingerprint=typed_value(str, record["body_fingerprint"], "body_fingerprint"),
             # Older files do not have all of these.
-            keypoint_noise={str(name): float(factor) for name, factor in record.get("keypoint_noise", {}).items()},
+            keypoint_noise=typed_value(dict[str, float], record.get("keypoint_noise", {}), "keypoint_noise"),
             mean=mean,
             between_people=between,
-            people_known=bool(record.get("people_known", True)),
+            people_known=typed_value(bool, record.get("people_known", True), "people_known"),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, OverflowError, ValueError) as error:
         raise CalibrationFileError(f"damaged calibration ({error})") from error
 
 
@@ -86,7 +89,8 @@ def calibration_id(calibration: Calibration) -> str:
 
 def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> None:
     """Write a calibration file, whole or not at all."""
-    text = json.dumps(as_record(calibration), indent=1) + "\n"
+    record = as_record(calibration)
+    text = json.dumps({**record, "digest": _digest(record)}, indent=1) + "\n"
 
     def write(stream: IO[bytes]) -> None:
         stream.write(text.encode())
@@ -101,11 +105,30 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
         CalibrationFileError: missing, damaged, of another kind or version.
     """
     try:
-        return from_record(json.loads(Path(path).read_text()))
+        record = _read(path)
+        if isinstance(record, dict):
+            stored = record.pop("digest", None)
+            if stored is not None and stored != _digest(record):
+                raise CalibrationFileError("damaged or changed since it was written; make it again: samebody calibrate")
+        return from_record(record)
     except FileNotFoundError:
         raise CalibrationFileError(f"no calibration file {path}; make one with: samebody calibrate") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except RecursionError as error:
+        raise CalibrationFileError(f"{path}: nested too deeply") from error
+    except (OSError, ValueError) as error:
         raise CalibrationFileError(f"{path}: {error}") from error
+
+
+def _read(path: str | os.PathLike[str]) -> Any:
+    with open(path, "rb") as stream:
+        text = stream.read(LARGEST_FILE_BYTES + 1)
+    if len(text) > LARGEST_FILE_BYTES:
+        raise CalibrationFileError(f"larger than any calibration ({LARGEST_FILE_BYTES >> 20} MiB)")
+    return json.loads(text)
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @cache

@@ -1,6 +1,7 @@
 """Shape files: what was written is read, the same fit writes the same bytes, anything else is refused by name."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -42,12 +43,76 @@ def test_round_trip_with_evidence(tmp_path, shape) -> None:
     np.testing.assert_array_equal(loaded.information, evidence.information)
 
 
-@pytest.mark.parametrize("information", [np.zeros(9, np.float32), np.full(10, np.inf, np.float32)])
-def test_evidence_that_does_not_fit_is_refused(tmp_path, shape, information) -> None:
-    evidence = Evidence(np.eye(10, dtype=np.float32), information)
-    dataclasses.replace(shape, evidence=evidence).save(tmp_path / "shape.npz")
-    with pytest.raises(ShapeFileError, match="evidence"):
+def _rewritten(path, shape, header=None, **arrays) -> None:
+    """The file of a shape with other contents and no digest, as a program of others might write it."""
+    shape.save(path)
+    with np.load(path) as stored:
+        record = {**json.loads(str(stored["header"])), **(header or {})}
+        kept = {name: stored[name] for name in stored.files if name != "header"}
+    record.pop("digest")
+    np.savez(path, header=np.array(json.dumps(record)), **{**kept, **arrays})
+
+
+IMPOSSIBLE = {
+    "size": {"information": np.zeros(9, np.float32)},
+    "infinite": {"information": np.full(10, np.inf, np.float32)},
+    "negative": {"precision": -np.eye(10, dtype=np.float32)},
+    "huge": {"precision": np.float32(3e38) * np.eye(10, dtype=np.float32)},
+    "complex": {"precision": np.eye(10) + 0j},
+    "shape that nobody has": {"betas": np.full(10, 1e6, np.float32)},
+    "one array more": {"other": np.zeros(3, np.float32)},
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_impossible_numbers_are_refused(tmp_path, shape, case) -> None:
+    evidence = Evidence(np.eye(10, dtype=np.float32), np.arange(10, dtype=np.float32))
+    path = tmp_path / "shape.npz"
+    _rewritten(path, dataclasses.replace(shape, mode="free", evidence=evidence))
+    Shape.load(path)
+    _rewritten(path, dataclasses.replace(shape, mode="free", evidence=evidence), **IMPOSSIBLE[case])
+    with pytest.raises(ShapeFileError, match=r"shape\.npz"):
+        Shape.load(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"mode": "t-pose"},
+        {"body_name": 3},
+        {"converged": "yes"},
+        {"noise_level": float("nan")},
+        {"references": [{"image": "a", "instance": 2**40, "status": "ok", "reprojection_error": None}]},
+        {"references": [{"image": "a", "instance": -1, "status": "ok", "reprojection_error": None}]},
+        {"references": [{"image": "a", "instance": 0, "status": "splendid", "reprojection_error": None}]},
+        {"references": [3]},
+        {"references": None},
+        {"calibration": {"format": "samebody-calibration"}},
+        {"calibration": 3},
+        {"extra": 1},
+        {"version": [[[]]]},
+    ],
+    ids=str,
+)
+def test_a_header_of_other_types_is_refused(tmp_path, shape, header) -> None:
+    _rewritten(tmp_path / "shape.npz", shape, header)
+    with pytest.raises(ShapeFileError, match=r"shape\.npz"):
         Shape.load(tmp_path / "shape.npz")
+
+
+def test_arrays_of_another_shape_are_refused(tmp_path, shape) -> None:
+    path = tmp_path / "shape.npz"
+    shape.save(path)
+    with np.load(path) as stored:
+        np.savez(path, header=stored["header"], betas=-stored["betas"])
+    with pytest.raises(ShapeFileError, match="not those that were written"):
+        Shape.load(path)
+
+
+def test_a_shape_that_nobody_has_is_not_written(tmp_path, shape) -> None:
+    with pytest.raises(ShapeFileError, match="beta"):
+        dataclasses.replace(shape, betas=np.full(10, 25, np.float32)).save(tmp_path / "shape.npz")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_shape_writes_the_same_bytes(tmp_path, shape) -> None:
@@ -77,10 +142,8 @@ def test_pickles_are_refused(tmp_path) -> None:
 
 @pytest.mark.parametrize("betas", [np.full(10, np.nan, np.float32), np.zeros((2, 5), np.float32), np.zeros(10)])
 def test_betas_that_are_no_betas_are_refused(tmp_path, shape, betas) -> None:
-    shape.save(tmp_path / "good.npz")
-    with np.load(tmp_path / "good.npz") as stored:
-        np.savez(tmp_path / "bad.npz", header=stored["header"], betas=betas)
-    with pytest.raises(ShapeFileError, match="betas"):
+    _rewritten(tmp_path / "bad.npz", shape, betas=betas)
+    with pytest.raises(ShapeFileError, match=r"bad\.npz.*beta"):
         Shape.load(tmp_path / "bad.npz")
 
 

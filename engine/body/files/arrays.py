@@ -184,13 +184,13 @@ def open_arrays(
 
 
 def read_arrays(
-    path: str | os.PathLike[str], failure: type[ValueError], most_bytes: int
+    path: str | os.PathLike[str], failure: type[ValueError], most_bytes: int, called: str | None = None
 ) -> tuple[Any, dict[str, np.ndarray]]:
     """The JSON header (None if there is none) and all other arrays of a file; see ``open_arrays``.
 
     If the header has a digest of the arrays it must be theirs.
     """
-    with open_arrays(path, failure, most_bytes) as stored:
+    with open_arrays(path, failure, most_bytes, called) as stored:
         header = stored.json_header()
         arrays = {name: stored.read(name) for name in stored.names if name != HEADER_NAME}
         check_digest(header, arrays)

@@ -111,3 +111,42 @@ def test_files_that_are_no_calibration_are_refused(tmp_path, text) -> None:
 def test_a_missing_file_is_refused_with_the_command_that_makes_one(tmp_path) -> None:
     with pytest.raises(CalibrationFileError, match="samebody calibrate"):
         load_calibration(tmp_path / "none.json")
+
+
+def test_a_number_that_was_changed_is_noticed(tmp_path) -> None:
+    path = tmp_path / "calibration.json"
+    save_calibration(path, default_calibration())
+    load_calibration(path)
+    path.write_text(path.read_text().replace('"noise_scale": ', '"noise_scale": 1'))
+    with pytest.raises(CalibrationFileError, match="changed since"):
+        load_calibration(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"noise_scale": float("inf")},
+        {"noise_scale": -1},
+        {"within_person": (-5 * np.eye(10)).tolist()},
+        {"within_person": np.full((10, 10), 1e30).tolist()},
+        {"keypoint_noise": {"nose": float("inf")}},
+        {"keypoint_noise": []},
+        {"group_correlation": float("nan")},
+    ],
+    ids=str,
+)
+def test_impossible_numbers_are_refused(tmp_path, change) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps({**as_record(default_calibration()), **change}))
+    with pytest.raises(CalibrationFileError):
+        load_calibration(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "9" * 10_000, "{", " " * (17 << 20)], ids=["deep", "long", "cut", "large"]
+)
+def test_texts_that_would_take_for_ever_are_refused(tmp_path, text) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(text)
+    with pytest.raises(CalibrationFileError, match=r"calibration\.json"):
+        load_calibration(path)
