@@ -18,8 +18,8 @@ import numpy as np
 from adapters.host.database.connect import HostDatabase
 from adapters.host.database.score_store import score_rows, store_scores
 from adapters.host.database.shape_store import load_shared_shape
-from adapters.host.inputs import array_table, keypoint_table
-from adapters.host.shape_engine import shape_engine
+from adapters.host.inputs import array_table, as_body, keypoint_table
+from adapters.jobs.scorer import Scorer
 from adapters.keypoints.table import KeypointTable
 from engine.body.schemas import COCO_17, KeypointSchema
 from engine.scores import Mode
@@ -58,7 +58,7 @@ class BatchProcessor:
             schema: the keypoints of the data sets.
         """
         self._database = database
-        self._engine = shape_engine(smpl_model, schema)
+        self._body = as_body(smpl_model)
         self._schema = schema
 
     def process(
@@ -87,17 +87,17 @@ class BatchProcessor:
             ((image, _),) = Counter(images).most_common(1)
             raise ValueError(f"{image} is named more than once; its rows could not be told apart")
         shape = load_shared_shape(self._database, reference_set)
-        shape.check_body(self._engine.reduced, self._engine.body.fingerprint)
+        scorer = Scorer(self._body, self._schema, shape)
         rows: list[Mapping[str, Any]] = []
         statuses: Counter[str] = Counter()
-        chunk = _CHUNK_SIZE[shape.mode]
+        chunk = _CHUNK_SIZE[scorer.mode]
         for start in range(0, len(images), chunk):
             if cancelled():
                 return BatchResult(rows, dict(statuses), cancelled=True)
             named = images[start : start + chunk]
             table = self._table(named, keypoints, start, len(images))
-            scores = self._engine.score(table, shape, shape.mode)
-            made = score_rows(str(reference_set), shape.digest, table, scores)
+            scores = scorer(table)
+            made = score_rows(str(reference_set), shape.digest, scores)
             with self._database.sessions.begin() as session:
                 store_scores(session, self._database.scores, made)
             rows += made

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from adapters.host.inputs import as_betas, keypoint_table
-from adapters.host.shape_engine import ScoreColumns, shape_engine
+from adapters.host.inputs import as_body, as_shape, keypoint_table
+from adapters.jobs.scorer import Scorer
 from adapters.keypoints.table import KeypointTable
+from adapters.results.scores import Scores
 from engine.body.schemas import KeypointSchema
 from engine.scores import LABELS, Mode, Status
-from engine.shape import Shape
 
 NO_KEYPOINTS = "no keypoints were given, and the analyzer has no detector"
 NO_BETA = "no reference shape: set reference images first"
@@ -80,7 +80,7 @@ class BodyAnalyzer:
         Args:
             smpl_model: the body that β belongs to.
             detector: finds keypoints where none are given.
-            mode: the one that β was fitted in; see ``smpl_optimizer``.
+            mode: the one that a bare β was fitted in (see ``smpl_optimizer``); a ``Shape`` knows its own.
             schema: by default the known one with that number of keypoints.
         """
         self._smpl_model = smpl_model
@@ -139,39 +139,30 @@ class BodyAnalyzer:
                 )
                 for i in range(len(table))
             ]
-        engine = shape_engine(self._smpl_model, table.schema)
-        if isinstance(optimized_beta, Shape):
-            optimized_beta.check_body(engine.reduced, engine.body.fingerprint)
-            scores = engine.score(table, optimized_beta, self._mode)
-        else:
-            scores = engine.score(table, as_betas(optimized_beta), self._mode)
-        return [_analysis(table, names[i], i, scores, ratios, names[i] in unasked) for i in range(len(table))]
+        body = as_body(self._smpl_model)
+        scores = Scorer(body, table.schema, as_shape(optimized_beta, body, self._mode))(table)
+        return [_analysis(scores, names[i], i, ratios, names[i] in unasked) for i in range(len(table))]
 
 
 def _analysis(
-    table: KeypointTable,
-    image: str,
-    row: int,
-    scores: ScoreColumns,
-    ratios: dict[str, Float[np.ndarray, " images"]],
-    no_keypoints: bool,
+    scores: Scores, image: str, row: int, ratios: dict[str, Float[np.ndarray, " images"]], no_keypoints: bool
 ) -> BodyAnalysis:
     numbers = {name: _known(column[row]) for name, column in scores.numbers.items()}
-    status = Status(int(scores.status[row]))
-    reason = None
-    if numbers["consistency"] is None:
-        detail = table.detail[row].as_py()
-        reason = NO_KEYPOINTS if no_keypoints and table.instance[row] < 0 else _REASONS.get(status, LABELS[status])
+    status, instance = Status(int(scores.status[row])), int(scores.instance[row])
+    consistency, reason = numbers.pop("consistency"), None
+    if consistency is None:
+        detail = scores.detail[row].as_py()
+        reason = NO_KEYPOINTS if no_keypoints and instance < 0 else _REASONS.get(status, LABELS[status])
         reason = f"{reason}: {detail}" if detail else reason
     return BodyAnalysis(
         image=image,
-        instance=int(table.instance[row]),
+        instance=instance,
         status=LABELS[status],
-        consistency_3d=numbers["consistency"],
+        consistency_3d=consistency,
         reason=reason,
-        same_body_probability=numbers["same_body_probability"],
-        log_bayes_factor=numbers["log_bayes_factor"],
-        information_bits=numbers["information_bits"],
+        same_body_probability=numbers.get("same_body_probability"),
+        log_bayes_factor=numbers.get("log_bayes_factor"),
+        information_bits=numbers.get("information_bits"),
         reprojection_error=numbers["reprojection_error"],
         reprojection_error_px=numbers["reprojection_error_px"],
         oks=numbers["oks"],

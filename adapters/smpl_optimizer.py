@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from adapters.host.inputs import as_betas, as_body, keypoint_table, readable, reference_table
-from adapters.host.shape_engine import shape_engine
+from adapters.host.inputs import as_body, as_shape, keypoint_table, readable, reference_table
+from adapters.jobs.fit import FitSettings, fit_references
+from adapters.jobs.scorer import Scorer
 from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema
 from engine.picture.cameras import WeakPerspective
-from engine.scores import LABELS, Mode
+from engine.scores import Mode
 
 
 def optimize_shared_beta(
@@ -47,7 +48,7 @@ def optimize_shared_beta(
     """
     images = [f"reference {i}" for i in range(len(keypoints_list))]
     table = reference_table(images, list(keypoints_list), schema)
-    return shape_engine(smpl_model, table.schema).fit(table, mode).betas
+    return fit_references(table, as_body(smpl_model), FitSettings(person="all", mode=mode)).betas
 
 
 def compute_fitting_consistency(
@@ -74,11 +75,12 @@ def compute_fitting_consistency(
             result instead.)
     """
     table = readable(keypoint_table(["the picture"], [dataset_keypoints], schema))
-    scores = shape_engine(smpl_model, table.schema).score(table, as_betas(reference_beta), mode)
-    known = scores.numbers["consistency"]
+    body = as_body(smpl_model)
+    scores = Scorer(body, table.schema, as_shape(reference_beta, body, mode))(table)
+    known = scores["consistency"]
     known = known[np.isfinite(known)]
     if not len(known):
-        raise ValueError(f"the picture cannot be scored: {LABELS[int(scores.status[0])]}")
+        raise ValueError(f"the picture cannot be scored: {scores.labels[0]}")
     return float(np.mean(known, dtype=np.float64))
 
 

@@ -33,8 +33,8 @@ from adapters.host.database import (
 )
 from adapters.host.database.score_store import score_rows
 from adapters.host.inputs import array_table
-from adapters.host.shape_engine import shape_engine
 from adapters.jobs.compile_cache import enable_compile_cache
+from adapters.jobs.scorer import Scorer
 from adapters.smpl_optimizer import compute_fitting_consistency, optimize_shared_beta
 from benchmarks.metrics import hardware, median_ratio, timed
 from benchmarks.rest_pose import random_pictures
@@ -75,13 +75,13 @@ def batch_against_engine(url: str, count: int, mode: Mode, rounds: int) -> float
     keypoints, confidence = random_pictures(reduce_body(body, COCO_17), count)
     database, stored = _open(url, body, _plain(keypoints[0], confidence[0]), mode)
     names = [f"{i:06}.jpg" for i in range(count)]
-    engine, processor = shape_engine(body), BatchProcessor(database, body)
+    scorer, processor = Scorer(body, COCO_17, stored), BatchProcessor(database, body)
     table = array_table(names, keypoints, confidence)
 
     def score() -> Any:
-        return engine.score(table, stored, mode)
+        return scorer(table)
 
-    rows = score_rows("anna", stored.digest, table, score())
+    rows = score_rows("anna", stored.digest, score())
 
     def insert() -> None:
         with database.sessions.begin() as session:

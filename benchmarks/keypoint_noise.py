@@ -24,7 +24,7 @@ from engine.evidence.calibration import calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.keypoint_noise import keypoint_noise
 from engine.posed.fit import POSED_NOISE, make_context
-from engine.posed.scoring import OwnFits, fit_own
+from engine.posed.scoring import fit_own
 from engine.posed.search import PosedContext
 
 DETECTORS = {
@@ -54,7 +54,7 @@ def draw(
 
 def _fitted(
     body: KeypointBody, factors: dict[str, float], pictures: tuple[np.ndarray, np.ndarray]
-) -> tuple[PosedContext, OwnFits]:
+) -> tuple[PosedContext, PictureEvidence]:
     context = make_context(body, noise=POSED_NOISE.with_factors(factors))
     return context, fit_own(context, *pictures)
 
@@ -70,7 +70,7 @@ def rounds(body: KeypointBody, labelled: tuple[np.ndarray, np.ndarray]) -> Itera
         yield found
 
 
-def _separation(fits: OwnFits, people: int) -> tuple[str, str]:
+def _separation(fits: PictureEvidence, people: int) -> tuple[str, str]:
     evidence = calibrated_pictures(fits.evidence, default_calibration())
     (result,) = single_probe({LAPLACE: evidence}, people, pairs_of(people, PICTURES), "")
     return f"{result.separation.auc:.3f}", f"{result.calibration_error:.3f}"

@@ -21,8 +21,9 @@ from engine.evidence.calibration import calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.comparison import fuse_groups, log_bayes_factors
 from engine.evidence.shape_evidence import Evidence
+from engine.evidence.stages import calibrated_people
 from engine.posed.fit import make_context, observe_pictures
-from engine.posed.scoring import calibrated_people, compare, fit_own
+from engine.posed.scoring import compare, fit_own
 from engine.posed.shared_shape import fit_shared_shapes
 from engine.shape import Shape
 

@@ -21,7 +21,6 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from adapters.jobs.table_scoring import NUMBERS
 from adapters.results.near_duplicates import first_alike
 from adapters.results.reasons import PROPORTIONS
 from adapters.results.report.decision import add_decision, decide, result_digest, row_reasons
@@ -35,7 +34,7 @@ from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
 from engine.body.pose_prior import load_pose_prior
 from engine.body.schemas import COCO_17
-from engine.scores import Status
+from engine.scores import Status, score_names
 
 _CHROMIUM = "/usr/bin/chromium"
 
@@ -45,7 +44,7 @@ def invented_scores(count: int, seed: int = 0) -> Scores:
     draw = np.random.default_rng(seed)
     log_bayes = draw.normal(-1, 3, count).astype(np.float32)
     known = np.arange(count) % 50 != 49
-    numbers = {name: draw.random(count).astype(np.float32) for name in NUMBERS["free"]}
+    numbers = {name: draw.random(count).astype(np.float32) for name in score_names("free")}
     numbers["log_bayes_factor"] = log_bayes
     numbers["same_body_probability"] = (1 / (1 + np.exp(-log_bayes))).astype(np.float32)
     return Scores(

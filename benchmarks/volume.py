@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adapters.jobs.fit import fit_references
+from adapters.jobs.fit import FitSettings, fit_references
 from adapters.jobs.score import score_to_file
-from adapters.jobs.table_scoring import ScoringOptions, TableScorer
+from adapters.jobs.scorer import Scorer
 from adapters.keypoints.readers import open_keypoints, read_keypoints
 from adapters.keypoints.table import KeypointTable
 from adapters.keypoints.writers import arrow_table, write_keypoints
@@ -126,7 +126,9 @@ def _peak_mb() -> float:
 
 def _rest_shape(folder: Path) -> Path:
     path = folder / "rest.npz"
-    fit_references(read_keypoints([_DEMO / "references.parquet"]), load_embedded_body(), mode="rest").save(path)
+    fit_references(read_keypoints([_DEMO / "references.parquet"]), load_embedded_body(), FitSettings(mode="rest")).save(
+        path
+    )
     return path
 
 
@@ -213,7 +215,7 @@ def measure_free_pose(count: int, rounds: int) -> list[Metric]:
     with tempfile.TemporaryDirectory() as name:
         data, out = write_data(Path(name) / "data.parquet", count, real=True), Path(name) / "scores.parquet"
         source = open_keypoints([data], chunk_size=min(count, 1024))
-        scorer = TableScorer(body, source.schema, shape, ScoringOptions("free"))
+        scorer = Scorer(body, source.schema, shape)
         prepared = list(source)
         scorer(prepared[0])
         compute, streaming, wall = [], [], []

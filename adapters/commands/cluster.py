@@ -13,13 +13,12 @@ from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_table, reading_options
 from adapters.jobs.clustering import Clustering, cluster_pictures
 from adapters.jobs.compile_cache import enable_compile_cache
-from adapters.jobs.fit import body_columns
+from adapters.jobs.prepared import prepare
 from adapters.keypoints.readers import ReadingOptions
 from adapters.results.writers import check_result_path, open_result_writer
-from engine.body.keypoint_body import reduce_body
-from engine.evidence.calibration import calibrated_noise, calibrated_pictures
-from engine.posed.fit import POSED_NOISE, make_context
-from engine.posed.scoring import LOW_INFORMATION_BITS, fit_own
+from engine.evidence.calibration import calibrated_pictures
+from engine.evidence.stages import LOW_INFORMATION_BITS
+from engine.posed.scoring import fit_own
 from engine.scores import LABELS, Status
 
 COLUMNS = pa.schema(
@@ -80,9 +79,8 @@ def cluster(
     model = find_body(body)
     trusted = options.find_calibration(calibration, model.fingerprint)
     table = read_table(keypoints, schema, reading)
-    reduced = reduce_body(model, table.schema)
-    context = make_context(reduced, noise=calibrated_noise(POSED_NOISE, trusted))
-    pictures = fit_own(context, *body_columns(table, reduced))
+    prepared = prepare(model, table.schema)
+    pictures = fit_own(prepared.context(trusted), *prepared.columns(table))
     evidence = calibrated_pictures(pictures.evidence, trusted)
     usable = np.flatnonzero(np.isfinite(pictures.fit.energy) & (table.status == Status.OK))
     found = cluster_pictures(type(evidence)(*(np.asarray(part)[usable] for part in evidence)), least)
@@ -96,7 +94,7 @@ def cluster(
 
     sizes = np.bincount(found.group)
     status = np.where(table.status == Status.OK, pictures.fit.status, table.status)
-    bits = 0.5 * np.linalg.slogdet(np.asarray(evidence.precision, float) + np.eye(reduced.beta_count))[1] / np.log(2)
+    bits = 0.5 * np.linalg.slogdet(np.asarray(evidence.precision, float) + np.eye(model.beta_count))[1] / np.log(2)
     status = np.where((status == Status.OK) & (bits < LOW_INFORMATION_BITS), Status.LOW_INFORMATION, status)
     numbers = (found.group, sizes[found.group], found.log_bayes_factor, found.margin, found.probability)
     columns = [

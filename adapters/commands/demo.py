@@ -12,7 +12,7 @@ from adapters.commands.help_text import Command
 from adapters.commands.report import REMEDY, can_report, write_report
 from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.jobs.fit import fit_references
-from adapters.jobs.score import score_to_file
+from adapters.jobs.score import RunSettings, score_to_file
 from adapters.keypoints.readers import open_keypoints, read_keypoints
 from adapters.keypoints.writers import write_keypoints
 from adapters.results.recorded_sources import record_sources
@@ -54,7 +54,7 @@ def demo(out: Path) -> None:
     shape = fit_references(read_keypoints([references]), body)
     shape.save(shape_path)
     sources = record_sources(scores_path, [dataset], [shape_path])
-    summary = score_to_file(open_keypoints([dataset]), body, shape, scores_path, sources=sources)
+    summary = score_to_file(open_keypoints([dataset]), body, shape, scores_path, run=RunSettings(sources=sources))
 
     scores = pq.read_table(scores_path, columns=["image", *_SHOWN]).to_pydict()
     names = np.array([image.rsplit("_", 1)[0] for image in scores["image"]])

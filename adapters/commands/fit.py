@@ -12,7 +12,7 @@ from adapters.commands.display import say
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_references, reading_options
 from adapters.jobs.compile_cache import enable_compile_cache
-from adapters.jobs.fit import PERSONS, Person, fit_references
+from adapters.jobs.fit import PERSONS, FitSettings, Person, fit_references
 from adapters.keypoints.detectors.choice import DetectorName
 from adapters.keypoints.readers import ReadingOptions
 from engine.evidence.calibration_file import load_calibration
@@ -70,7 +70,7 @@ def fit(
     with keypoint_files(references, detector, settings) as files:
         table = read_references(files, schema, reading, person)
     trusted = None if calibration is None else load_calibration(calibration)
-    shape = fit_references(table, find_body(body), person, solver, pose, trusted)
+    shape = fit_references(table, find_body(body), FitSettings(person, pose, solver, trusted))
     shape.save(out)
     say(
         f"{shape.used_references} of {len(shape.references)} references used, {shape.body_name}, {shape.schema}, "

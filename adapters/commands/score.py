@@ -13,7 +13,8 @@ from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import open_source, reading_options, tell
 from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.jobs.ray_runner import RayCluster
-from adapters.jobs.score import score_to_file
+from adapters.jobs.score import RunSettings, score_to_file
+from adapters.jobs.scorer import ScoreSettings
 from adapters.keypoints.detectors.choice import DetectorName
 from adapters.keypoints.readers import ReadingOptions
 from adapters.results.recorded_sources import record_sources
@@ -102,7 +103,7 @@ def score(
     schema: str | None,
     reading: ReadingOptions,
     detector: DetectorName | None,
-    **settings: Any,
+    **detection: Any,
 ) -> int:
     """Score every person in every picture of DATASET against a shape.
 
@@ -118,27 +119,25 @@ def score(
     cluster = None if ray is None else RayCluster(ray)
     enable_compile_cache()
     loaded = [Shape.load(path) for path in shapes]
-    people = tuple(zip(_names(shapes), loaded, strict=True)) if len(loaded) > 1 else ()
-    with keypoint_files(dataset, detector, settings) as files:
+    people = dict(zip(_names(shapes), loaded, strict=True))
+    settings = ScoreSettings(
+        mode=pose,
+        solver=solver,
+        threshold=threshold,
+        calibration=None if calibration is None else load_calibration(calibration),
+    )
+    with keypoint_files(dataset, detector, detection) as files:
         source = open_source(files, schema, reading, worker_count())
         with row_progress("scoring") as progress:
-            summary = score_to_file(
-                source,
-                find_body(body),
-                loaded[0],
-                out,
-                pose,
-                solver,
-                threshold,
-                keep_evidence,
-                resume,
-                progress,
-                people=people,
-                calibration=None if calibration is None else load_calibration(calibration),
+            run = RunSettings(
+                keep_evidence=keep_evidence,
                 one_person=one_person,
-                compute=None if cluster is None else cluster.batches,
+                resume=resume,
                 sources=record_sources(out, files, shapes, body, calibration, schema),
+                on_progress=progress,
+                compute=None if cluster is None else cluster.batches,
             )
+            summary = score_to_file(source, find_body(body), people, out, settings, run)
     tell(source.report)
     say(*summary_lines(summary, str(out)))
     return 1 if strict and not summary.all_scored else 0

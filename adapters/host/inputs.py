@@ -26,7 +26,8 @@ from adapters.bodies.smplx_export import export_live_model
 from adapters.keypoints.table import KeypointTable, clean_keypoints
 from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema, find_schema, schema_for_count
-from engine.scores import Status
+from engine.scores import Mode, Status
+from engine.shape import Shape
 
 BETA_COUNT = 10
 """What a host stores: SMPL's first ten shape components."""
@@ -83,6 +84,20 @@ def as_betas(values: Any) -> Float32[np.ndarray, " betas"]:
     if not np.isfinite(betas).all():
         raise ValueError("betas hold NaN or infinity")
     return betas.reshape(BETA_COUNT)
+
+
+def as_shape(reference: Any, body: BodyModel, mode: Mode) -> Shape:
+    """What a host compares with: a ``Shape``, or β alone, which has no evidence and so no probability.
+
+    Args:
+        mode: in which β was fitted; a shape knows its own.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(reference, Shape):
+        return reference
+    return Shape(as_betas(reference), body.name, body.fingerprint, schema="", mode=mode)
 
 
 def keypoint_table(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adapters.jobs.fit import body_columns
+from adapters.jobs.prepared import body_columns
 from adapters.keypoints.clips import clip_of
 from adapters.keypoints.table import KeypointTable
 from engine.body.keypoint_body import reduce_body

@@ -1,6 +1,6 @@
 """Scoring on a cluster: Ray Data hands pieces of Parquet files to workers, the rows come back in order.
 
-An actor on each device reads its pieces itself, compiles once and scores with the same ``TableScorer`` as a local run;
+An actor on each device reads its pieces itself, compiles once and scores with the same ``Scorer`` as a local run;
 the driver writes. So the output, its parts and ``--resume`` are those of a local run, bit for bit, on one kind of
 processor. A worker that dies is replaced and its pieces are scored again by another; rows are neither lost nor doubled,
 since the driver counts pieces. Every machine must see the input under the same path.
@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.jobs.score import ScoringJob
-from adapters.jobs.table_scoring import TableScorer
 from adapters.keypoints.readers import Piece
 
 _REMEDY = "pip install 'samebody[ray]'"
@@ -46,7 +45,7 @@ class PieceScorer:
         enable_compile_cache()
         job, self._pieces = cast(tuple[ScoringJob, list[Piece]], ray.get(stored["job"]))
         self._source = job.source
-        self._score = TableScorer(job.body, job.source.schema, job.shape, job.options)
+        self._score = job.scorer()
 
     def __call__(self, batch: dict[str, np.ndarray]) -> pa.Table:
         """The rows of one piece, given by its number."""
@@ -56,7 +55,7 @@ class PieceScorer:
 
 
 class RayCluster:
-    """Where ``score_to_file`` may compute: pass ``RayCluster(address).batches`` as its ``compute``."""
+    """Where ``score_to_file`` may compute: ``RunSettings(compute=RayCluster(address).batches)``."""
 
     def __init__(self, address: str = "auto", workers: Workers | None = None) -> None:
         """

@@ -19,7 +19,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
@@ -29,14 +28,12 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from adapters.jobs.table_scoring import ScoringOptions
 from adapters.keypoints.readers import KeypointSource, ReadingOptions
 from adapters.keypoints.readers.file_schema import schema_to_text
 from engine import VERSION
 from engine.body.files import replace_file
 from engine.body.model import BodyModel
 from engine.scores import Mode
-from engine.shape import Shape
 
 PICTURES_PER_PART: dict[Mode, int] = {"rest": 1 << 20, "free": 4096}
 """A second of work in rest pose, half a minute and more with free poses: what a kill may cost."""
@@ -213,16 +210,21 @@ def _locked(folder: Path, target: Path) -> Iterator[None]:
 
 
 def fingerprint(
-    source: KeypointSource, body: BodyModel, shapes: Sequence[Shape], options: ScoringOptions
+    source: KeypointSource, body: BodyModel, shapes: Sequence[str], options: Sequence[str]
 ) -> dict[str, str]:
-    """Everything that may change a number in the output, by the names that messages call it."""
+    """Everything that may change a number in the output, by the names that messages call it.
+
+    Args:
+        shapes: digests of the shapes.
+        options: all other facts, as texts.
+    """
     device = jax.devices()[0]
     return {
         "input": _digest(_file_facts(source)),
         "keypoint schema": source.schema.name + " " + _digest([schema_to_text(source.schema)]),
         "body": body.fingerprint,
-        "shape": _digest(shape.digest for shape in shapes),
-        "options": _digest([sorted(asdict(options).items())]),
+        "shape": _digest(shapes),
+        "options": _digest(options),
         "samebody version": VERSION,
         "jax version or device": f"{jax.__version__} {device.platform} {device.device_kind}",
     }

@@ -1,9 +1,9 @@
 """From keypoint files to a file of scores: reading, computing and writing at once, in memory that does not grow."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,24 +11,19 @@ import numpy as np
 import pyarrow as pa
 
 from adapters.jobs.run_parts import PICTURES_PER_PART, fingerprint, open_run
+from adapters.jobs.scorer import CHUNK_SIZE, Scorer, ScoreSettings
 from adapters.jobs.set_verdict import SetTally, SetVerdict
 from adapters.jobs.streaming import StageSeconds, stream
-from adapters.jobs.table_scoring import CHUNK_SIZE, ScoringOptions, TableScorer, result_columns
 from adapters.keypoints.readers import KeypointSource
 from adapters.keypoints.readers.source_files import SourceFile
 from adapters.keypoints.table import KeypointTable, even_tables
 from adapters.results.evidence_table import COLUMNS as EVIDENCE_COLUMNS
-from adapters.results.evidence_table import check_evidence_path, open_evidence_writer
+from adapters.results.evidence_table import check_evidence_path, evidence_fields, open_evidence_writer
 from adapters.results.recorded_sources import RecordedSources
 from adapters.results.writers import ResultWriter, check_result_path, open_result_writer
 from engine.body.model import BodyModel
-from engine.evidence.calibration import Calibration
-from engine.evidence.calibration_file import as_record
-from engine.scores import LABELS, Mode, Status
+from engine.scores import LABELS, SCORED
 from engine.shape import Shape
-
-SCORED = (Status.OK, Status.LOW_INFORMATION)
-"""Statuses of rows that have scores."""
 
 MATCH, DIFFER = 0.9, 0.1
 """A row matches where same_body_probability is at least the one and differs where it is at most the other."""
@@ -130,86 +125,88 @@ class ScoringJob:
 
     source: KeypointSource
     body: BodyModel
-    shape: Shape
-    options: ScoringOptions
+    people: Shape | Mapping[str, Shape]
+    settings: ScoreSettings
+    keep_evidence: bool
     chunk_size: int
     skip: int
     """Rows at the beginning that are done."""
+
+    def scorer(self) -> Callable[[KeypointTable], pa.RecordBatch]:
+        """From a table to its rows."""
+        scorer = Scorer(self.body, self.source.schema, self.people, self.settings)
+        return lambda table: scorer(table).to_batch(self.keep_evidence)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run does besides scoring; none of it changes a number."""
+
+    keep_evidence: str | os.PathLike[str] | None = None
+    """A .parquet file for each row's own evidence (``evidence_table``)."""
+    one_person: bool = False
+    """All rows show one unknown person; the summary has the verdict about them together."""
+    resume: bool = False
+    """Go on with an earlier run that was killed, if there was one (``run_parts``)."""
+    sources: RecordedSources | None = None
+    """Where all this came from, for the metadata of a Parquet file."""
+    pictures_per_part: int | None = None
+    """How much is kept at once against a kill; by default what suits the mode."""
+    on_progress: Callable[[int, int | None], None] = lambda done, expected: None
+    """Called at the start and after each table with the rows that are done, and all rows if their number is known."""
+    compute: Callable[[ScoringJob], Iterator[pa.RecordBatch]] | None = None
+    """Who reads and computes, giving batches of ``ScoringJob.scorer`` in order; by default this process."""
 
 
 def score_to_file(
     source: KeypointSource,
     body: BodyModel,
-    shape: Shape,
+    people: Shape | Mapping[str, Shape],
     out: str | os.PathLike[str],
-    mode: Mode | None = None,
-    solver: str = "auto",
-    threshold: float | None = None,
-    keep_evidence: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    on_progress: Callable[[int, int | None], None] = lambda done, expected: None,
-    pictures_per_part: int | None = None,
-    compute: Callable[[ScoringJob], Iterator[pa.RecordBatch]] | None = None,
-    people: tuple[tuple[str, Shape], ...] = (),
-    calibration: Calibration | None = None,
-    one_person: bool = False,
-    sources: RecordedSources | None = None,
+    settings: ScoreSettings | None = None,
+    run: RunSettings | None = None,
 ) -> ScoreSummary:
     """Score every row of the source and write the results where ``out`` says (.parquet, .csv or .jsonl).
 
     Args:
-        mode: by default that of the shape.
-        keep_evidence: a .parquet file for each row's own shape evidence (``evidence_table``).
-        resume: go on with an earlier run that was killed, if there was one (``run_parts``).
-        on_progress: called at the start and after each table with the number of rows that are done, and of all rows
-            if it is known.
-        pictures_per_part: how much is kept at once against a kill; by default what suits the mode.
-        compute: who reads and computes, giving batches of ``TableScorer`` in order; by default this process.
-        people: several people by name, ``shape`` among them: each row is then about the one that matches best.
-        calibration: by default that of the shapes, or else the one that is shipped.
-        one_person: all rows show one unknown person; the summary says what they say together.
-        sources: where all this came from, for the metadata of a Parquet file.
+        people: one shape, or several by name: each row is then about the one that matches best.
 
     Raises:
-        ValueError: the shape belongs to another body, the files cannot be read or written, or there is an unfinished
+        ValueError: a shape belongs to another body, the files cannot be read or written, or there is an unfinished
             run that this one may not go on with.
     """
+    settings, run = settings or ScoreSettings(), run or RunSettings()
     check_result_path(out)
-    if keep_evidence is not None:
-        check_evidence_path(keep_evidence)
-    options = ScoringOptions(
-        mode=shape.mode if mode is None else mode,
-        solver=solver,
-        threshold=threshold,
-        keep_evidence=keep_evidence is not None or one_person,
-        people=people,
-        calibration=None if calibration is None else as_record(calibration),
-    )
-    if options.mode == "rest" and (people or one_person):
-        raise ValueError("several shapes and --one-person go with --pose free; the rest pose cannot tell bodies apart")
-    scorer = TableScorer(body, source.schema, shape, options)
-    made_of = fingerprint(source, body, [shape, *(other for _, other in people)], replace(options, people=()))
-    columns = result_columns(options.mode, bool(people))
+    if run.keep_evidence is not None:
+        check_evidence_path(run.keep_evidence)
+    scorer = Scorer(body, source.schema, people, settings)
+    if scorer.mode == "rest" and (run.one_person or run.keep_evidence is not None):
+        raise ValueError("--one-person and --keep-evidence go with --pose free; the rest pose has no evidence")
+    keep = run.one_person or run.keep_evidence is not None
+    facts = [scorer.mode, *settings.facts(), str(keep)]
+    made_of = fingerprint(source, body, [shape.digest for shape in scorer.shapes], facts)
+    columns = scorer.columns
+    kept_columns = pa.schema([*columns, *(evidence_fields(len(scorer.shapes[0].betas)) if keep else [])])
     metadata = {
-        "samebody.version": shape.samebody_version,
-        "samebody.mode": options.mode,
-        "samebody.body": shape.body_name,
-        "samebody.threshold": "default" if threshold is None else str(threshold),
-        **({} if sources is None else sources.as_metadata()),
+        "samebody.version": scorer.shapes[0].samebody_version,
+        "samebody.mode": scorer.mode,
+        "samebody.body": scorer.shapes[0].body_name,
+        "samebody.threshold": "default" if settings.threshold is None else str(settings.threshold),
+        **({} if run.sources is None else run.sources.as_metadata()),
     }
-    per_part = PICTURES_PER_PART[options.mode] if pictures_per_part is None else pictures_per_part
-    chunk_size = min(source.chunk_size, CHUNK_SIZE[options.mode])
+    per_part = PICTURES_PER_PART[scorer.mode] if run.pictures_per_part is None else run.pictures_per_part
+    chunk_size = min(source.chunk_size, CHUNK_SIZE[scorer.mode])
     tally, expectation = _Tally(), _Expectation(source)
-    together = SetTally(shape, options) if one_person else None
-    with open_run(out, made_of, scorer.columns, per_part, resume) as run, ExitStack() as files:
-        writer = files.enter_context(open_result_writer(out, columns, metadata, run.folder))
+    together = SetTally(scorer.shapes, scorer.names, scorer.calibration) if run.one_person else None
+    with open_run(out, made_of, kept_columns, per_part, run.resume) as parts, ExitStack() as files:
+        writer = files.enter_context(open_result_writer(out, columns, metadata, parts.folder))
         evidence_writer: ResultWriter | None = None
-        if keep_evidence is not None:
-            beside = Path(keep_evidence).parent.resolve() == Path(out).parent.resolve()
+        if run.keep_evidence is not None:
+            beside = Path(run.keep_evidence).parent.resolve() == Path(out).parent.resolve()
+            folder = parts.folder if beside else None
+            betas = len(scorer.shapes[0].betas)
             evidence_writer = files.enter_context(
-                open_evidence_writer(
-                    keep_evidence, len(shape.betas), body.fingerprint, metadata, run.folder if beside else None
-                )
+                open_evidence_writer(run.keep_evidence, betas, body.fingerprint, metadata, folder)
             )
 
         def write_rows(batch: pa.RecordBatch) -> None:
@@ -222,17 +219,17 @@ def score_to_file(
                 together.add(batch)
 
         def write(batch: pa.RecordBatch) -> None:
-            run.add(batch, len(batch))
+            parts.add(batch, len(batch))
             write_rows(batch)
-            on_progress(tally.rows, expectation.rows())
+            run.on_progress(tally.rows, expectation.rows())
 
-        for batch, _ in run.stored():
+        for batch, _ in parts.stored():
             write_rows(batch)
-        on_progress(tally.rows, expectation.rows())
-        if compute is None:
-            tables = even_tables(expectation.tables(source), chunk_size, skip=run.pictures_done)
-            seconds = stream(tables, scorer, write)
+        run.on_progress(tally.rows, expectation.rows())
+        if run.compute is None:
+            tables = even_tables(expectation.tables(source), chunk_size, skip=parts.pictures_done)
+            seconds = stream(tables, lambda table: scorer(table).to_batch(keep), write)
         else:
-            job = ScoringJob(source, body, shape, options, chunk_size, run.pictures_done)
-            seconds = stream(compute(job), lambda batch: batch, write)
+            job = ScoringJob(source, body, people, settings, keep, chunk_size, parts.pictures_done)
+            seconds = stream(run.compute(job), lambda batch: batch, write)
     return tally.summary(seconds, None if together is None else together.verdict())

@@ -5,18 +5,18 @@ Evidence adds up, so memory does not grow with pictures. Frames of one clip, tol
 (``engine.evidence.comparison.fuse_groups``).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from adapters.jobs.table_scoring import ScoringOptions, reference_person, trusted_calibration
 from adapters.keypoints.clips import clip_of
 from adapters.results.evidence_table import full_matrices
-from engine.evidence.calibration import calibrated_pictures
+from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.comparison import best_matches, log_bayes_factors
 from engine.evidence.shape_evidence import Evidence
-from engine.posed.scoring import PRIOR_PROBABILITY, calibrated_people
+from engine.evidence.stages import PRIOR_PROBABILITY, calibrated_people
 from engine.shape import Shape
 
 
@@ -40,12 +40,15 @@ class SetVerdict:
 class SetTally:
     """Adds up the evidence of batches."""
 
-    def __init__(self, shape: Shape, options: ScoringOptions) -> None:
-        self._calibration = trusted_calibration(shape, options)
-        self._names = [name for name, _ in options.people] or [""]
-        shapes = [other for _, other in options.people] or [shape]
-        self._people = calibrated_people([reference_person(one) for one in shapes], self._calibration)
-        betas = len(shape.betas)
+    def __init__(self, shapes: Sequence[Shape], names: Sequence[str], calibration: Calibration) -> None:
+        """
+        Args:
+            names: of the shapes, where there are several.
+        """
+        self._calibration = calibration
+        self._names = names or ("",)
+        self._people = calibrated_people(shapes, calibration)
+        betas = len(shapes[0].betas)
         self._alone = np.zeros((betas, betas + 1))
         self._clips: dict[str, tuple[int, np.ndarray]] = {}
         self._pictures = 0

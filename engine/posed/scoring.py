@@ -16,24 +16,21 @@ With several people a picture is compared with all of them, and its row is about
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Float32, Int, Int8, Int32
 
 from engine.batching import AnyArray, map_samples
-from engine.evidence.calibration import Calibration, calibrated, calibrated_pictures
+from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import default_calibration
-from engine.evidence.comparison import Matches, best_matches, log_bayes_factors
-from engine.evidence.shape_evidence import Evidence, information_bits
+from engine.evidence.stages import PRIOR_PROBABILITY, PictureEvidence, compare_evidence
 from engine.picture.misfit import object_keypoint_similarity
 from engine.picture.observation import Observation
 from engine.posed.fit import fit_shapes, observe_pictures
 from engine.posed.problem import Picture, PictureUnknowns
 from engine.posed.results import Described, PosedFit, describe, posed_energies, shape_evidence
 from engine.posed.search import PosedContext, Search, open_lanes
-from engine.scores import Status
 from engine.shape import Shape
 
 EXCESS_THRESHOLD = 1.5
@@ -41,48 +38,26 @@ EXCESS_THRESHOLD = 1.5
 median, and a body that is two standard deviations off in every component 0.16 (benchmarks/results.md, "Identity",
 "Laws")."""
 
-LOW_INFORMATION_BITS = 0.3
-"""A picture that says less about the body than this is scored, and its status says that it cannot decide."""
-
-PRIOR_PROBABILITY = 0.5
-"""Of "same body", before looking."""
-
 _TILE_SIZE = 1024
 
 
-class OwnFits(NamedTuple):
-    """Pictures fitted with their own shapes: what every person is compared with."""
+class PosedScore(NamedTuple):
+    """The columns of comparison and fit together, one row per picture."""
 
-    fit: PosedFit
-    evidence: Evidence
-    """Raw: of the picture alone, zeros where it could not be fitted."""
-
-
-class PosedScore(eqx.Module):
-    """One row of results per picture. NaN in rows that could not be fitted."""
-
-    consistency: Float[AnyArray, " images"]
-    """0..1"""
-    same_body_probability: Float[AnyArray, " images"]
-    log_bayes_factor: Float[AnyArray, " images"]
-    """Nats."""
-    information_bits: Float[AnyArray, " images"]
-    """How much the picture can say about the body at all."""
-    reprojection_error: Float[AnyArray, " images"]
-    """At the reference shape, person heights."""
-    reprojection_error_px: Float[AnyArray, " images"]
-    oks: Float[AnyArray, " images"]
-    """At the reference shape."""
-    scale: Float[AnyArray, " images"]
-    """Pixels per metre, at the reference shape."""
-    translation_x: Float[AnyArray, " images"]
-    """Where the body's origin is seen, in pixels from the left..."""
-    translation_y: Float[AnyArray, " images"]
-    """...and from the top."""
-    status: Int[AnyArray, " images"]
+    status: Int8[np.ndarray, " images"]
+    consistency: Float32[np.ndarray, " images"]
+    same_body_probability: Float32[np.ndarray, " images"]
+    log_bayes_factor: Float32[np.ndarray, " images"]
+    information_bits: Float32[np.ndarray, " images"]
+    best: Int32[np.ndarray, " images"]
+    margin: Float32[np.ndarray, " images"]
+    reprojection_error: Float32[np.ndarray, " images"]
+    reprojection_error_px: Float32[np.ndarray, " images"]
+    oks: Float32[np.ndarray, " images"]
+    scale: Float32[np.ndarray, " images"]
+    translation_x: Float32[np.ndarray, " images"]
+    translation_y: Float32[np.ndarray, " images"]
     swapped_labels: Int[AnyArray, " images"]
-    """Limbs whose labels say left for right, as the code of ``engine.picture.swapped_labels``; put right for the
-    scores."""
 
 
 def score_posed_pictures(
@@ -114,8 +89,8 @@ def fit_own(
     confidence: Float[AnyArray, "images keypoints"],
     solver: str = "auto",
     focal_px: Float[AnyArray, "*images"] | float = np.inf,
-) -> OwnFits:
-    """Fit every picture with its own shape, and keep what it says about that shape.
+) -> PictureEvidence:
+    """The evidence stage by fits: every picture with its own shape.
 
     Args:
         solver: one of ``engine.posed.first_order.SOLVERS``.
@@ -125,13 +100,60 @@ def fit_own(
         ValueError: arrays do not fit the body, a focal length is not positive, or no such solver.
     """
     fit = fit_shapes(context, observe_pictures(context, keypoints_px, confidence, focal_px), solver)
-    return OwnFits(fit, shape_evidence(context, fit))
+    return PictureEvidence(shape_evidence(context, fit), fit.status, fit.swapped_labels, np.isfinite(fit.energy), fit)
+
+
+class ReferenceFits(NamedTuple):
+    """The fit stage: pictures fitted at the shape that matches best. NaN in rows that could not be fitted."""
+
+    consistency: Float32[np.ndarray, " images"]
+    reprojection_error: Float32[np.ndarray, " images"]
+    reprojection_error_px: Float32[np.ndarray, " images"]
+    oks: Float32[np.ndarray, " images"]
+    scale: Float32[np.ndarray, " images"]
+    translation_x: Float32[np.ndarray, " images"]
+    translation_y: Float32[np.ndarray, " images"]
+
+
+def fit_at_shapes(
+    context: PosedContext,
+    own: PosedFit,
+    betas: Float[AnyArray, "images betas"],
+    threshold: float = EXCESS_THRESHOLD,
+) -> ReferenceFits:
+    """The fit stage.
+
+    Args:
+        own: every picture's own fit.
+        betas: of the shape that matches each picture best.
+        threshold: nats of excess at which consistency is 1/e.
+
+    Raises:
+        ValueError: the threshold is not positive.
+    """
+    if not threshold > 0:
+        raise ValueError(f"the threshold must be positive, not {threshold}")
+    excess, at_reference = excess_energy(context, own, betas)
+    observation = own.pictures.observation
+    error, oks = map_samples(_misfit, context, (observation, at_reference.residuals), _TILE_SIZE)
+    fitted = np.isfinite(own.energy)
+    camera = at_reference.camera_px
+    columns = (
+        np.exp(-excess / threshold),
+        error,
+        error * observation.person_height_px,
+        oks,
+        camera.scale,
+        camera.translation[:, 0],
+        camera.translation[:, 1],
+    )
+    return ReferenceFits(*(np.where(fitted, values, np.nan).astype(np.float32) for values in columns))
 
 
 def compare(
     context: PosedContext,
     person: Shape,
-    pictures: OwnFits,
+    pictures: PictureEvidence,
     threshold: float = EXCESS_THRESHOLD,
     prior_probability: float = PRIOR_PROBABILITY,
     calibration: Calibration | None = None,
@@ -141,86 +163,30 @@ def compare(
     Raises:
         ValueError: a parameter is out of range.
     """
-    return compare_people(context, [person], pictures, threshold, prior_probability, calibration)[0]
+    return compare_people(context, [person], pictures, threshold, prior_probability, calibration)
 
 
 def compare_people(
     context: PosedContext,
     people: Sequence[Shape],
-    pictures: OwnFits,
+    pictures: PictureEvidence,
     threshold: float = EXCESS_THRESHOLD,
     prior_probability: float = PRIOR_PROBABILITY,
     calibration: Calibration | None = None,
-) -> tuple[PosedScore, Matches]:
+) -> PosedScore:
     """Score every picture against the person that matches it best.
 
     Args:
         prior_probability: that a picture shows any of the people, each as likely as the others.
 
-    Returns:
-        The scores, whose probability is that of the best match, and who that is.
-
     Raises:
         ValueError: nobody to compare with, or a parameter is out of range.
     """
-    if not people:
-        raise ValueError("there is nobody to compare with; give at least one person")
-    if not threshold > 0:
-        raise ValueError(f"the threshold must be positive, not {threshold}")
-    if not 0 < prior_probability < 1:
-        raise ValueError(f"a probability lies between 0 and 1, not {prior_probability}")
-    own = pictures.fit
     trusted = default_calibration() if calibration is None else calibration
-    evidence = calibrated_pictures(pictures.evidence, trusted)
-    table = log_bayes_factors(evidence, calibrated_people(people, trusted))
-    matches = best_matches(table, 1 - prior_probability)
-    betas = np.stack([np.asarray(person.betas, own.betas.dtype) for person in people])[matches.best]
-    excess, at_reference = excess_energy(context, own, betas)
-    bits = map_samples(_bits, None, evidence, _TILE_SIZE, concurrent=False)
-    observation = own.pictures.observation
-    error, oks = map_samples(_misfit, context, (observation, at_reference.residuals), _TILE_SIZE)
-    status = np.where(
-        (own.status == Status.OK) & (bits < LOW_INFORMATION_BITS), Status.LOW_INFORMATION, own.status
-    ).astype(np.int8)
-    fitted = np.isfinite(own.energy)
-
-    def known(values: AnyArray) -> np.ndarray:
-        return np.where(fitted, values, np.nan).astype(np.float32)
-
-    scores = PosedScore(
-        consistency=known(np.exp(-excess / threshold)),
-        same_body_probability=known(matches.probability),
-        log_bayes_factor=known(matches.log_bayes_factor),
-        information_bits=known(bits),
-        reprojection_error=known(error),
-        reprojection_error_px=known(error * observation.person_height_px),
-        oks=known(oks),
-        scale=known(at_reference.camera_px.scale),
-        translation_x=known(at_reference.camera_px.translation[:, 0]),
-        translation_y=known(at_reference.camera_px.translation[:, 1]),
-        status=status,
-        swapped_labels=own.swapped_labels,
-    )
-    return scores, matches
-
-
-def calibrated_people(people: Sequence[Shape], calibration: Calibration) -> Evidence:
-    """What is known of each person, one row per person.
-
-    Raises:
-        ValueError: a shape has no evidence.
-    """
-    each = [
-        calibrated(Evidence(*map(jnp.asarray, _known(person))), calibration, person.used_references)
-        for person in people
-    ]
-    return Evidence(*(np.stack([np.asarray(part) for part in parts]) for parts in zip(*each, strict=True)))
-
-
-def _known(person: Shape) -> Evidence:
-    if person.evidence is None:
-        raise ValueError("a shape has no evidence to compare with; fit it with --pose free")
-    return person.evidence
+    compared = compare_evidence(pictures, people, trusted, prior_probability)
+    betas = np.stack([np.asarray(person.betas, pictures.fit.betas.dtype) for person in people])
+    fits = fit_at_shapes(context, pictures.fit, betas[compared.best], threshold)
+    return PosedScore(**compared._asdict(), **fits._asdict(), swapped_labels=pictures.swapped_labels)
 
 
 def excess_energy(
@@ -253,10 +219,6 @@ def _refit(
     search = Search(context, pictures)
     lanes = search.finish(open_lanes(unknowns, betas), free_betas=False)
     return pictures, jax.tree.map(lambda leaf: leaf[:, 0], lanes.unknowns.picture)
-
-
-def _bits(_: None, evidence: Evidence) -> Float[Array, ""]:
-    return information_bits(evidence)
 
 
 def _misfit(

@@ -1,5 +1,6 @@
 """Analyses of pictures: numbers where there are some, reasons where there are none."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from adapters.body_analyzer import NO_BETA, NO_KEYPOINTS, BodyAnalyzer
 from adapters.host.inputs import keypoint_table
-from adapters.host.shape_engine import shape_engine
+from adapters.jobs.fit import FitSettings, fit_references
 from adapters.smpl_optimizer import compute_fitting_consistency, optimize_shared_beta
 from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
 from engine.body.model import BodyModel
@@ -94,8 +95,8 @@ def test_the_detector_is_asked_where_nothing_is_given(anny: BodyModel, pictures,
 
 
 def test_a_beta_of_another_body_is_a_mistake(anny: BodyModel, pictures) -> None:
-    shape = shape_engine(anny).fit(keypoint_table(["a"], pictures[:1]), "rest")
-    foreign = type(shape)(**{**vars(shape), "body_fingerprint": "of another"})
+    shape = fit_references(keypoint_table(["a"], pictures[:1]), anny, FitSettings(mode="rest"))
+    foreign = replace(shape, body_fingerprint="of another")
     analyzer = BodyAnalyzer(anny, mode="rest")
     with pytest.raises(ShapeFileError, match="of another"):
         analyzer.analyze("a", pictures[0], foreign)
@@ -141,7 +142,7 @@ def test_free_pose_tells_people_apart_and_never_changes(anny: BodyModel, coco_bo
         return {"keypoints": drawn.keypoints_px[who, which], "confidence": drawn.confidence[who, which]}
 
     reference = keypoint_table(["reference"], [picture(0, 0)])
-    shape = shape_engine(anny).fit(reference)
+    shape = fit_references(reference, anny)
     analyzer = BodyAnalyzer(anny)
     same = analyzer.analyze("a", picture(0, 0), shape.betas)
     assert same.consistency_3d is not None
@@ -159,5 +160,5 @@ def test_free_pose_tells_people_apart_and_never_changes(anny: BodyModel, coco_bo
     probabilities = [other.same_body_probability for other in others]
     assert np.median(probabilities) < with_evidence.same_body_probability
     for _ in range(3):
-        np.testing.assert_array_equal(shape_engine(anny).fit(reference).betas, shape.betas)
+        np.testing.assert_array_equal(fit_references(reference, anny).betas, shape.betas)
         assert analyzer.analyze("a", picture(0, 0), shape.betas) == same

@@ -14,9 +14,10 @@ import torch
 
 from adapters.bodies.smpl_files import SmplFileError
 from adapters.bodies.smplx_export import export_live_model
-from adapters.host import shape_engine
+from adapters.jobs import prepared
 from adapters.smpl_optimizer import SMPLOptimizer, compute_fitting_consistency, optimize_shared_beta
 from engine.body.model import BodyModel, pose_body
+from engine.body.schemas import COCO_17
 from engine.picture.cameras import WeakPerspective
 from engine.rest.fit import fit_rest_shape, score_rest_pictures
 from tests.smpl_samples import sample_model, write_pkl
@@ -99,18 +100,18 @@ def _face_picks() -> list[str]:
 
 def test_what_is_made_for_a_body_is_made_once(anny: BodyModel, coco_body, monkeypatch) -> None:
     calls = []
-    monkeypatch.setattr(shape_engine, "reduce_body", lambda *_: calls.append(1) or coco_body)
+    monkeypatch.setattr(prepared, "reduce_body", lambda *_: calls.append(1) or coco_body)
     renamed = eqx.tree_at(lambda b: b.v_template, anny, anny.v_template, is_leaf=None)
-    shape_engine._built.cache_clear()
+    prepared._prepared.cache_clear()
     found = []
-    threads = [threading.Thread(target=lambda: found.append(shape_engine.shape_engine(renamed))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: found.append(prepared.prepare(renamed, COCO_17))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(calls) == 1
-    assert all(engine is found[0] for engine in found)
-    shape_engine._built.cache_clear()
+    assert all(each is found[0] for each in found)
+    prepared._prepared.cache_clear()
 
 
 def test_more_shape_components_than_ten_are_cut(pictures) -> None:

@@ -37,8 +37,8 @@ from adapters.host.database import (
     read_scores,
     replace_references,
 )
-from adapters.host.inputs import reference_table
-from adapters.host.shape_engine import ShapeEngine, shape_engine
+from adapters.host.inputs import as_body, reference_table
+from adapters.jobs.prepared import PreparedBody, prepare
 from engine.body.schemas import COCO_17, KeypointSchema
 from engine.scores import Mode, Status
 from engine.shape import Shape, ShapeFileError
@@ -60,7 +60,7 @@ class _Service:
     """What the operations share."""
 
     database: HostDatabase
-    engine: ShapeEngine
+    prepared: PreparedBody
     schema: KeypointSchema
     mode: Mode
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_THREADS))
@@ -72,7 +72,7 @@ class _Service:
     def fit(self, reference_set: str) -> ReferenceSetState:
         """Fit after references were set. They are stored either way; without a shape the state says why."""
         try:
-            shape = fit_shared_shape(self.database, reference_set, self.engine.body, self.mode, self.schema)
+            shape = fit_shared_shape(self.database, reference_set, self.prepared.body, self.mode, self.schema)
         except NoSharedShape as error:
             return self.state(reference_set, None, str(error))
         return self.state(reference_set, shape, None)
@@ -93,7 +93,7 @@ class _Service:
 
     def load(self, reference_set: str) -> Shape:
         shape = load_shared_shape(self.database, reference_set)
-        shape.check_body(self.engine.reduced, self.engine.body.fingerprint)
+        shape.check_body(self.prepared.reduced, self.prepared.body.fingerprint)
         return shape
 
     def state(self, reference_set: str, shape: Shape | None, reason: str | None) -> ReferenceSetState:
@@ -170,10 +170,10 @@ def make_router(
             after ``authenticate`` and before the body is read.
     """
     limits = limits or Limits()
-    engine = shape_engine(smpl_model, schema)
-    service = _Service(database, engine, schema, mode)
-    requests = RequestModels(engine.reduced, schema, limits.references, limits.pictures)
-    processor = BatchProcessor(database, engine.body, schema)
+    prepared = prepare(as_body(smpl_model), schema)
+    service = _Service(database, prepared, schema, mode)
+    requests = RequestModels(prepared.reduced, schema, limits.references, limits.pictures)
+    processor = BatchProcessor(database, prepared.body, schema)
     router = APIRouter(
         tags=["samebody"],
         route_class=bounded_route(limits.body_bytes, limits.body_seconds),
@@ -246,7 +246,7 @@ def make_router(
 
     whole = APIRouter()
     whole.include_router(router)
-    whole.include_router(health_router(database, engine.body.name, schema.name, mode))
+    whole.include_router(health_router(database, prepared.body.name, schema.name, mode))
     return whole
 
 

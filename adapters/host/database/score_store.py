@@ -8,30 +8,28 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from adapters.host.shape_engine import ScoreColumns
-from adapters.keypoints.table import KeypointTable
-from engine.scores import LABELS, SCORE_NAMES
+from adapters.results.scores import Scores
+from engine.scores import SCORE_NAMES
 
 _KEY = ("reference_set", "image", "instance")
 _INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-def score_rows(
-    reference_set: str, shape_digest: str, pictures: KeypointTable, scores: ScoreColumns
-) -> list[dict[str, Any]]:
-    """Rows for ``store_scores``."""
-    count = len(pictures)
+def score_rows(reference_set: str, shape_digest: str, scores: Scores) -> list[dict[str, Any]]:
+    """Rows for ``store_scores``: all columns of any mode, null where this one does not have it."""
+    count = len(scores)
+    unknown = np.full(count, np.nan, np.float32)
     columns = {
         "reference_set": [reference_set] * count,
-        "image": pictures.image.to_pylist(),
-        "instance": pictures.instance.tolist(),
-        "status": [LABELS[status] for status in scores.status.tolist()],
-        **{name: _nullable(scores.numbers[name]) for name in SCORE_NAMES},
-        "detail": pictures.detail.to_pylist(),
+        "image": scores.image.to_pylist(),
+        "instance": scores.instance.tolist(),
+        "status": scores.labels,
+        **{name: _nullable(scores.numbers.get(name, unknown)) for name in SCORE_NAMES},
+        "detail": scores.detail.to_pylist(),
         "shape_digest": [shape_digest] * count,
     }
     names = tuple(columns)
-    return [dict(zip(names, row, strict=False)) for row in zip(*columns.values(), strict=True)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def store_scores(session: Session, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -25,9 +25,10 @@ from sqlalchemy.orm import Session
 from adapters.host.database.codec import BlobError, decode_beta, decode_evidence, encode_beta, encode_evidence
 from adapters.host.database.connect import HostDatabase
 from adapters.host.database.tables import BODY_VIEW, FRONT_VIEW, NO_SHAPE, wipe_shape
-from adapters.host.inputs import reference_table
-from adapters.host.shape_engine import shape_engine
+from adapters.host.inputs import as_body, reference_table
+from adapters.jobs.fit import FitSettings, fit_references
 from engine.body.schemas import COCO_17, KeypointSchema
+from engine.evidence.calibration import Calibration
 from engine.scores import Mode
 from engine.shape import Shape, ShapeFileError
 
@@ -85,13 +86,17 @@ def fit_shared_shape(
     smpl_model: Any,
     mode: Mode = "free",
     schema: KeypointSchema = COCO_17,
+    calibration: Calibration | None = None,
 ) -> Shape:
     """Fit one shape to the body references of a set and store it: what a host does after its references were set.
+
+    Args:
+        calibration: of the detector; it is stored with the shape and used for its scores.
 
     Raises:
         NoSharedShape: there are no body references, none can be used, or they kept changing.
     """
-    engine = shape_engine(smpl_model, schema)
+    body, settings = as_body(smpl_model), FitSettings("all", mode, calibration=calibration)
     table = database.references
     for _ in range(_ATTEMPTS):
         with database.sessions() as session:
@@ -100,7 +105,7 @@ def fit_shared_shape(
             raise NoSharedShape(f"{reference_set} has no body references; set some first")
         try:
             references = reference_table([row.image for row in rows], [row.keypoints for row in rows], schema)
-            shape = engine.fit(references, mode)
+            shape = fit_references(references, body, settings)
         except ValueError as error:
             raise NoSharedShape(f"{reference_set}: {error}") from error
         if _store(database, reference_set, _references_digest(rows), shape):

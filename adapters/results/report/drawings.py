@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from adapters.bodies.find import find_body
-from adapters.jobs.table_scoring import ScoringOptions, trusted_calibration
+from adapters.jobs.scorer import calibration_of
 from adapters.keypoints.readers import open_keypoints
 from adapters.results.recorded_sources import recorded_sources
 from adapters.results.report.fits import Fits, find_keypoints, fit_rows, nobody, seen_only
@@ -22,7 +22,7 @@ from engine.body.keypoint_body import reduce_body
 from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema, find_schema
 from engine.evidence.calibration import Calibration, calibrated_noise
-from engine.evidence.calibration_file import as_record, load_calibration
+from engine.evidence.calibration_file import load_calibration
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.shape import Shape
 
@@ -152,6 +152,5 @@ def draw_rows(
 
 
 def _calibration(given: FitSources, people: People) -> Calibration:
-    own = None if given.calibration is None else as_record(load_calibration(given.calibration))
-    several = tuple(people) if len(people) > 1 else ()
-    return trusted_calibration(people[0][1], ScoringOptions("free", people=several, calibration=own))
+    own = None if given.calibration is None else load_calibration(given.calibration)
+    return calibration_of(tuple(shape for _, shape in people), own)

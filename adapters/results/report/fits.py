@@ -12,8 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 from scipy.spatial.transform import Rotation
 
-from adapters.jobs.fit import body_columns
-from adapters.jobs.table_scoring import reference_person
+from adapters.jobs.prepared import body_columns
 from adapters.keypoints.readers import KeypointSource
 from adapters.keypoints.table import KeypointTable
 from adapters.results.reasons import compare_proportions
@@ -23,9 +22,10 @@ from engine.batching import AnyArray
 from engine.body.keypoint_body import KeypointBody
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.shape_evidence import Evidence
+from engine.evidence.stages import calibrated_people
 from engine.picture.cameras import WeakPerspective
 from engine.posed.fit import observe_pictures
-from engine.posed.scoring import calibrated_people, excess_energy, fit_own
+from engine.posed.scoring import excess_energy, fit_own
 from engine.posed.search import PosedContext
 from engine.scores import Status
 from engine.shape import Shape
@@ -120,9 +120,8 @@ def fit_rows(
         ValueError: a shape was fitted in rest pose.
     """
     rows = np.flatnonzero(seen.found if chosen is None else seen.found & chosen)
-    known = [reference_person(one) for one in people]
-    evidence = calibrated_people(known, calibration)
-    betas = np.stack([np.asarray(one.betas) for one in known])
+    evidence = calibrated_people(people, calibration)
+    betas = np.stack([one.betas for one in people])
     parts = []
     on_progress(0, len(rows))
     # An empty page still makes one, empty, part.

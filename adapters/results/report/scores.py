@@ -13,9 +13,9 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 from jaxtyping import Float32
 
-from adapters.jobs.table_scoring import NUMBERS, result_columns
+from adapters.results.scores import arrow_columns
 from adapters.results.writers import check_result_path
-from engine.scores import Mode
+from engine.scores import Mode, score_names
 
 SORT_COLUMN: dict[Mode, str] = {"free": "log_bayes_factor", "rest": "consistency"}
 """What orders rows where a page cannot hold them all."""
@@ -83,7 +83,7 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
         raise ScoreFileError(f"{path}: damaged or no result file ({error})") from error
     names = set(table.column_names)
     mode: Mode = "free" if "log_bayes_factor" in names else "rest"
-    missing = {"image", "instance", "status", *NUMBERS[mode]} - names
+    missing = {"image", "instance", "status", *score_names(mode)} - names
     if missing:
         raise ScoreFileError(f"{path}: no result of samebody score; it lacks {', '.join(sorted(missing))}")
     try:
@@ -104,7 +104,7 @@ def _scores(table: pa.Table, mode: Mode) -> Scores:
         detail=texts("detail") if "detail" in table.column_names else [""] * len(table),
         numbers={
             name: table[name].cast(pa.float32()).to_numpy(zero_copy_only=False).astype(np.float32)
-            for name in NUMBERS[mode]
+            for name in score_names(mode)
         },
         best_match=texts("best_match") if "best_match" in table.column_names else None,
         metadata={k.decode(): v.decode("utf-8", "replace") for k, v in (table.schema.metadata or {}).items()},
@@ -117,7 +117,7 @@ def _read_parquet(stream: IO[bytes]) -> pa.Table:
 
 
 def _read_csv(stream: IO[bytes]) -> pa.Table:
-    columns = result_columns("free", several=True)
+    columns = arrow_columns("free", several=True)
     types = {column.name: pa.string() if column.name == "status" else column.type for column in columns}
     # Texts are taken as they stand: a picture may be called NA.
     return arrow_csv.read_csv(

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.commands.cli import main
 from adapters.commands.display import summary_lines
-from adapters.jobs.score import score_to_file
+from adapters.jobs.score import RunSettings, score_to_file
 from adapters.keypoints.readers import open_keypoints, read_keypoints
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import as_record, load_calibration, save_calibration
@@ -256,10 +256,8 @@ def test_several_shapes_give_the_best_match_and_its_margin(two_shapes, tmp_path)
 
 def test_summary_counts_verdicts_and_says_what_a_set_says_together(two_shapes, tmp_path, anny) -> None:
     source = open_keypoints([Path(two_shapes[0]).with_suffix("")])
-    shapes = tuple((Path(path).stem, Shape.load(path)) for path in two_shapes)
-    summary = score_to_file(
-        source, anny, shapes[0][1], tmp_path / "s.csv", people=shapes, one_person=True,
-    )  # fmt: skip
+    shapes = {Path(path).stem: Shape.load(path) for path in two_shapes}
+    summary = score_to_file(source, anny, shapes, tmp_path / "s.csv", run=RunSettings(one_person=True))
     assert summary.verdicts is not None
     assert sum(summary.verdicts) == summary.rows == 4
     assert summary.together is not None

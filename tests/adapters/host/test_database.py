@@ -36,10 +36,10 @@ from adapters.host.database import (
     put_reference,
     read_scores,
     replace_references,
+    shape_store,
     store_scores,
     upgrade,
 )
-from adapters.host.shape_engine import ShapeEngine
 from engine.body.model import BodyModel
 from engine.evidence.shape_evidence import Evidence
 from tests.database_servers import database_url, postgresql  # noqa: F401
@@ -165,13 +165,13 @@ class TestSharedShape:
 
     def test_evidence_is_stored_with_it(self, database: HostDatabase, anny: BodyModel, references, monkeypatch) -> None:
         replace_references(database, "anna", references("body_front"))
-        fit = ShapeEngine.fit
+        fit = shape_store.fit_references
 
-        def with_evidence(self, table, mode):
-            fitted = fit(self, table, mode)
+        def with_evidence(table, body, settings):
+            fitted = fit(table, body, settings)
             return replace(fitted, evidence=EVIDENCE)
 
-        monkeypatch.setattr(ShapeEngine, "fit", with_evidence)
+        monkeypatch.setattr(shape_store, "fit_references", with_evidence)
         fit_shared_shape(database, "anna", anny, "rest")
         evidence = load_shared_shape(database, "anna").evidence
         assert evidence is not None
@@ -235,16 +235,16 @@ class TestSharedShape:
     ) -> None:
         new = references("body_front", "body_left", "body_back")
         replace_references(database, "anna", new[:2])
-        fit, changes = ShapeEngine.fit, iter([True])
+        fit, changes = shape_store.fit_references, iter([True])
 
-        def interrupted(self, table, mode):
-            fitted = fit(self, table, mode)
+        def interrupted(table, body, settings):
+            fitted = fit(table, body, settings)
             if next(changes, False):
                 kept = {"added": new, "removed": new[:1], "wiped_out": []}[change]
                 replace_references(database, "anna", kept)
             return fitted
 
-        monkeypatch.setattr(ShapeEngine, "fit", interrupted)
+        monkeypatch.setattr(shape_store, "fit_references", interrupted)
         if change == "wiped_out":
             with pytest.raises(NoSharedShape, match="no body references"):
                 fit_shared_shape(database, "anna", anny, "rest")
@@ -255,13 +255,13 @@ class TestSharedShape:
 
     def test_references_that_never_rest(self, database: HostDatabase, anny: BodyModel, references, monkeypatch) -> None:
         replace_references(database, "anna", references("body_front"))
-        fit, seeds = ShapeEngine.fit, iter(range(1, 100))
+        fit, seeds = shape_store.fit_references, iter(range(1, 100))
 
-        def interrupted(self, table, mode):
+        def interrupted(table, body, settings):
             replace_references(database, "anna", references("body_front", seed=next(seeds)))
-            return fit(self, table, mode)
+            return fit(table, body, settings)
 
-        monkeypatch.setattr(ShapeEngine, "fit", interrupted)
+        monkeypatch.setattr(shape_store, "fit_references", interrupted)
         with pytest.raises(NoSharedShape, match="changed during each"):
             fit_shared_shape(database, "anna", anny, "rest")
         assert carriers(database) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.jobs.fit import fit_references
+from adapters.jobs.fit import FitSettings, fit_references
 from adapters.jobs.ray_runner import RayCluster, Workers, _fitting_workers
 from adapters.jobs.score import score_to_file
 from adapters.keypoints.readers import open_keypoints, read_keypoints
@@ -82,7 +82,7 @@ from ray.cluster_utils import Cluster
 
 from adapters.jobs.ray_runner import RayCluster
 from adapters.keypoints.readers import open_keypoints
-from adapters.jobs.score import score_to_file
+from adapters.jobs.score import RunSettings, score_to_file
 from engine.body.embedded import load_embedded_body
 from engine.shape import Shape
 
@@ -104,8 +104,8 @@ def kill_one(done, expected):
 
 source = open_keypoints(data, chunk_size=1000)
 score_to_file(
-    source, load_embedded_body(), Shape.load(shape), out, compute=ray_cluster.batches, on_progress=kill_one,
-    pictures_per_part=4000,
+    source, load_embedded_body(), Shape.load(shape), out,
+    run=RunSettings(compute=ray_cluster.batches, on_progress=kill_one, pictures_per_part=4000),
 )
 print("killed after", killed[0], flush=True)
 # Ray's own end complains about the machine that is missing.
@@ -118,7 +118,7 @@ os._exit(0)
 def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
     anny: BodyModel, files: list[Path], tmp_path: Path
 ) -> None:
-    shape = fit_references(read_keypoints([DEMO / "references.parquet"]), anny, mode="rest")
+    shape = fit_references(read_keypoints([DEMO / "references.parquet"]), anny, FitSettings(mode="rest"))
     shape.save(tmp_path / "shape.npz")
     local, cluster = tmp_path / "local.parquet", tmp_path / "cluster.parquet"
     score_to_file(open_keypoints(files), anny, shape, local)

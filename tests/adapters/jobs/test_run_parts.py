@@ -15,9 +15,10 @@ import pytest
 
 from adapters.commands.cli import main
 from adapters.jobs import score as score_job
-from adapters.jobs.fit import fit_references
+from adapters.jobs.fit import FitSettings, fit_references
 from adapters.jobs.run_parts import UnfinishedRunError, open_run
-from adapters.jobs.score import score_to_file
+from adapters.jobs.score import RunSettings, score_to_file
+from adapters.jobs.scorer import ScoreSettings
 from adapters.keypoints.readers import open_keypoints, read_keypoints
 from adapters.keypoints.table import KeypointTable, concat_tables, even_tables, slice_table
 from adapters.keypoints.writers import write_keypoints
@@ -32,7 +33,7 @@ ROWS = 90
 
 @pytest.fixture(scope="module")
 def rest_shape(anny: BodyModel) -> Shape:
-    return fit_references(read_keypoints([DEMO / "references.parquet"]), anny, mode="rest")
+    return fit_references(read_keypoints([DEMO / "references.parquet"]), anny, FitSettings(mode="rest"))
 
 
 class _Killed(BaseException):
@@ -41,7 +42,7 @@ class _Killed(BaseException):
 
 def _killed_after(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next run ends when it has computed so many rows."""
-    original, seen = score_job.TableScorer.__call__, 0
+    original, seen = score_job.Scorer.__call__, 0
 
     def scored(self, table: KeypointTable) -> pa.RecordBatch:
         nonlocal seen
@@ -50,12 +51,12 @@ def _killed_after(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
             raise _Killed
         return original(self, table)
 
-    monkeypatch.setattr(score_job.TableScorer, "__call__", scored)
+    monkeypatch.setattr(score_job.Scorer, "__call__", scored)
 
 
 def _run(anny: BodyModel, shape: Shape, out: Path, resume: bool = False, data: Path = DEMO / "dataset.parquet"):
     source = open_keypoints([data], chunk_size=10)
-    return score_to_file(source, anny, shape, out, resume=resume, pictures_per_part=20)
+    return score_to_file(source, anny, shape, out, run=RunSettings(resume=resume, pictures_per_part=20))
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
@@ -69,14 +70,14 @@ def test_a_resumed_run_writes_the_same_bytes(anny, rest_shape, tmp_path, monkeyp
                 _run(anny, rest_shape, out, resume=True)
         assert not out.exists()
     computed = []
-    original = score_job.TableScorer.__call__
+    original = score_job.Scorer.__call__
 
     def counted(self, table: KeypointTable) -> pa.RecordBatch:
         computed.append(len(table))
         return original(self, table)
 
     with monkeypatch.context() as patched:
-        patched.setattr(score_job.TableScorer, "__call__", counted)
+        patched.setattr(score_job.Scorer, "__call__", counted)
         summary = _run(anny, rest_shape, out, resume=True)
     # 40 of the first 50, then 20 of the next 30: what was in whole parts is not computed again.
     assert sum(computed) == ROWS - 60
@@ -119,7 +120,9 @@ def test_what_changed_is_noticed_and_named(anny, rest_shape, tmp_path, monkeypat
     with pytest.raises(UnfinishedRunError, match="another shape:"):
         _run(anny, other, out, resume=True, data=data)
     with pytest.raises(UnfinishedRunError, match="another options:"):
-        score_to_file(open_keypoints([data]), anny, rest_shape, out, threshold=0.5, resume=True)
+        score_to_file(
+            open_keypoints([data]), anny, rest_shape, out, ScoreSettings(threshold=0.5), RunSettings(resume=True)
+        )
     facts = data.stat()
     write_keypoints(data, table)
     with pytest.raises(UnfinishedRunError, match="another input:"):
@@ -194,13 +197,14 @@ def test_even_tables_keep_every_row(rows: int, skip: int) -> None:
 _SCRIPT = """
 import sys
 from adapters.keypoints.readers import open_keypoints
-from adapters.jobs.score import score_to_file
+from adapters.jobs.score import RunSettings, score_to_file
 from engine.body.embedded import load_embedded_body
 from engine.shape import Shape
 data, shape, out = sys.argv[1:]
 print("ready", flush=True)
 source = open_keypoints([data], chunk_size=2000)
-score_to_file(source, load_embedded_body(), Shape.load(shape), out, resume=True, pictures_per_part=4000)
+run = RunSettings(resume=True, pictures_per_part=4000)
+score_to_file(source, load_embedded_body(), Shape.load(shape), out, run=run)
 """
 
 

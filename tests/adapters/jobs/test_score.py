@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from adapters.jobs.fit import fit_references
-from adapters.jobs.score import score_to_file
+from adapters.jobs.fit import FitSettings, fit_references
+from adapters.jobs.score import RunSettings, score_to_file
 from adapters.keypoints.readers import open_keypoints, read_keypoints
 from adapters.results.evidence_table import read_evidence
 from engine.body.model import BodyModel
@@ -23,13 +23,13 @@ def shape(anny: BodyModel) -> Shape:
 
 @pytest.fixture(scope="module")
 def rest_shape(anny: BodyModel) -> Shape:
-    return fit_references(read_keypoints([DEMO / "references.parquet"]), anny, mode="rest")
+    return fit_references(read_keypoints([DEMO / "references.parquet"]), anny, FitSettings(mode="rest"))
 
 
 def test_kept_evidence_is_that_of_the_pictures_own_fits(anny, coco_body, shape, tmp_path) -> None:
     source = open_keypoints([DEMO / "dataset.parquet"])
     out, kept = tmp_path / "scores.parquet", tmp_path / "evidence.parquet"
-    summary = score_to_file(source, anny, shape, out, keep_evidence=kept)
+    summary = score_to_file(source, anny, shape, out, run=RunSettings(keep_evidence=kept))
     scores, stored = pq.read_table(out), read_evidence(kept)
     assert len(stored) == summary.rows == len(scores)
     assert stored.image.to_pylist() == scores["image"].to_pylist()
@@ -63,5 +63,7 @@ def test_tables_of_any_size_give_the_same_file(anny, rest_shape, tmp_path) -> No
 def test_the_rest_pose_has_no_evidence_to_keep(anny, rest_shape, tmp_path) -> None:
     source = open_keypoints([DEMO / "dataset.parquet"])
     with pytest.raises(ValueError, match="--pose free"):
-        score_to_file(source, anny, rest_shape, tmp_path / "s.csv", keep_evidence=tmp_path / "e.parquet")
+        score_to_file(
+            source, anny, rest_shape, tmp_path / "s.csv", run=RunSettings(keep_evidence=tmp_path / "e.parquet")
+        )
     assert list(tmp_path.iterdir()) == []

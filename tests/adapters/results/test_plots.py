@@ -13,7 +13,7 @@ from PIL import Image
 
 from adapters.commands.cli import main
 from adapters.jobs.fit import fit_references
-from adapters.jobs.score import score_to_file
+from adapters.jobs.score import RunSettings, score_to_file
 from adapters.keypoints.readers import open_keypoints, read_keypoints
 from adapters.keypoints.table import slice_table
 from adapters.keypoints.writers import write_keypoints
@@ -60,7 +60,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory, anny: BodyModel) -> Path:
     shape.save(folder / "shape.npz")
     sources = record_sources(folder / "scores.parquet", [folder / "keypoints.parquet"], [folder / "shape.npz"])
     source = open_keypoints([folder / "keypoints.parquet"])
-    score_to_file(source, anny, shape, folder / "scores.parquet", sources=sources)
+    score_to_file(source, anny, shape, folder / "scores.parquet", run=RunSettings(sources=sources))
     (folder / "pictures").mkdir()
     Image.new("RGB", (1000, 900), (90, 120, 150)).save(folder / "pictures" / "anna_06.jpg")
     return folder

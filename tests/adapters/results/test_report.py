@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from adapters.commands.cli import main
-from adapters.jobs.fit import fit_references
+from adapters.jobs.fit import FitSettings, fit_references
 from adapters.jobs.score import score_to_file
 from adapters.keypoints.readers import open_keypoints, read_keypoints
 from adapters.keypoints.table import slice_table
@@ -134,7 +134,7 @@ def test_photographs_that_lie_where_the_page_would_put_its_own_are_kept(
 
 def test_a_csv_says_which_options_bring_the_rest(scored: Path, tmp_path: Path, anny: BodyModel) -> None:
     source = open_keypoints([scored / "keypoints.parquet"])
-    shape = fit_references(read_keypoints([DEMO / "references.parquet"]), anny, mode="rest")
+    shape = fit_references(read_keypoints([DEMO / "references.parquet"]), anny, FitSettings(mode="rest"))
     shape.save(tmp_path / "rest.npz")
     score_to_file(source, anny, shape, tmp_path / "rest.csv")
     page = tmp_path / "report.html"
@@ -155,7 +155,7 @@ def test_every_format_gives_the_same_rows(suffix: str, tmp_path: Path, anny: Bod
     table = slice_table(read_keypoints([DEMO / "dataset.parquet"]), 0, 5)
     seen = np.where(np.arange(5)[:, None] == 3, np.float32(0), table.confidence)
     write_keypoints(tmp_path / "k.parquet", replace(table, confidence=seen))
-    shape = fit_references(read_keypoints([DEMO / "references.parquet"]), anny, mode="rest")
+    shape = fit_references(read_keypoints([DEMO / "references.parquet"]), anny, FitSettings(mode="rest"))
     score_to_file(open_keypoints([tmp_path / "k.parquet"]), anny, shape, tmp_path / f"s{suffix}")
     scores = read_scores(tmp_path / f"s{suffix}")
     assert scores.mode == "rest"

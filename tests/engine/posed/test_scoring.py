@@ -125,7 +125,7 @@ def test_a_picture_alone_gets_the_same_bits(context, person, pictures, scores) -
     for i in (0, 5, 11):
         alone = score_posed_pictures(context, person, pictures[0][i : i + 1], pictures[1][i : i + 1])
         expected = jax.tree.map(lambda value, i=i: value[i : i + 1], scores)
-        for name, value in vars(alone).items():
+        for name, value in alone._asdict().items():
             np.testing.assert_array_equal(value, getattr(expected, name), err_msg=name)
 
 
@@ -157,7 +157,7 @@ def test_among_several_people_each_picture_is_scored_against_its_best_match(cont
     evidence = shape_evidence(context, own)
     people = [known_shape(own.betas[i], evidence, i) for i in (0, 4, 8)]
     fits = fit_own(context, *pictures)
-    scores, matches = compare_people(context, people, fits)
+    scores = matches = compare_people(context, people, fits)
     assert matches.best[[0, 4, 8]].tolist() == [0, 1, 2], "a picture matches itself best"
     alone = [compare(context, person, fits) for person in people]
     for i, best in enumerate(matches.best):

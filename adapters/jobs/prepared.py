@@ -1,0 +1,93 @@
+"""What is built once per body, keypoint schema and noise, and then found again: reduced bodies, contexts of fits.
+
+One call at a time is computed, whatever thread it comes from: the engine keeps all cores busy by itself, and JAX's CPU
+backend can lock up where two threads run batched linear algebra at once.
+"""
+
+import threading
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from adapters.keypoints.table import KeypointTable
+from engine.body.keypoint_body import KeypointBody, reduce_body
+from engine.body.model import BodyModel
+from engine.body.schemas import KeypointSchema
+from engine.evidence.calibration import Calibration, calibrated_noise
+from engine.evidence.calibration_file import default_calibration
+from engine.posed.fit import POSED_NOISE, make_context
+from engine.posed.search import PosedContext
+from engine.rest.problem import NoiseModel
+
+COMPUTING = threading.RLock()
+"""Held while the engine computes."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedBody:
+    """One body, as one detector sees it."""
+
+    body: BodyModel
+    reduced: KeypointBody
+    _contexts: dict[NoiseModel, PosedContext] = field(default_factory=dict)
+
+    def context(self, calibration: Calibration | None = None) -> PosedContext:
+        """The context of free-pose fits at the noise of a calibrated detector, by default the shipped calibration."""
+        noise = calibrated_noise(POSED_NOISE, default_calibration() if calibration is None else calibration)
+        with COMPUTING:
+            if noise not in self._contexts:
+                self._contexts[noise] = make_context(self.reduced, noise=noise)
+            return self._contexts[noise]
+
+    def columns(self, table: KeypointTable) -> tuple[np.ndarray, np.ndarray]:
+        """The table's keypoints and confidences in the order of the body's own keypoints.
+
+        Raises:
+            ValueError: the table lacks a keypoint of the body's.
+        """
+        return body_columns(table, self.reduced)
+
+
+def body_columns(table: KeypointTable, body: KeypointBody) -> tuple[np.ndarray, np.ndarray]:
+    """The table's keypoints and confidences in the order of the body's own keypoints.
+
+    Raises:
+        ValueError: the table lacks a keypoint of the body's.
+    """
+    columns = table.schema.columns_of(body.schema.keypoint_names)
+    if min(columns) < 0:
+        missing = set(body.schema.keypoint_names) - set(table.schema.keypoint_names)
+        raise ValueError(
+            f"the keypoints are {table.schema.name}, but {body.schema.name} is needed: "
+            f"{', '.join(sorted(missing))} are not among them"
+        )
+    if columns == tuple(range(len(table.schema))):
+        return table.keypoints, table.confidence
+    return np.ascontiguousarray(table.keypoints[:, columns]), np.ascontiguousarray(table.confidence[:, columns])
+
+
+@dataclass(frozen=True)
+class _Key:
+    """Two bodies with one key give β the same meaning and are seen alike."""
+
+    fingerprint: str
+    keypoint_names: tuple[str, ...]
+    beta_count: int
+    schema: KeypointSchema
+    body: BodyModel = field(compare=False)
+
+
+@lru_cache(maxsize=8)
+def _prepared(key: _Key) -> PreparedBody:
+    return PreparedBody(key.body, reduce_body(key.body, key.schema))
+
+
+def prepare(body: BodyModel, schema: KeypointSchema) -> PreparedBody:
+    """A body reduced to the keypoints of a schema; built when it is first asked for.
+
+    Raises:
+        ValueError: the body has none of the schema's keypoints.
+    """
+    with COMPUTING:
+        return _prepared(_Key(body.fingerprint, body.keypoint_names, body.beta_count, schema, body))

@@ -1,0 +1,224 @@
+"""The one pipeline from keypoints to scores: command line, Ray, host, HTTP, report and Python use this class.
+
+    keypoints -> evidence of each picture -> comparison with the shapes -> fit at the best shape -> columns
+
+Mode, body and calibration come from the shapes. ``engine.evidence.stages`` has the stages.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from adapters.jobs.prepared import COMPUTING, PreparedBody, prepare
+from adapters.keypoints.table import KeypointTable
+from adapters.results.scores import Scores, arrow_columns
+from engine.body.model import BodyModel
+from engine.body.schemas import KeypointSchema
+from engine.evidence.calibration import Calibration
+from engine.evidence.calibration_file import calibration_id, default_calibration
+from engine.evidence.stages import EvidenceStage, PictureEvidence, compare_evidence
+from engine.picture.misfit import REST_THRESHOLD
+from engine.picture.swapped_labels import ARMS, LEGS
+from engine.posed.first_order import SOLVERS as POSED_SOLVERS
+from engine.posed.scoring import EXCESS_THRESHOLD, fit_at_shapes, fit_own
+from engine.rest.fit import SOLVERS as REST_SOLVERS
+from engine.rest.fit import score_rest_pictures
+from engine.scores import Mode, Status, score_names
+from engine.shape import Shape, ShapeFileError
+
+CHUNK_SIZE: dict[Mode, int] = {"rest": 65536, "free": 4096}
+"""Pictures that are computed together: full tiles, and a few seconds to a minute of work."""
+
+SWAPPED_LABELS = {
+    LEGS: "left and right legs are swapped in the keypoints; scored the other way round",
+    ARMS: "left and right arms are swapped in the keypoints; scored the other way round",
+    LEGS + ARMS: "left and right arms and legs are swapped in the keypoints; scored the other way round",
+}
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What may change a number in a row, besides keypoints, shapes and body."""
+
+    mode: Mode | None = None
+    """By default that in which the shapes were fitted."""
+    solver: str = "auto"
+    threshold: float | None = None
+    """Where consistency is 1/e; by default the mode's own constant."""
+    calibration: Calibration | None = None
+    """By default that of the shapes, or else the shipped one."""
+
+    def facts(self) -> list[str]:
+        """Everything in it as text, for comparing runs."""
+        calibration = "" if self.calibration is None else calibration_id(self.calibration)
+        return [str(self.mode), self.solver, repr(self.threshold), calibration]
+
+
+class Scorer:
+    """Scores tables of one schema against one shape, or several. Making it may take seconds; make it once."""
+
+    def __init__(
+        self,
+        body: BodyModel,
+        schema: KeypointSchema,
+        people: Shape | Mapping[str, Shape],
+        settings: ScoreSettings | None = None,
+    ) -> None:
+        """
+        Args:
+            body: that of the shapes.
+            schema: of the keypoints.
+            people: one shape, or several by name: then each row is about the one that matches best.
+
+        Raises:
+            ValueError: a shape belongs to another body or has no evidence to compare with, shapes disagree about mode
+                or calibration, or the solver does not go with the mode.
+        """
+        settings = settings or ScoreSettings()
+        self.names: tuple[str, ...] = () if isinstance(people, Shape) or len(people) < 2 else tuple(people)
+        self.shapes: tuple[Shape, ...] = (people,) if isinstance(people, Shape) else tuple(people.values())
+        if not self.shapes:
+            raise ValueError("there is nobody to compare with; give at least one shape")
+        self.prepared = prepare(body, schema)
+        for shape in self.shapes:
+            shape.check_body(self.prepared.reduced, body.fingerprint)
+        self.mode: Mode = scoring_mode(self.shapes, settings)
+        check_solver(settings.solver, self.mode)
+        self.calibration = calibration_of(self.shapes, settings.calibration)
+        self._score: Callable[[np.ndarray, np.ndarray], _Columns] = (
+            _rest_scorer(self.prepared, self.shapes, settings)
+            if self.mode == "rest"
+            else _free_scorer(self.prepared, self.shapes, settings, self.calibration)
+        )
+
+    @property
+    def columns(self) -> pa.Schema:
+        """Of the result files."""
+        return arrow_columns(self.mode, several=bool(self.names))
+
+    def __call__(self, table: KeypointTable) -> Scores:
+        """One row per row of keypoints, in the same order.
+
+        Raises:
+            ValueError: the table lacks keypoints of the scorer's schema.
+        """
+        keypoints, confidence = self.prepared.columns(table)
+        with COMPUTING:
+            found = self._score(keypoints, confidence)
+        best = None
+        if self.names and found.best is not None:
+            best = np.where(np.isnan(found.numbers["consistency"]), -1, found.best).astype(np.int32)
+        names = (*score_names(self.mode), *(("margin",) if self.names else ()))
+        return Scores(
+            mode=self.mode,
+            image=table.image,
+            instance=table.instance,
+            # A row that could not be read keeps its own status; the engine only saw a picture without keypoints.
+            status=np.where(table.status == Status.OK, found.status, table.status).astype(np.int8),
+            numbers={name: np.asarray(found.numbers[name], np.float32) for name in names},
+            detail=_details(table, found.swapped_labels),
+            people=self.names,
+            best=best,
+            evidence=None if found.evidence is None else found.evidence.evidence,
+        )
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What both modes give."""
+
+    status: np.ndarray
+    numbers: Mapping[str, Any]
+    best: np.ndarray | None = None
+    swapped_labels: np.ndarray | None = None
+    evidence: PictureEvidence | None = None
+
+
+def _rest_scorer(
+    prepared: PreparedBody, shapes: tuple[Shape, ...], settings: ScoreSettings
+) -> Callable[[np.ndarray, np.ndarray], _Columns]:
+    shape, *others = shapes
+    if others:
+        raise ValueError("several shapes go with --pose free; the rest pose cannot tell bodies apart")
+    level = REST_THRESHOLD if settings.threshold is None else settings.threshold
+
+    def score(keypoints: np.ndarray, confidence: np.ndarray) -> _Columns:
+        found = score_rest_pictures(
+            prepared.reduced, shape.betas, keypoints, confidence, settings.solver, threshold=level
+        )
+        return _Columns(np.asarray(found.status), vars(found))
+
+    return score
+
+
+def _free_scorer(
+    prepared: PreparedBody, shapes: tuple[Shape, ...], settings: ScoreSettings, calibration: Calibration
+) -> Callable[[np.ndarray, np.ndarray], _Columns]:
+    level = EXCESS_THRESHOLD if settings.threshold is None else settings.threshold
+    if not level > 0:
+        raise ValueError(f"the threshold must be positive, not {level}")
+    context = prepared.context(calibration)
+    evidence_stage: EvidenceStage = partial(fit_own, context, solver=settings.solver)
+    betas = np.stack([shape.betas for shape in shapes])
+
+    def score(keypoints: np.ndarray, confidence: np.ndarray) -> _Columns:
+        pictures = evidence_stage(keypoints, confidence)
+        compared = compare_evidence(pictures, shapes, calibration)
+        fits = fit_at_shapes(context, pictures.fit, betas[compared.best].astype(pictures.fit.betas.dtype), level)
+        numbers = {**compared._asdict(), **fits._asdict()}
+        return _Columns(compared.status, numbers, compared.best, np.asarray(pictures.swapped_labels), pictures)
+
+    return score
+
+
+def scoring_mode(shapes: tuple[Shape, ...], settings: ScoreSettings) -> Mode:
+    """The mode of the settings, or else that of the shapes.
+
+    Raises:
+        ValueError: the shapes were fitted in different modes, or in rest pose and the free pose is asked for.
+    """
+    modes = {shape.mode for shape in shapes}
+    if settings.mode is None and len(modes) > 1:
+        raise ShapeFileError("the shapes were fitted in different modes; fit all of them with the same --pose")
+    mode = settings.mode or shapes[0].mode
+    if mode == "free" and "rest" in modes:
+        raise ShapeFileError("the shape was fitted with --pose rest; fit again without it, or score with --pose rest")
+    return mode
+
+
+def calibration_of(shapes: tuple[Shape, ...], given: Calibration | None = None) -> Calibration:
+    """The given calibration, that of the shapes, or the shipped one.
+
+    Raises:
+        ValueError: it is about another body, or the shapes have different ones.
+    """
+    if given is None:
+        own = {calibration_id(c) if (c := shape.calibration) else "": c for shape in shapes}
+        if len(own) > 1:
+            raise ShapeFileError("the shapes were fitted with different calibrations; choose one: --calibration")
+        (given,) = own.values()
+    calibration = default_calibration() if given is None else given
+    calibration.check_body(shapes[0].body_fingerprint)
+    return calibration
+
+
+def check_solver(solver: str, mode: Mode) -> None:
+    """Whether a mode has a solver of that name.
+
+    Raises:
+        ValueError: it does not; the message lists those that it has.
+    """
+    known = REST_SOLVERS if mode == "rest" else POSED_SOLVERS
+    if solver not in known:
+        raise ValueError(f"--solver {solver} does not go with --pose {mode}, which has: {', '.join(known)}")
+
+
+def _details(table: KeypointTable, swapped: np.ndarray | None) -> pa.StringArray:
+    if swapped is None or not swapped.any():
+        return table.detail
+    notes = [SWAPPED_LABELS.get(int(code)) for code in swapped]
+    return pa.array([own or note for own, note in zip(table.detail.to_pylist(), notes, strict=True)], pa.string())

@@ -1,0 +1,139 @@
+"""The stages of a score, and what passes between them.
+
+    1. evidence      keypoints -> ``PictureEvidence``: what each picture tells about its own body, raw
+    2. comparison    evidence, shapes, calibration -> ``Comparison``: Bayes factor, probability, bits, best match
+    3. fit           keypoints at the best shape -> the columns of a fit (``engine.posed.scoring``)
+
+Stage 1 has several implementations (``EvidenceStage``): fits of each picture's own shape, or a network. Stage 2 is here
+and needs nothing but evidence, so every implementation of stage 1 gets the same comparison and the same calibration.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float32, Int, Int8, Int32
+
+from engine.batching import AnyArray, map_samples
+from engine.evidence.calibration import Calibration, calibrated, calibrated_pictures
+from engine.evidence.comparison import best_matches, log_bayes_factors
+from engine.evidence.shape_evidence import Evidence, information_bits
+from engine.scores import Status
+from engine.shape import Shape
+
+LOW_INFORMATION_BITS = 0.3
+"""A less informative picture is scored, and its status is ``low_information``."""
+
+PRIOR_PROBABILITY = 0.5
+"""Of "same body", before looking."""
+
+_TILE_SIZE = 1024
+
+
+class PictureEvidence(NamedTuple):
+    """What pictures tell about their own bodies."""
+
+    evidence: Evidence
+    """Raw, of each picture alone; zeros where it is not ``known``."""
+    status: Int[AnyArray, " images"]
+    """``OK``, ``TOO_FEW_KEYPOINTS`` or ``NOT_CONVERGED``."""
+    swapped_labels: Int[AnyArray, " images"]
+    """Limbs whose left and right labels were swapped back, as the code of ``engine.picture.swapped_labels``."""
+    known: Bool[AnyArray, " images"]
+    """Pictures that have evidence."""
+    fit: Any = None
+    """The ``PosedFit`` behind it, where the evidence comes from fits."""
+
+
+class EvidenceStage(Protocol):
+    """Stage 1."""
+
+    def __call__(
+        self, keypoints_px: Float[AnyArray, "images keypoints 2"], confidence: Float[AnyArray, "images keypoints"]
+    ) -> PictureEvidence:
+        """Evidence of every picture; no picture's depends on the others.
+
+        Raises:
+            ValueError: the arrays do not have the body's columns.
+        """
+        ...
+
+
+class Comparison(NamedTuple):
+    """Pictures compared with shapes; NaN in rows without evidence."""
+
+    status: Int8[np.ndarray, " images"]
+    same_body_probability: Float32[np.ndarray, " images"]
+    """Of the best match."""
+    log_bayes_factor: Float32[np.ndarray, " images"]
+    """Of the best match against a stranger, nats."""
+    information_bits: Float32[np.ndarray, " images"]
+    best: Int32[np.ndarray, " images"]
+    """Number of the shape that matches best."""
+    margin: Float32[np.ndarray, " images"]
+    """To the second best shape, nats; infinite where there is one shape."""
+
+
+def compare_evidence(
+    pictures: PictureEvidence,
+    shapes: Sequence[Shape],
+    calibration: Calibration,
+    prior_probability: float = PRIOR_PROBABILITY,
+) -> Comparison:
+    """Compare every picture with every shape.
+
+    Args:
+        shapes: a single shape may lack evidence (β alone); then factor and probability are NaN.
+        prior_probability: that a picture shows any of the shapes, each as likely as the others.
+
+    Raises:
+        ValueError: no shapes, several of which one has no evidence, or a probability out of range.
+    """
+    if not shapes:
+        raise ValueError("there is nobody to compare with; give at least one shape")
+    if not 0 < prior_probability < 1:
+        raise ValueError(f"a probability lies between 0 and 1, not {prior_probability}")
+    evidence = calibrated_pictures(pictures.evidence, calibration)
+    alone = len(shapes) == 1 and shapes[0].evidence is None
+    people = _no_evidence(shapes[0]) if alone else calibrated_people(shapes, calibration)
+    matches = best_matches(log_bayes_factors(evidence, people), 1 - prior_probability)
+    bits = map_samples(_bits, None, evidence, _TILE_SIZE, concurrent=False)
+    unsure = (pictures.status == Status.OK) & (bits < LOW_INFORMATION_BITS)
+
+    def known(values: AnyArray, these: AnyArray = pictures.known) -> np.ndarray:
+        return np.where(these, values, np.nan).astype(np.float32)
+
+    compared = pictures.known & (not alone)
+    return Comparison(
+        status=np.where(unsure, Status.LOW_INFORMATION, pictures.status).astype(np.int8),
+        same_body_probability=known(matches.probability, compared),
+        log_bayes_factor=known(matches.log_bayes_factor, compared),
+        information_bits=known(bits),
+        best=matches.best,
+        margin=known(matches.margin, compared),
+    )
+
+
+def calibrated_people(shapes: Sequence[Shape], calibration: Calibration) -> Evidence:
+    """What is known of each person, one row per person.
+
+    Raises:
+        ValueError: a shape has no evidence.
+    """
+    each = []
+    for shape in shapes:
+        if shape.evidence is None:
+            raise ValueError("a shape has no evidence to compare with; fit it with --pose free")
+        evidence = Evidence(*map(jnp.asarray, shape.evidence))
+        each.append(calibrated(evidence, calibration, shape.used_references))
+    return Evidence(*(np.stack([np.asarray(part) for part in parts]) for parts in zip(*each, strict=True)))
+
+
+def _no_evidence(shape: Shape) -> Evidence:
+    count = len(shape.betas)
+    return Evidence(np.zeros((1, count, count), np.float32), np.zeros((1, count), np.float32))
+
+
+def _bits(_: None, evidence: Evidence) -> Float[Array, ""]:
+    return information_bits(evidence)
