@@ -100,9 +100,9 @@ def _measured(
     weight = seen[..., None] / seen.sum(axis=1)[:, None, None]
     centred = points - (points * weight).sum(axis=1, keepdims=True)
     spread = np.sqrt((np.square(centred) * weight).sum(axis=(1, 2)))
-    usable = (count > 0) & (spread > 0)
-    # Points on top of each other have no scale; the largest ratio is then beyond every bound.
-    stretch = np.log(np.where(usable, largest, 1) / np.where(usable, np.maximum(middle, 1e-9 * largest + 1e-30), 1))
+    usable = (count > 0) & (spread > 0) & (largest > 0)
+    # Neighbours on top of each other have no scale; the largest ratio is then beyond every bound.
+    stretch = np.log(np.where(usable, largest, 1) / np.where(usable, np.maximum(middle, 1e-9 * largest), 1))
     return np.where(usable, stretch, np.nan), np.where(usable, mean / np.where(usable, spread, 1), np.nan)
 
 

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float
 from adapters.keypoints.readers.columns import TableAssembler
 from adapters.keypoints.readers.file_schema import schema_from_names
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
-from adapters.keypoints.table import KeypointTable
+from adapters.keypoints.table import KeypointTable, slice_table
 from engine.body.schemas import KeypointSchema
 
 _IMAGE = ("image", "image_id", "image_name", "file_name", "filename", "frame")
@@ -67,11 +67,9 @@ class CsvKeypoints:
         assembler = TableAssembler(self.source, schema)
         batches = _batches(self.source, self.header)
         for batch in _regrouped(batches, self.header) if self.names else batches:
-            for start in range(0, len(batch), chunk_size):
-                piece = batch.slice(start, chunk_size)
-                yield self._long_table(batch, assembler) if self.names else self._wide_table(piece, assembler)
-                if self.names:
-                    break
+            whole = self._long_table(batch, assembler) if self.names else self._wide_table(batch, assembler)
+            for start in range(0, len(whole), chunk_size):
+                yield slice_table(whole, start, start + chunk_size)
 
     def _wide_table(self, batch: pa.RecordBatch, assembler: TableAssembler) -> KeypointTable:
         readable = np.ones(len(batch), bool)

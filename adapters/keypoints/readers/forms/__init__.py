@@ -35,6 +35,7 @@ _PROBED_RECORDS = 1000
 PAGE = "docs/keypoint-files.md"
 """Which forms are read, and how others become one of them."""
 
+_record = msgspec.json.Decoder(msgspec.Raw)
 _records = msgspec.json.Decoder(list[msgspec.Raw])
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -86,8 +87,8 @@ def _document(source: SourceFile) -> Document:
 def _lines(text: bytes) -> list[msgspec.Raw] | None:
     """The objects of a file that has one on each line; None where it has something else."""
     try:
-        return msgspec.json.decode_lines(text, type=list[msgspec.Raw]) if text.count(b"\n{") else None
-    except (*MISFIT, TypeError):
+        return _record.decode_lines(text) if text.count(b"\n{") else None
+    except MISFIT:
         return None
 
 

@@ -109,7 +109,7 @@ def _recognises(document: Document) -> bool:
     if "instance_info" in document.members or document.records == []:
         return True
     keys = document.head_keys
-    if {"frame_id", "instances"} & keys:
+    if "frame_id" in keys or ("instances" in keys and isinstance(document.head["instances"], list)):
         return True
     return {"keypoints", "keypoint_scores"} <= keys and "image_id" not in keys
 
