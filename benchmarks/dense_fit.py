@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 from benchmarks.pose_densities import Density, full_precision_parts
 from benchmarks.synthetic import SyntheticPictures
 from engine.body.keypoint_body import KeypointBody, pose_keypoints, pose_skeleton
-from engine.body.pose_prior import PosePrior, limits_residuals
+from engine.body.pose_prior import Hinges, hinge_residuals
 from engine.body.rotations import rotation_matrix
 from engine.picture.observation import REFERENCE_STATURE_M
 from engine.rest.problem import NoiseModel
@@ -88,13 +88,13 @@ def prior_terms(
     return 0.5 * away[0] @ loose_pull - jax.nn.logsumexp(logs), gradient, hessian
 
 
-def _residuals(body: KeypointBody, limits: PosePrior, sigmas: Array, betas: Array, rotation: Array, observed: Array):
+def _residuals(body: KeypointBody, limits: Hinges, sigmas: Array, betas: Array, rotation: Array, observed: Array):
     def of(unknowns: Float[Array, " 75"]) -> Array:
         turn, camera, pose = unknowns[:3], unknowns[3:6], unknowns[6:].reshape(-1, 3)
         points = pose_keypoints(body, betas, jnp.concatenate([jnp.zeros((1, 3)), pose]))
         points = points @ (rotation_matrix(turn) @ rotation).T
         seen = jnp.exp(camera[0]) * points[:, :2] * jnp.array([1.0, -1.0]) + camera[1:]
-        return jnp.concatenate([((observed - seen) / sigmas[:, None]).reshape(-1), limits_residuals(limits, pose)])
+        return jnp.concatenate([((observed - seen) / sigmas[:, None]).reshape(-1), hinge_residuals(limits, pose)])
 
     return of
 
@@ -142,7 +142,7 @@ def aligned_error_mm(found: Float[np.ndarray, "n 3"], truth: Float[np.ndarray, "
 def fit_pictures(
     body: KeypointBody,
     parts: QuadraticParts,
-    limits: PosePrior,
+    limits: Hinges,
     pictures: SyntheticPictures,
     level: float,
     from_truth: bool,

@@ -62,7 +62,7 @@ class Density:
 def core_basis() -> Float[np.ndarray, "core 69"]:
     """Orthonormal rows: the core coordinates in a flat pose."""
     prior = load_pose_prior()
-    hinge_axes = dict(zip(prior.hinge_joints, np.asarray(prior.hinge_axes, np.float64), strict=True))
+    hinge_axes = dict(zip(prior.hinges.joints, np.asarray(prior.hinges.axes, np.float64), strict=True))
     rows = []
     for joint, name in enumerate(POSED_JOINTS):
         if name.rpartition("_")[2] in _LOOSE_PARTS:

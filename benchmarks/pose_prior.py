@@ -29,7 +29,7 @@ from benchmarks.pose_densities import Form, core_basis, fit_density, log_density
 from benchmarks.synthetic import SyntheticPictures, SyntheticSettings, held_out_poses, make_pictures
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import KeypointBody, reduce_body
-from engine.body.pose_prior import POSED_JOINTS, PosePrior, energy, limits_residuals, load_pose_prior
+from engine.body.pose_prior import POSED_JOINTS, Hinges, hinge_residuals, load_pose_prior
 from engine.body.schemas import COCO_17
 
 _NOISE_LEVEL = 0.01
@@ -136,11 +136,16 @@ def likelihood_table(captured: CapturedPoses) -> Table:
 def unusual_table(captured: CapturedPoses) -> Table:
     """Energies under the shipped prior."""
     prior = load_pose_prior()
-    energies = jax.vmap(lambda pose: energy(prior, pose))
-    held_out = np.asarray(energies(jnp.asarray(held_out_poses(captured).body_pose)))
+    mean, axes = np.asarray(prior.mean, np.float64), np.asarray(prior.axes, np.float64)
+
+    def energy(pose: np.ndarray) -> np.ndarray:
+        whitened = ((pose.reshape(-1, len(mean)) - mean) @ axes) / np.sum(axes**2, axis=0)
+        return 0.5 * np.sum(whitened**2, axis=-1)
+
+    held_out = energy(np.asarray(held_out_poses(captured).body_pose))
     table = Table("pose", "energy", "held-out poses above it", title="½|z|² under the shipped prior")
     for name in UNUSUAL_POSES:
-        value = float(energy(prior, jnp.asarray(unusual_pose(name))))
+        value = energy(np.asarray(unusual_pose(name))).item()
         table.add_row(name, f"{value:.1f}", f"{np.mean(held_out > value):.0%}")
     for share in (5, 50, 95):
         table.add_row(f"held-out poses, {share} % below", f"{np.percentile(held_out, share):.1f}", "")
@@ -157,8 +162,8 @@ def fit_table(body: KeypointBody, captured: CapturedPoses, people: int) -> Table
         splits[f"new subject {subject}"] = (captured.poses[subjects != subject], clips)
     settings = SyntheticSettings(people=people, noise_level=_NOISE_LEVEL, seed=4)
     table = Table("form", *splits, title="PA-MPJPE in mm: from the true pose / from four sides")
-    limits, columns = load_pose_prior(), []
-    unlimited = eqx.tree_at(lambda prior: prior.hinge_softness, limits, limits.hinge_softness * 1e6)
+    limits, columns = load_pose_prior().hinges, []
+    unlimited = eqx.tree_at(lambda hinges: hinges.softness, limits, limits.softness * 1e6)
     for poses, clips in splits.values():
         pictures = make_pictures(body, held_out_poses(captured, clips), settings)
         rows = [parts_of_density(fit_density(FORMS[name], poses), poses) for name in FITTED_FORMS]
@@ -171,7 +176,7 @@ def fit_table(body: KeypointBody, captured: CapturedPoses, people: int) -> Table
     return table
 
 
-def _errors(body: KeypointBody, parts: QuadraticParts, limits: PosePrior, pictures: SyntheticPictures) -> str:
+def _errors(body: KeypointBody, parts: QuadraticParts, limits: Hinges, pictures: SyntheticPictures) -> str:
     fits = (fit_pictures(body, parts, limits, pictures, _NOISE_LEVEL, from_truth) for from_truth in (True, False))
     return " / ".join(f"{fit.pa_mpjpe_mm.mean():.1f}" for fit in fits)
 
@@ -179,8 +184,8 @@ def _errors(body: KeypointBody, parts: QuadraticParts, limits: PosePrior, pictur
 def share_within_hinges(poses: int = 20_000) -> float:
     """How much of the shipped Gaussian's mass lies where knees and elbows do not bend backwards."""
     prior = load_pose_prior()
-    drawn = jax.random.normal(jax.random.key(0), (poses, prior.mean.shape[1])) @ prior.axes[0].T + prior.mean[0]
-    beyond = jax.vmap(lambda pose: limits_residuals(prior, pose.reshape(-1, 3)))(drawn)
+    drawn = jax.random.normal(jax.random.key(0), (poses, len(prior.mean))) @ prior.axes.T + prior.mean
+    beyond = jax.vmap(lambda pose: hinge_residuals(prior.hinges, pose.reshape(-1, 3)))(drawn)
     return float(jnp.mean(jnp.all(beyond == 0, axis=1)))
 
 

@@ -74,7 +74,7 @@ def make_prior(
             deviations[joint] = np.radians(floors[part])
     given = {} if shrinkage is None else {"shrinkage": shrinkage}
     fitted = fit_gaussian(poses, floors=deviations.reshape(-1), **given)
-    arrays = jnp.asarray(fitted.mean, jnp.float32), jnp.asarray(fitted.axes * np.sqrt(inflation), jnp.float32)
+    arrays = jnp.asarray(fitted.mean[0], jnp.float32), jnp.asarray(fitted.axes[0] * np.sqrt(inflation), jnp.float32)
     return eqx.tree_at(lambda prior: (prior.mean, prior.axes), load_pose_prior(), arrays)
 
 

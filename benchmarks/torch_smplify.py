@@ -44,11 +44,11 @@ class TorchProblem:
         model = smplx_model(self.body)
         rows = [self.body.keypoint_names.index(name) for name in self.keypoint_names]
         regressor = torch.tensor(np.asarray(self.body.keypoint_vertices)[rows])
-        mean, axes = (torch.tensor(np.asarray(array)[0]) for array in (self.prior.mean, self.prior.axes))
-        hinge_axes = torch.tensor(np.asarray(self.prior.hinge_axes))
+        mean, axes = (torch.tensor(np.asarray(array)) for array in (self.prior.mean, self.prior.axes))
+        hinge_axes = torch.tensor(np.asarray(self.prior.hinges.axes))
         lower, upper, softness = (
             torch.tensor(np.asarray(array))
-            for array in (self.prior.hinge_lower, self.prior.hinge_upper, self.prior.hinge_softness)
+            for array in (self.prior.hinges.lower, self.prior.hinges.upper, self.prior.hinges.softness)
         )
         target, weights = torch.tensor(self.points), torch.tensor(self.confidence)
         sigmas = torch.tensor(np.asarray(self.sigmas, np.float32))
@@ -63,7 +63,7 @@ class TorchProblem:
             projected = log_scale.exp()[:, None, None] * plane + translation[:, None]
             squared = weights * (((target - projected) / sigmas[:, None]) ** 2).sum(-1)
             robust = squared * self.width**2 / (self.width**2 + squared)
-            flexion = (pose.reshape(len(latent), -1, 3)[:, list(self.prior.hinge_joints)] * hinge_axes).sum(-1)
+            flexion = (pose.reshape(len(latent), -1, 3)[:, list(self.prior.hinges.joints)] * hinge_axes).sum(-1)
             beyond = (flexion - upper).clamp(min=0) + (lower - flexion).clamp(min=0)
             return 0.5 * (robust.sum(1) + (latent**2).sum(1) + ((beyond / softness) ** 2).sum(1))
 
@@ -81,7 +81,7 @@ def smplify(problem: TorchProblem, optimiser: Optimiser, steps: int = STEPS) -> 
 def _fit(problem: TorchProblem, energy, optimiser: Optimiser, steps: int, yaw: float) -> np.ndarray:
     count = len(problem.points)
     orientation = torch.tensor([[0.0, yaw, 0.0]]).repeat(count, 1).requires_grad_()
-    latent = torch.zeros((count, problem.prior.mean.shape[-1]), requires_grad=True)
+    latent = torch.zeros((count, len(problem.prior.mean)), requires_grad=True)
     log_scale = torch.full((count,), float(np.log(1 / 1.7)), requires_grad=True)
     translation = torch.zeros((count, 2), requires_grad=True)
     unknowns = (orientation, latent, log_scale, translation)

@@ -100,7 +100,7 @@ def mirrored_limbs(
     posed = pose_model(model, betas, unknowns)
     rest_joints = model.body.joints + model.body.joint_shapedirs @ betas
     upper, hinge, end = np.array(_LIMBS).T
-    axes = model.hinge_axes[np.array([model.hinge_joints.index(joint - 1) for joint in hinge])]
+    axes = model.hinges.axes[np.array([model.hinges.joints.index(joint - 1) for joint in hinge])]
 
     def directions(joints: Float[Array, "joints 3"]) -> Float[Array, "limbs 2 3"]:
         bones = jnp.stack([joints[hinge] - joints[upper], joints[end] - joints[hinge]], axis=1)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from engine.body.pose_prior import hinge_residuals
 from engine.body.rotations import left_jacobian, rotation_matrix, skew
 from engine.picture.cameras import IMAGE_AXES, image_plane, pinhole_depth_factor
 from engine.posed.model import PosedModel, descendant_matrix
@@ -26,7 +27,6 @@ from engine.posed.problem import (
     PosedBody,
     PosedProblem,
     compose,
-    hinge_residuals,
     pose_model,
     robustness,
 )
@@ -161,6 +161,7 @@ def _shape_motion(model: PosedModel, posed: PosedBody) -> Float[Array, "keypoint
 def _hinge_rows(
     model: PosedModel, vectors: Float[Array, "posed_joints 3"]
 ) -> tuple[Float[Array, " hinges"], Float[Array, "hinges latents"]]:
-    residuals = hinge_residuals(model, vectors)
-    flexion = jnp.einsum("hc,hcl->hl", model.hinge_axes, model.pose_basis[np.array(model.hinge_joints)])
-    return residuals, jnp.where(residuals == 0, 0.0, 1.0 / model.hinge_softness)[:, None] * flexion
+    hinges = model.hinges
+    residuals = hinge_residuals(hinges, vectors)
+    flexion = jnp.einsum("hc,hcl->hl", hinges.axes, model.pose_basis[np.array(hinges.joints)])
+    return residuals, jnp.where(residuals == 0, 0.0, 1.0 / hinges.softness)[:, None] * flexion

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from engine.body.keypoint_body import KeypointBody
 from engine.body.model import forward_kinematics
-from engine.body.pose_prior import PosePrior, sample
+from engine.body.pose_prior import Hinges, PosePrior, sample
 from engine.body.rotations import left_jacobian, rotation_matrix
 
 _NEGLIGIBLE_MOTION_M = 0.0005
@@ -42,17 +42,12 @@ class PosedModel(eqx.Module):
     """Radians per standard deviation."""
     pose_whitener: Float[Array, "latents posed_joints 3"]
     """A change of the pose in whitened coordinates: the inverse of the basis, as far as it is kept."""
-    hinge_axes: Float[Array, "hinges 3"]
-    hinge_lower: Float[Array, " hinges"]
-    hinge_upper: Float[Array, " hinges"]
-    hinge_softness: Float[Array, " hinges"]
+    hinges: Hinges
     part_keypoints: tuple[int, ...] = eqx.field(static=True)
     part_joints: tuple[int, ...] = eqx.field(static=True)
     corrective_parts: tuple[int, ...] = eqx.field(static=True)
     moving_joints: tuple[int, ...] = eqx.field(static=True)
     """Joints but the root whose rotation moves a keypoint."""
-    hinge_joints: tuple[int, ...] = eqx.field(static=True)
-    """Rows of the body pose."""
 
     @property
     def latent_count(self) -> int:
@@ -95,12 +90,10 @@ def make_posed_model(body: KeypointBody, prior: PosePrior) -> PosedModel:
     """Lay out a body and a pose prior for posed fits.
 
     Raises:
-        ValueError: the prior is for another skeleton, or has several components.
+        ValueError: the prior is for another skeleton.
     """
-    if body.joint_count != 1 + prior.mean.shape[1] // 3:
+    if body.joint_count != 1 + len(prior.mean) // 3:
         raise ValueError(f"body {body.name} has {body.joint_count} joints, the pose prior is made for SMPL's 24")
-    if prior.component_count != 1:
-        raise ValueError(f"posed fits take a pose prior of one component, this one has {prior.component_count}")
     masses, offsets = np.asarray(body.masses), np.asarray(body.offsets)
     posedirs = np.asarray(body.offset_posedirs)
     carried = (
@@ -114,10 +107,13 @@ def make_posed_model(body: KeypointBody, prior: PosePrior) -> PosedModel:
     lever = _largest_levers(body)
     moving = tuple(int(j) for j in range(1, body.joint_count) if posedirs.size or lever[j] > 0)
     dtype = prior.axes.dtype
-    motion = np.asarray(_motion_covariance(body, prior), np.float64)
+    # In double precision: rounding would turn axes that move keypoints alike, and with them every fit a little.
+    with jax.enable_x64(True):
+        exact = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), (body, prior))
+        motion = np.asarray(_motion_covariance(*exact))
     variances, directions = np.linalg.eigh(motion)
     kept = np.sqrt(np.maximum(variances, 0)) > _NEGLIGIBLE_MOTION_M
-    axes, directions = np.asarray(prior.axes[0], np.float64), directions[:, kept][:, ::-1]
+    axes, directions = np.asarray(prior.axes, np.float64), directions[:, kept][:, ::-1]
     basis = axes @ directions
     # The prior's axes are orthogonal, so its whitening is its transpose with columns divided by their squared length.
     whitener = directions.T @ (axes / np.sum(axes**2, axis=0)).T
@@ -127,18 +123,14 @@ def make_posed_model(body: KeypointBody, prior: PosePrior) -> PosedModel:
         part_shapedirs=body.offset_shapedirs[keypoints, joints],
         part_masses=body.masses[keypoints, joints],
         corrective_posedirs=body.offset_posedirs[keypoints[corrective], joints[corrective]],
-        pose_mean=prior.mean[0].reshape(-1, 3),
+        pose_mean=prior.mean.reshape(-1, 3),
         pose_basis=jnp.asarray(basis.reshape(-1, 3, basis.shape[-1]), dtype),
         pose_whitener=jnp.asarray(whitener.reshape(len(whitener), -1, 3), dtype),
-        hinge_axes=prior.hinge_axes,
-        hinge_lower=prior.hinge_lower,
-        hinge_upper=prior.hinge_upper,
-        hinge_softness=prior.hinge_softness,
+        hinges=prior.hinges,
         part_keypoints=tuple(int(k) for k in keypoints),
         part_joints=tuple(int(j) for j in joints),
         corrective_parts=tuple(int(n) for n in corrective),
         moving_joints=moving,
-        hinge_joints=prior.hinge_joints,
     )
 
 
@@ -166,7 +158,7 @@ def _motion_covariance(body: KeypointBody, prior: PosePrior) -> Float[Array, "la
         levers = _levers(body, rotations, positions)[:, 1:]
         # A change of a joint's rotation vector as a turn in the world: parent's rotation, then the left Jacobian.
         turn = jnp.einsum("jab,jbc->jac", rotations[np.array(body.parents[1:])], jax.vmap(left_jacobian)(pose[1:]))
-        turns = jnp.einsum("jac,jcl->jal", turn, prior.axes[0].reshape(-1, 3, prior.axes.shape[-1]))
+        turns = jnp.einsum("jac,jcl->jal", turn, prior.axes.reshape(-1, 3, prior.axes.shape[-1]))
         motion = jnp.einsum("abc,jbl,kjc->kal", jnp.asarray(_CROSS, turns.dtype), turns, levers)
         return jnp.einsum("kal,kam->lm", motion, motion)
 

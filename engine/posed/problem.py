@@ -28,6 +28,7 @@ from jaxtyping import Array, Float
 from engine.batching import AnyArray
 from engine.body import quaternions
 from engine.body.model import tree_levels
+from engine.body.pose_prior import hinge_residuals
 from engine.body.rotations import rotation_matrix
 from engine.body.schemas import KeypointSchema
 from engine.picture.cameras import Lens, image_plane, pinhole_depth_factor
@@ -155,13 +156,6 @@ def robustness(squared: Float[Array, "*n"], width: Float[Array, ""]) -> Float[Ar
     return width**2 / (width**2 + squared)
 
 
-def hinge_residuals(model: PosedModel, vectors: Float[Array, "posed_joints 3"]) -> Float[Array, " hinges"]:
-    """How far knees and elbows are bent the wrong way or too far, in units of the hinges' softness."""
-    flexion = jnp.sum(vectors[np.array(model.hinge_joints)] * model.hinge_axes, axis=-1)
-    beyond = jnp.maximum(flexion - model.hinge_upper, 0.0) - jnp.maximum(model.hinge_lower - flexion, 0.0)
-    return beyond / model.hinge_softness
-
-
 def keypoint_residuals(
     problem: PosedProblem, picture: Picture, unknowns: PictureUnknowns
 ) -> Float[Array, "keypoints 2"]:
@@ -176,7 +170,7 @@ def posed_residuals(problem: PosedProblem, picture: Picture, unknowns: PictureUn
     residuals = keypoint_residuals(problem, picture, unknowns)
     # The length of each residual becomes √ρ.
     softened = residuals * jnp.sqrt(robustness(jnp.sum(residuals**2, axis=-1, keepdims=True), problem.noise.width))
-    limits = hinge_residuals(problem.model, body_pose(problem.model, unknowns.latent))
+    limits = hinge_residuals(problem.model.hinges, body_pose(problem.model, unknowns.latent))
     return jnp.concatenate([softened.reshape(-1), jnp.asarray(unknowns.latent), limits])
 
 

@@ -97,9 +97,9 @@ def test_swapped_labels_are_noticed_and_no_others(fits: dict[str, PosedFit], kin
 def test_knees_and_elbows_bend_the_right_way(context, fits: dict[str, PosedFit]) -> None:
     model = context.model
     for fit in fits.values():
-        hinges = fit.pose[:, 1:][:, list(model.hinge_joints)]
-        flexion = np.sum(hinges * np.asarray(model.hinge_axes), axis=-1)
-        assert (flexion > np.asarray(model.hinge_lower) - 3 * np.asarray(model.hinge_softness)).all()
+        hinges = fit.pose[:, 1:][:, list(model.hinges.joints)]
+        flexion = np.sum(hinges * np.asarray(model.hinges.axes), axis=-1)
+        assert (flexion > np.asarray(model.hinges.lower) - 3 * np.asarray(model.hinges.softness)).all()
 
 
 def test_the_camera_in_pixels_belongs_to_the_picture(fits: dict[str, PosedFit]) -> None:

@@ -11,7 +11,7 @@ from adapters.bodies.smpl_files import build_smpl_body
 from engine.body import quaternions
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import KeypointBody, pose_keypoints, reduce_body
-from engine.body.pose_prior import load_pose_prior
+from engine.body.pose_prior import hinge_residuals, load_pose_prior
 from engine.body.schemas import COCO_17, HALPE_26
 from engine.picture.cameras import Lens
 from engine.picture.observation import Observation
@@ -24,7 +24,6 @@ from engine.posed.problem import (
     PosedProblem,
     apply_step,
     body_pose,
-    hinge_residuals,
     keypoint_residuals,
     noise_of,
     pose_model,
@@ -50,7 +49,7 @@ def _rows(problem, picture, unknowns, step):
     moved = apply_step(unknowns, step[:latents], step[latents : latents + 6])
     shaped = Picture(picture.observation, picture.betas + step[latents + 6 :])
     residuals = keypoint_residuals(problem, shaped, moved)
-    return jnp.concatenate([residuals.reshape(-1), hinge_residuals(model, body_pose(model, moved.latent))])
+    return jnp.concatenate([residuals.reshape(-1), hinge_residuals(model.hinges, body_pose(model, moved.latent))])
 
 
 # Compiled once per body: angles and lenses are data.
@@ -198,7 +197,7 @@ def test_energy_is_half_the_squared_residuals(model: PosedModel) -> None:
     problem = (PosedProblem(model, noise), Picture(observation, betas), unknowns)
     squared = np.sum(np.asarray(_residuals(*problem)) ** 2, axis=1)
     loss = np.sum(squared * noise.width**2 / (noise.width**2 + squared))
-    limits = np.sum(np.asarray(hinge_residuals(model, body_pose(model, unknowns.latent))) ** 2)
+    limits = np.sum(np.asarray(hinge_residuals(model.hinges, body_pose(model, unknowns.latent))) ** 2)
     expected = 0.5 * (loss + limits + np.sum(np.asarray(unknowns.latent) ** 2))
     np.testing.assert_allclose(0.5 * np.sum(np.asarray(posed_residuals(*problem)) ** 2), expected, rtol=EXACT)
     np.testing.assert_allclose(_energy(*problem), expected, rtol=EXACT)
@@ -268,10 +267,10 @@ def test_perspective_is_a_pinhole() -> None:
 
 def test_knees_do_not_bend_backwards() -> None:
     model = _in_float64(make_posed_model(_plain_body(), load_pose_prior()))
-    knees = [model.hinge_joints.index(joint) for joint in (3, 4)]
+    knees = [model.hinges.joints.index(joint) for joint in (3, 4)]
     pose = np.zeros((23, 3))
     pose[[3, 4], 0] = np.radians([-15.0, 60.0])
-    limits = np.asarray(hinge_residuals(model, jnp.asarray(pose)))
+    limits = np.asarray(hinge_residuals(model.hinges, jnp.asarray(pose)))
     assert limits[knees[0]] == pytest.approx(-2.0)
     assert limits[knees[1]] == 0
 
@@ -279,11 +278,11 @@ def test_knees_do_not_bend_backwards() -> None:
 def test_dropped_directions_move_no_keypoint() -> None:
     prior = _in_float64(load_pose_prior())
     model = _in_float64(make_posed_model(_plain_body(), prior))
-    drawn = np.random.default_rng(8).normal(size=(20, prior.mean.shape[1]))
-    poses = np.asarray(prior.mean[0] + drawn @ prior.axes[0].T).reshape(20, -1, 3)
+    drawn = np.random.default_rng(8).normal(size=(20, len(prior.mean)))
+    poses = np.asarray(prior.mean + drawn @ prior.axes.T).reshape(20, -1, 3)
     latents = np.einsum("zjc,njc->nz", model.pose_whitener, poses - np.asarray(model.pose_mean))
     kept = np.asarray(jax.vmap(lambda z: body_pose(model, z))(jnp.asarray(latents)))
-    assert model.latent_count < prior.mean.shape[1]
+    assert model.latent_count < len(prior.mean)
     root = np.zeros((20, 1, 3))
     betas = jnp.zeros(model.beta_count)
     posed = jax.vmap(lambda pose: pose_keypoints(model.body, betas, pose))
@@ -293,6 +292,6 @@ def test_dropped_directions_move_no_keypoint() -> None:
 
 def test_another_skeleton_is_refused(model: PosedModel) -> None:
     prior = load_pose_prior()
-    cut = eqx.tree_at(lambda p: (p.mean, p.axes), prior, (prior.mean[:, :60], prior.axes[:, :60, :60]))
+    cut = eqx.tree_at(lambda p: (p.mean, p.axes), prior, (prior.mean[:60], prior.axes[:60, :60]))
     with pytest.raises(ValueError, match="24 joints"):
         make_posed_model(model.body, cut)
