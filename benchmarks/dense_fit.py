@@ -100,8 +100,9 @@ def _residuals(body: KeypointBody, limits: Hinges, sigmas: Array, betas: Array, 
 
 
 @partial(jax.jit, static_argnames="level")
-@partial(jax.vmap, in_axes=(None, None, None, None, 0, 0, 0, 0))
-def _fit_picture(body, limits, parts, level, betas, rotation, pose, observed):
+@partial(jax.vmap, in_axes=(None, None, None, None, 0, 0, 0))
+def _fit_picture(body, limits, parts, level, betas, start, observed):
+    rotation, pose = start
     sigmas = NoiseModel(level).sigmas(body.schema)
 
     def energy(unknowns, rotation):
@@ -168,9 +169,8 @@ def fit_pictures(
         starts = [(np.tile(turn, (count, 1, 1)), np.tile(likeliest, (count, 1))) for turn in turns]
     joints, energies = [], []
     for rotation, start in starts:
-        found, energy = _fit_picture(
-            body, limits, parts, level, *(jnp.asarray(values) for values in (betas, rotation, start, observed))
-        )
+        given = (jnp.asarray(betas), (jnp.asarray(rotation), jnp.asarray(start)), jnp.asarray(observed))
+        found, energy = _fit_picture(body, limits, parts, level, *given)
         joints.append(np.asarray(found))
         energies.append(np.nan_to_num(np.asarray(energy), nan=np.inf))
     best = np.argmin(energies, axis=0)

@@ -23,6 +23,7 @@ from engine.body.schemas import COCO_17
 from engine.evidence.calibration import calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.keypoint_noise import keypoint_noise
+from engine.evidence.stages import PictureEvidence
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import fit_own
 from engine.posed.search import PosedContext

@@ -1,5 +1,6 @@
 """Runs that are killed and go on: every row once, the same bytes as undisturbed, and nothing mixed up."""
 
+import dataclasses
 import os
 import random
 import signal
