@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from adapters.jobs.run_parts import PICTURES_PER_PART, fingerprint, open_run
 from adapters.jobs.scorer import CHUNK_SIZE, Scorer, ScoreSettings
-from adapters.jobs.set_verdict import SetTally, SetVerdict
+from adapters.jobs.set_verdict import DIFFER, MATCH, SetTally, SetVerdict
 from adapters.jobs.streaming import StageSeconds, stream
 from adapters.keypoints.readers import KeypointSource
 from adapters.keypoints.readers.source_files import SourceFile
@@ -24,9 +24,6 @@ from adapters.results.writers import ResultWriter, check_result_path, open_resul
 from engine.body.model import BodyModel
 from engine.scores import LABELS, SCORED
 from engine.shape import Shape
-
-MATCH, DIFFER = 0.9, 0.1
-"""A row matches where same_body_probability is at least the one and differs where it is at most the other."""
 
 _BINS = 1 << 20
 

@@ -3,9 +3,14 @@
 Evidence adds up, so memory does not grow with pictures. Frames of one clip, told by their names
 (``adapters.keypoints.clips``), share their errors and do not count one by one
 (``engine.evidence.comparison.fuse_groups``).
+
+First comes the question whether the pictures show one person at all (``engine.evidence.one_person``): a mixture of
+people has a body of its own, which may be anybody's. How sure a verdict may be is bounded by what the calibration has
+shown (``Calibration.highest_probability``).
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +20,13 @@ from adapters.keypoints.clips import clip_of
 from adapters.results.evidence_table import full_matrices
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.comparison import best_matches, log_bayes_factors
-from engine.evidence.shape_evidence import Evidence
+from engine.evidence.one_person import OnePersonTally
+from engine.evidence.shape_evidence import Evidence, same_body_probability
 from engine.evidence.stages import PRIOR_PROBABILITY, calibrated_people
 from engine.shape import Shape
+
+MATCH, DIFFER = 0.9, 0.1
+"""A probability that is at least the one, or at most the other, decides."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,22 @@ class SetVerdict:
     margin: float
     """To the second best person, nats; infinite where there is one."""
     same_body_probability: float
+    """That all pictures show one person, and that it is the best match; within the bounds of the calibration."""
+    one_person_probability: float
+    """That all pictures show one person, whoever it is; within the same bounds."""
+    bound: float
+    """No probability here is above it or below one minus it."""
+
+    @property
+    def in_words(self) -> str:
+        """What the pictures show."""
+        if self.one_person_probability <= DIFFER:
+            return "several people"
+        if self.same_body_probability >= MATCH:
+            return "one person with the reference's body"
+        if self.one_person_probability >= MATCH and self.same_body_probability <= DIFFER:
+            return "one person with another body"
+        return "nobody in particular"
 
 
 class SetTally:
@@ -50,6 +75,7 @@ class SetTally:
         self._people = calibrated_people(shapes, calibration)
         betas = len(shapes[0].betas)
         self._alone = np.zeros((betas, betas + 1))
+        self._one_person = OnePersonTally(betas)
         self._clips: dict[str, tuple[int, np.ndarray]] = {}
         self._pictures = 0
 
@@ -64,27 +90,42 @@ class SetTally:
         precision, information = (np.asarray(part, np.float64) for part in calibrated_pictures(raw, self._calibration))
         says = np.flatnonzero(np.any(precision != 0, axis=(1, 2)))
         self._pictures += len(says)
+        alone = []
         images = batch.column("image").to_pylist()
         for row in says:
             both = np.concatenate([precision[row], information[row, :, None]], axis=1)
             clip = clip_of(images[row])
             if clip is None:
                 self._alone += both
+                alone.append(row)
             else:
                 count, total = self._clips.get(clip, (0, np.zeros_like(both)))
                 self._clips[clip] = (count + 1, total + both)
+        self._one_person.add(Evidence(precision[alone], information[alone]))
 
     def verdict(self) -> SetVerdict:
         """Of everything that was added."""
         correlation = self._calibration.group_correlation
-        total = self._alone + sum(part / (1 + (count - 1) * correlation) for count, part in self._clips.values())
+        clips = [part / (1 + (count - 1) * correlation) for count, part in self._clips.values()]
+        total = self._alone + sum(clips)
+        tally = deepcopy(self._one_person)
+        for part in clips:
+            tally.add(Evidence(part[None, :, :-1], part[None, :, -1]))
         evidence = Evidence(total[None, :, :-1].astype(np.float32), total[None, :, -1].astype(np.float32))
         found = best_matches(log_bayes_factors(evidence, self._people), 1 - PRIOR_PROBABILITY)
+        one_person = float(same_body_probability(tally.log_bayes_factor()))
+        bound = self._calibration.highest_probability
+
+        def bounded(probability: float) -> float:
+            return float(np.clip(probability, 1 - bound, bound))
+
         return SetVerdict(
             pictures=self._pictures,
             clips=len(self._clips),
             best_match=self._names[int(found.best[0])],
             log_bayes_factor=float(found.log_bayes_factor[0]),
             margin=float(found.margin[0]),
-            same_body_probability=float(found.probability[0]),
+            same_body_probability=bounded(one_person * float(found.probability[0])),
+            one_person_probability=bounded(one_person),
+            bound=bound,
         )

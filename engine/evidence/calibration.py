@@ -69,6 +69,22 @@ class Calibration:
             check_semidefinite(np.asarray(self.between_people), len(within), LARGEST_VARIANCE, "between_people")
 
     @property
+    def of_a_detector(self) -> bool:
+        """Whether it was made from pictures as a detector shows people, and not from synthetic ones."""
+        return self.people_known or self.mean is not None
+
+    @property
+    def highest_probability(self) -> float:
+        """The highest probability that a verdict about many pictures may have, and one minus the lowest.
+
+        Evidence that is a little too sure in each picture is far too sure in the sum of many. What a calibration has
+        shown on people it was not made from bounds what may be claimed (benchmarks/results.md, "Real people").
+        """
+        if self.people_known:
+            return 0.999
+        return 0.99 if self.of_a_detector else 0.9
+
+    @property
     def depends_on_body(self) -> bool:
         """Whether any number is about components of a certain body."""
         return self.mean is not None or self.between_people is not None or bool(np.any(self.within_person))
