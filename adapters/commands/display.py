@@ -137,7 +137,7 @@ def summary_lines(summary: ScoreSummary, out: str) -> list[str]:
         who = f"{whole.best_match}, margin {whole.margin:.1f} nats, " if whole.best_match else ""
         clips = f" ({whole.clips:,} clips)" if whole.clips else ""
         lines.append(
-            f"together, {whole.pictures:,} pictures{clips} show {whole.in_words}: {who}log Bayes factor "
+            f"together, {whole.pictures:,} pictures{clips}: {whole.in_words}; {who}log Bayes factor "
             f"{whole.log_bayes_factor:+.1f}, probability {whole.same_body_probability:.3f}, of one person "
             f"{whole.one_person_probability:.3f} (this calibration allows {1 - whole.bound:.3g} to {whole.bound:.3g})"
         )

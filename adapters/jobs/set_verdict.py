@@ -59,7 +59,7 @@ class SetVerdict:
             return "one person with the reference's body"
         if self.one_person_probability >= MATCH and self.same_body_probability <= DIFFER:
             return "one person with another body"
-        return "nobody in particular"
+        return "unclear"
 
 
 class SetTally:

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from engine.batching import AnyArray
 from engine.evidence.shape_evidence import Evidence
 
-FARTHEST = 5.0
+FARTHEST = 10.0
 """A picture's shape is at most that many standard deviations from the prior mean along each axis of its evidence: more
 is a fit that failed, and would pull μ after it."""
 

@@ -1,0 +1,99 @@
+"""Is the body's population like measured people? ``python -m benchmarks.measured_people FOLDER``.
+
+FOLDER holds ``ansur2.npz``: ANSUR II, 6,068 measured people of the US Army (US Government work, public release). Seven
+segments that keypoints show are compared with bodies drawn from β ~ N(0, I): standard deviations of their logarithms,
+the mean of all seven taken off, and how far the two covariances are apart. Landmarks on skin are not joints, so means
+are not compared.
+
+``expressed`` gives the covariance B of β with which the body's segments vary as measured ones do.
+"""
+
+from pathlib import Path
+
+import click
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from adapters.commands.display import print_table
+from engine.body.embedded import load_embedded_body
+from engine.body.keypoint_body import KeypointBody, reduce_body, rest_keypoints
+from engine.body.schemas import COCO_17
+
+SEGMENTS = {
+    "upper arm": ("left_shoulder", "left_elbow"),
+    "forearm": ("left_elbow", "left_wrist"),
+    "thigh": ("left_hip", "left_knee"),
+    "shin": ("left_knee", "left_ankle"),
+    "trunk": ("left_shoulder", "left_hip"),
+    "shoulders": ("left_shoulder", "right_shoulder"),
+    "hips": ("left_hip", "right_hip"),
+}
+_MEASURES = {
+    "upper arm": ("acromionradialelength", None),
+    "forearm": ("radialestylionlength", None),
+    "thigh": ("trochanterionheight", "lateralfemoralepicondyleheight"),
+    "shin": ("lateralfemoralepicondyleheight", "lateralmalleolusheight"),
+    "trunk": ("acromialheight", "trochanterionheight"),
+    "shoulders": ("biacromialbreadth", None),
+    "hips": ("bicristalbreadth", None),
+}
+
+
+def measured(folder: Path) -> Float[np.ndarray, "people segments"]:
+    """Logarithms of ANSUR's segments, the mean taken off."""
+    with np.load(folder / "ansur2.npz", allow_pickle=False) as stored:
+        values = dict(zip(stored["names"].tolist(), stored["values"].astype(float).T, strict=True))
+    lengths = [values[first] - (0 if less is None else values[less]) for first, less in _MEASURES.values()]
+    return _without_size(np.stack(lengths, axis=1))
+
+
+def drawn(body: KeypointBody, people: int = 6000, seed: int = 5) -> Float[np.ndarray, "people segments"]:
+    """The same of bodies drawn from β ~ N(0, I)."""
+    betas = np.random.default_rng(seed).normal(size=(people, body.beta_count))
+    return body_segments(body, betas)
+
+
+def body_segments(body: KeypointBody, betas: Float[np.ndarray, "people betas"]) -> Float[np.ndarray, "people segments"]:
+    keypoints = np.asarray(jax.vmap(rest_keypoints, (None, 0))(body, jnp.asarray(betas, jnp.float32)), float)
+    ends = np.array([[body.schema.keypoint_names.index(end) for end in pair] for pair in SEGMENTS.values()])
+    return _without_size(np.linalg.norm(keypoints[:, ends[:, 0]] - keypoints[:, ends[:, 1]], axis=2))
+
+
+def expressed(
+    body: KeypointBody, covariance: Float[np.ndarray, "segments segments"]
+) -> Float[np.ndarray, "betas betas"]:
+    """B with which the body's segments have this covariance, to first order; other directions of β keep theirs."""
+    step = 0.1 * np.eye(body.beta_count)
+    by_betas = ((body_segments(body, step) - body_segments(body, -step)) / 0.2).T
+    back = np.linalg.pinv(by_betas, rcond=1e-3)
+    reached = by_betas @ back
+    return np.eye(body.beta_count) + back @ (reached @ covariance @ reached.T - by_betas @ by_betas.T) @ back.T
+
+
+def _without_size(lengths: Float[np.ndarray, "people segments"]) -> Float[np.ndarray, "people segments"]:
+    logs = np.log(lengths)
+    return logs - logs.mean(axis=1, keepdims=True)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def main(folder: Path) -> None:
+    """Compare spreads of segments."""
+    body = reduce_body(load_embedded_body(), COCO_17)
+    ours, theirs = drawn(body), measured(folder)
+    rows = [
+        (name, f"{one.std():.3f}", f"{other.std():.3f}", f"{one.std() / other.std():.2f}")
+        for name, one, other in zip(SEGMENTS, ours.T, theirs.T, strict=True)
+    ]
+    print_table("standard deviation of log ratios", ("segment", "body", "measured", "body / measured"), rows)
+    correlations = [np.corrcoef(one.T)[np.triu_indices(len(SEGMENTS), 1)] for one in (ours, theirs)]
+    click.echo(f"correlation of the {len(correlations[0])} correlations {np.corrcoef(correlations)[0, 1]:.2f}")
+    spread = np.linalg.eigvalsh(expressed(body, np.cov(theirs.T)))
+    deviations = " ".join(f"{value:.2f}" for value in np.sqrt(np.maximum(spread, 0)))
+    click.echo(f"standard deviations along the axes of the covariance of β with measured segments: {deviations}")
+
+
+if __name__ == "__main__":
+    main()
