@@ -113,7 +113,7 @@ class SetTally:
             tally.add(Evidence(part[None, :, :-1], part[None, :, -1]))
         evidence = Evidence(total[None, :, :-1].astype(np.float32), total[None, :, -1].astype(np.float32))
         found = best_matches(log_bayes_factors(evidence, self._people), 1 - PRIOR_PROBABILITY)
-        one_person = float(same_body_probability(tally.log_bayes_factor()))
+        one_person = float(same_body_probability(np.asarray(tally.log_bayes_factor())))
         bound = self._calibration.highest_probability
 
         def bounded(probability: float) -> float:

@@ -85,7 +85,8 @@ def test_evidence_wider_than_the_prior_and_fits_that_failed_do_no_harm() -> None
     spoilt = estimate_population(Evidence(precision, information), person)
     assert np.diff(spoilt.objective).min() > -ROUNDING
     whole = estimate_population(evidence, person)
-    np.testing.assert_allclose(spoilt.population.mean, whole.population.mean, atol=0.3)
+    # One of forty people, ten standard deviations away, may move the mean by a few tenths.
+    np.testing.assert_allclose(spoilt.population.mean, whole.population.mean, atol=0.5)
     bounded = bounded_evidence(Evidence(precision, information))
     assert np.linalg.eigvalsh(bounded.precision).min() > -ROUNDING
     assert not bounded.information[1].any()
