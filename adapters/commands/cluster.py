@@ -4,36 +4,17 @@ from pathlib import Path
 
 import click
 import numpy as np
-import pyarrow as pa
 
 from adapters.bodies.find import find_body
 from adapters.commands import options
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_table, reading_options
-from adapters.jobs.clustering import Clustering, cluster_pictures
+from adapters.jobs.clustering import Clustering
 from adapters.jobs.compile_cache import enable_compile_cache
-from adapters.jobs.prepared import prepare
 from adapters.keypoints.readers import ReadingOptions
 from adapters.results.writers import check_result_path, open_result_writer
-from engine.evidence.calibration import calibrated_pictures
-from engine.evidence.stages import LOW_INFORMATION_BITS
-from engine.posed.scoring import fit_own
-from engine.scores import LABELS, Status
 
-COLUMNS = pa.schema(
-    [
-        ("image", pa.string()),
-        ("instance", pa.int32()),
-        ("status", pa.string()),
-        ("cluster", pa.int32()),
-        ("cluster_size", pa.int32()),
-        ("log_bayes_factor", pa.float32()),
-        ("margin", pa.float32()),
-        ("probability", pa.float32()),
-        ("detail", pa.string()),
-    ]
-)
 _SURE = 0.9
 
 
@@ -79,34 +60,10 @@ def cluster(
     model = find_body(body)
     trusted = options.find_calibration(calibration, model.fingerprint)
     table = read_table(keypoints, schema, reading)
-    prepared = prepare(model, table.schema)
-    pictures = fit_own(prepared.context(trusted), *prepared.columns(table))
-    evidence = calibrated_pictures(pictures.evidence, trusted)
-    usable = np.flatnonzero(np.isfinite(pictures.fit.energy) & (table.status == Status.OK))
-    found = cluster_pictures(type(evidence)(*(np.asarray(part)[usable] for part in evidence)), least)
-
-    def spread(values: np.ndarray) -> pa.Array:
-        # None, not NaN or -1: a picture that could not be fitted has no cluster.
-        column = [None] * len(table)
-        for row, value in zip(usable, values.tolist(), strict=True):
-            column[row] = value
-        return pa.array(column)
-
-    sizes = np.bincount(found.group)
-    status = np.where(table.status == Status.OK, pictures.fit.status, table.status)
-    bits = 0.5 * np.linalg.slogdet(np.asarray(evidence.precision, float) + np.eye(model.beta_count))[1] / np.log(2)
-    status = np.where((status == Status.OK) & (bits < LOW_INFORMATION_BITS), Status.LOW_INFORMATION, status)
-    numbers = (found.group, sizes[found.group], found.log_bayes_factor, found.margin, found.probability)
-    columns = [
-        table.image,
-        pa.array(table.instance),
-        pa.array([LABELS[code] for code in status]),
-        *(spread(values).cast(COLUMNS.field(3 + i).type) for i, values in enumerate(numbers)),
-        table.detail,
-    ]
-    with open_result_writer(out, COLUMNS) as writer:
-        writer.write(pa.RecordBatch.from_arrays(columns, schema=COLUMNS))
-    say(*_lines(found, len(table), sizes), str(out))
+    clustered = cluster_table(table, model, trusted, least)
+    with open_result_writer(out, clustered.rows.schema) as writer:
+        writer.write(clustered.rows)
+    say(*_lines(clustered.found, len(table), clustered.sizes), str(out))
 
 
 def _lines(found: Clustering, rows: int, sizes: np.ndarray) -> list[str]:

@@ -43,6 +43,7 @@ from engine.scores import Mode
 @click.option("--pose", type=click.Choice(["free", "rest"]), default="free", show_default=True, help=options.FREE_HELP)
 @options.solver
 @options.calibration
+@options.focal_length
 @options.schema
 @reading_options
 @detector_option(help="REFERENCES are photographs, and this detector finds the keypoints first (docs/detectors.md).")
@@ -54,6 +55,7 @@ def fit(
     pose: Mode,
     solver: str,
     calibration: Path | None,
+    focal_length_px: float | None,
     schema: str | None,
     reading: ReadingOptions,
     detector: DetectorName | None,
@@ -70,7 +72,7 @@ def fit(
     with keypoint_files(references, detector, settings) as files:
         table = read_references(files, schema, reading, person)
     trusted = None if calibration is None else load_calibration(calibration)
-    shape = fit_references(table, find_body(body), FitSettings(person, pose, solver, trusted))
+    shape = fit_references(table, find_body(body), FitSettings(person, pose, solver, trusted, focal_length_px))
     shape.save(out)
     say(
         f"{shape.used_references} of {len(shape.references)} references used, {shape.body_name}, {shape.schema}, "

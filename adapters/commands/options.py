@@ -55,6 +55,16 @@ solver = click.option(
 )
 
 
+focal_length = click.option(
+    "--focal-length",
+    "focal_length_px",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="PX",
+    help="The camera's focal length in pixels of these pictures (image width times focal length over sensor width). "
+    "It matters where the camera was nearer than some 4 m.  [default: perspective is neglected]",
+)
+
+
 def find_calibration(path: Path | None, body_fingerprint: str) -> Calibration:
     """The calibration that is meant, which must be about this body.
 

@@ -83,6 +83,7 @@ from engine.shape import Shape
 )
 @options.solver
 @options.calibration
+@options.focal_length
 @options.schema
 @reading_options
 @detector_option(help="DATASET are photographs, and this detector finds the keypoints first (docs/detectors.md).")
@@ -100,6 +101,7 @@ def score(
     pose: Mode | None,
     solver: str,
     calibration: Path | None,
+    focal_length_px: float | None,
     schema: str | None,
     reading: ReadingOptions,
     detector: DetectorName | None,
@@ -125,6 +127,7 @@ def score(
         solver=solver,
         threshold=threshold,
         calibration=None if calibration is None else load_calibration(calibration),
+        focal_length_px=focal_length_px,
     )
     with keypoint_files(dataset, detector, detection) as files:
         source = open_source(files, schema, reading, worker_count())

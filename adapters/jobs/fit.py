@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from adapters.jobs.prepared import COMPUTING, PreparedBody, prepare
-from adapters.jobs.scorer import check_solver
+from adapters.jobs.scorer import check_focal_length, check_solver
 from adapters.keypoints.people import box_areas
 from adapters.keypoints.table import KeypointTable
 from engine import VERSION
@@ -35,6 +35,8 @@ class FitSettings:
     solver: str = "auto"
     calibration: Calibration | None = None
     """Of the detector, kept with the shape; by default the shipped one, and nothing is kept."""
+    focal_length_px: float | None = None
+    """Of the camera, in pixels of the references; by default perspective is neglected. Free pose only."""
 
 
 def choose_people(table: KeypointTable, person: Person) -> np.ndarray:
@@ -61,6 +63,7 @@ def fit_references(table: KeypointTable, body: BodyModel, settings: FitSettings 
     """
     settings = settings or FitSettings()
     check_solver(settings.solver, settings.mode)
+    check_focal_length(settings.focal_length_px, settings.mode)
     if settings.calibration is not None:
         settings.calibration.check_body(body.fingerprint)
     rows = choose_people(table, settings.person)
@@ -116,7 +119,8 @@ def _fit_rest(prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndar
 
 def _fit_free(prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndarray, settings: FitSettings) -> _Fitted:
     context = prepared.context(settings.calibration)
-    pictures = observe_pictures(context, keypoints, confidence)
+    focal_px = np.inf if settings.focal_length_px is None else settings.focal_length_px
+    pictures = observe_pictures(context, keypoints, confidence, focal_px)
     shared = fit_shared_shapes(context, pictures, np.zeros(len(keypoints), int), solver=settings.solver)
     precision = np.asarray(shared.evidence.precision[0], np.float32)
     # Symmetric to the last bit, so that half of it is all of it when it is stored.

@@ -51,11 +51,13 @@ class ScoreSettings:
     """Where consistency is 1/e; by default the mode's own constant."""
     calibration: Calibration | None = None
     """By default that of the shapes, or else the shipped one."""
+    focal_length_px: float | None = None
+    """Of the camera, in pixels of these pictures; by default perspective is neglected. Free pose only."""
 
     def facts(self) -> list[str]:
         """Everything in it as text, for comparing runs."""
         calibration = "" if self.calibration is None else calibration_id(self.calibration)
-        return [str(self.mode), self.solver, repr(self.threshold), calibration]
+        return [str(self.mode), self.solver, repr(self.threshold), calibration, repr(self.focal_length_px)]
 
 
 class Scorer:
@@ -88,6 +90,7 @@ class Scorer:
             shape.check_body(self.prepared.reduced, body.fingerprint)
         self.mode: Mode = scoring_mode(self.shapes, settings)
         check_solver(settings.solver, self.mode)
+        check_focal_length(settings.focal_length_px, self.mode)
         self.calibration = calibration_of(self.shapes, settings.calibration)
         self._score: Callable[[np.ndarray, np.ndarray], _Columns] = (
             _rest_scorer(self.prepared, self.shapes, settings)
@@ -162,7 +165,8 @@ def _free_scorer(
     if not level > 0:
         raise ValueError(f"the threshold must be positive, not {level}")
     context = prepared.context(calibration)
-    evidence_stage: EvidenceStage = partial(fit_own, context, solver=settings.solver)
+    focal_px = np.inf if settings.focal_length_px is None else settings.focal_length_px
+    evidence_stage: EvidenceStage = partial(fit_own, context, solver=settings.solver, focal_px=focal_px)
     betas = np.stack([shape.betas for shape in shapes])
 
     def score(keypoints: np.ndarray, confidence: np.ndarray) -> _Columns:
@@ -215,6 +219,20 @@ def check_solver(solver: str, mode: Mode) -> None:
     known = REST_SOLVERS if mode == "rest" else POSED_SOLVERS
     if solver not in known:
         raise ValueError(f"--solver {solver} does not go with --pose {mode}, which has: {', '.join(known)}")
+
+
+def check_focal_length(focal_length_px: float | None, mode: Mode) -> None:
+    """Whether a focal length is one, and of use in this mode.
+
+    Raises:
+        ValueError: it is not positive, or the pose is at rest.
+    """
+    if focal_length_px is None:
+        return
+    if mode == "rest":
+        raise ValueError("--focal-length goes with --pose free; the rest pose is fitted without perspective")
+    if not 0 < focal_length_px < np.inf:
+        raise ValueError(f"a focal length must be positive, in pixels, not {focal_length_px}")
 
 
 def _details(table: KeypointTable, swapped: np.ndarray | None) -> pa.StringArray:

@@ -1,0 +1,300 @@
+"""samebody in Python: is the person in each picture built like the person in my reference pictures?
+
+    import samebody as sb
+    anna = sb.fit("references/")
+    scores = sb.score("pictures/", anna)
+    print(scores.worst(20))
+    anna.save("anna.npz")
+
+Keypoints are given as paths, tables, arrays or results of MMPose (``fit`` lists the forms). Whatever is heavy is loaded
+when a function is called, and compiled code is kept for the next start (``SAMEBODY_CACHE``).
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adapters.jobs.fit import FitSettings
+    from adapters.jobs.score import RunSettings, ScoreSummary
+    from adapters.jobs.scorer import ScoreSettings
+    from adapters.keypoints.table import KeypointTable
+    from adapters.results.scores import Scores
+    from engine.body.model import BodyModel
+    from engine.evidence.calibration import Calibration
+    from engine.shape import Shape
+
+    Path = str | os.PathLike[str]
+
+_LAZY = {
+    "Calibration": "engine.evidence.calibration",
+    "FitSettings": "adapters.jobs.fit",
+    "RunSettings": "adapters.jobs.score",
+    "ScoreSettings": "adapters.jobs.scorer",
+    "Scores": "adapters.results.scores",
+    "Shape": "engine.shape",
+}
+
+__all__ = [
+    "Calibration",
+    "FitSettings",
+    "RunSettings",
+    "ScoreSettings",
+    "Scores",
+    "Shape",
+    "calibrate",
+    "cluster",
+    "detect",
+    "fit",
+    "read_keypoints",
+    "score",
+    "score_file",
+]
+
+
+def fit(
+    references: Any,
+    confidence: Any = None,
+    *,
+    body: "str | BodyModel" = "anny24",
+    schema: str | None = None,
+    settings: "FitSettings | None" = None,
+) -> "Shape":
+    """Fit one body shape to all reference pictures of a person.
+
+    Args:
+        references: a path or several, of keypoint files or folders of them; what ``read_keypoints`` or ``detect``
+            returned; an array (pictures, keypoints, 2) with ``confidence``; or a list with the keypoints of each
+            picture: ``{"keypoints": (K, 2), "confidence": (K,)}``, an array (K, 3), MMPose's instances or what
+            MMPoseInferencer yields.
+        confidence: (pictures, keypoints), 0 (not seen) to 1; only with an array.
+        body: ``anny24``, a body file, or a body.
+        schema: of the keypoints, where neither files nor their number tell.
+        settings: pose, solver, calibration, focal length, whom a picture of several people stands for.
+
+    Raises:
+        ValueError: the keypoints cannot be read, or nobody in them can be used.
+    """
+    _start()
+    from adapters.jobs.any_keypoints import any_table
+    from adapters.jobs.fit import fit_references
+
+    return fit_references(any_table(references, confidence, schema), _body(body), settings)
+
+
+def score(
+    pictures: Any,
+    shape: "Shape | Path | Mapping[str, Shape]",
+    confidence: Any = None,
+    *,
+    body: "str | BodyModel" = "anny24",
+    schema: str | None = None,
+    settings: "ScoreSettings | None" = None,
+) -> "Scores":
+    """Score every person in every picture against a shape, or against the best matching of several.
+
+    Args:
+        pictures: in any form that ``fit`` takes.
+        shape: what ``fit`` returned, a file of it, or several by name.
+        body: that of the shape.
+        settings: threshold, solver, calibration, focal length; by default those of the shape.
+
+    Raises:
+        ValueError: the keypoints cannot be read, or the shape belongs to another body.
+    """
+    _start()
+    from adapters.jobs.any_keypoints import any_table
+    from adapters.jobs.scorer import CHUNK_SIZE, Scorer
+    from adapters.keypoints.table import even_tables
+    from adapters.results.scores import concat_scores
+
+    table = any_table(pictures, confidence, schema)
+    scorer = Scorer(_body(body), table.schema, _people(shape), settings)
+    parts = [scorer(part) for part in even_tables([table], CHUNK_SIZE[scorer.mode])]
+    return concat_scores(parts or [scorer(table)])
+
+
+def score_file(
+    dataset: "Path | Sequence[Path]",
+    shape: "Shape | Path | Mapping[str, Shape]",
+    out: "Path",
+    *,
+    body: "str | BodyModel" = "anny24",
+    settings: "ScoreSettings | None" = None,
+    run: "RunSettings | None" = None,
+) -> "ScoreSummary":
+    """Score keypoint files of any size into a file (.parquet, .csv or .jsonl), in bounded memory.
+
+    Args:
+        dataset: keypoint files, or folders of them.
+        run: resuming, evidence kept, progress.
+
+    Raises:
+        ValueError: a file cannot be read or written, or the shape belongs to another body.
+    """
+    _start()
+    from adapters.jobs.score import score_to_file
+    from adapters.keypoints.readers import open_keypoints
+
+    return score_to_file(open_keypoints(_paths(dataset)), _body(body), _people(shape), out, settings, run)
+
+
+def read_keypoints(paths: "Path | Sequence[Path]", schema: str | None = None) -> "KeypointTable":
+    """Keypoints from files, whatever program wrote them (docs/keypoint-files.md).
+
+    Raises:
+        ValueError: a path is no keypoint file; the message says where and why.
+    """
+    _start()
+    from adapters.jobs.any_keypoints import any_table
+
+    return any_table(_paths(paths), None, schema)
+
+
+def detect(photos: "Path | Sequence[Path]", detector: str = "mediapipe", **choice: Any) -> "KeypointTable":
+    """Find people and their keypoints in photographs, videos, or folders of them.
+
+    Args:
+        detector: mediapipe, mmpose or rtmpose-onnx (docs/detectors.md).
+        choice: the other fields of ``adapters.keypoints.detectors.choice.DetectorChoice``: model, weights, device ...
+
+    Raises:
+        ValueError: there are no photographs, or the detector is not installed.
+    """
+    _start()
+    from adapters.jobs.detect import PhotoDetection, detect_to_table
+    from adapters.keypoints.detectors.choice import DetectorChoice, make_detector
+    from adapters.keypoints.detectors.detection_cache import DetectionCache, detections_folder
+    from adapters.keypoints.detectors.pictures import find_pictures
+
+    folder = detections_folder()
+    cache = None if folder is None else DetectionCache(folder)
+    made = make_detector(DetectorChoice(detector, **choice))  # pyright: ignore[reportArgumentType] (checked there)
+    return detect_to_table(find_pictures(_paths(photos)), PhotoDetection(made, cache))[0]
+
+
+def calibrate(
+    pictures: Any,
+    people: "Path | None" = None,
+    *,
+    body: "str | BodyModel" = "anny24",
+    schema: str | None = None,
+    provenance: str = "",
+) -> "Calibration":
+    """Noise and population as a detector shows them, for ``FitSettings`` and ``ScoreSettings``.
+
+    Args:
+        pictures: in any form that ``fit`` takes.
+        people: a CSV with the columns image and person, where people are known; without it less can be told.
+        provenance: a line about the data, kept with it.
+
+    Raises:
+        ValueError: there are too few pictures, or labels do not fit them.
+    """
+    _start()
+    from adapters.jobs.any_keypoints import any_table
+    from adapters.jobs.calibrate import calibrate_from_labels, calibrate_from_pictures, read_labels
+
+    table = any_table(pictures, None, schema)
+    about = provenance or f"{len(table)} pictures, {table.schema.name}"
+    if people is None:
+        return calibrate_from_pictures(table, _body(body), about).calibration
+    return calibrate_from_labels(table, read_labels(people), _body(body), about).calibration
+
+
+def cluster(
+    pictures: Any,
+    *,
+    body: "str | BodyModel" = "anny24",
+    schema: str | None = None,
+    calibration: "Calibration | None" = None,
+    least: float = 0.0,
+) -> Any:
+    """Group pictures by body, without references: a ``pyarrow.Table`` with one row per person in a picture.
+
+    Args:
+        pictures: in any form that ``fit`` takes.
+        least: nats by which even the least alike pictures of a group must speak for one body.
+
+    Raises:
+        ValueError: the keypoints cannot be read, or there are too many.
+    """
+    _start()
+    from adapters.jobs.any_keypoints import any_table
+    from adapters.jobs.cluster_table import cluster_table
+
+    return cluster_table(any_table(pictures, None, schema), _body(body), calibration, least).rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    _check_packages()
+    from adapters.commands.cli import main as run
+
+    return run(arguments)
+
+
+def _start() -> None:
+    _check_packages()
+    from adapters.jobs.compile_cache import enable_compile_cache
+
+    enable_compile_cache()
+
+
+def _check_packages() -> None:
+    """Whether ``adapters`` is samebody's own: a package of AdapterHub has the same name.
+
+    Raises:
+        ImportError: it is the other one; the message says what to do.
+    """
+    try:
+        adapters = importlib.import_module("adapters")
+    except Exception as error:
+        raise ImportError(_CLASH) from error
+    if getattr(adapters, "PART_OF", None) != "samebody" or _others_files(adapters.__path__):
+        raise ImportError(_CLASH)
+
+
+_CLASH = (
+    "samebody's package 'adapters' is hidden or overwritten by another package of that name (AdapterHub's 'adapters'); "
+    "install samebody in an environment of its own: python -m venv samebody-venv"
+)
+
+
+def _others_files(folders: Sequence[str]) -> bool:
+    return any(os.path.exists(os.path.join(folder, "composition.py")) for folder in folders)
+
+
+def _body(body: "str | BodyModel") -> "BodyModel":
+    from adapters.bodies.find import find_body
+
+    return find_body(body) if isinstance(body, str) else body
+
+
+def _people(shape: Any) -> "Shape | Mapping[str, Shape]":
+    from engine.shape import Shape
+
+    return Shape.load(shape) if isinstance(shape, (str, os.PathLike)) else shape
+
+
+def _paths(paths: Any) -> list[Any]:
+    return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        _check_packages()
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name == "__version__":
+        return importlib.import_module("engine").VERSION
+    raise AttributeError(f"module 'samebody' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if __name__ == "__main__":
+    sys.exit(main())
