@@ -10,6 +10,7 @@ from adapters.commands import options
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_table, reading_options
+from adapters.jobs.cluster_table import cluster_table
 from adapters.jobs.clustering import Clustering
 from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.keypoints.readers import ReadingOptions
