@@ -1,0 +1,219 @@
+"""From references and pictures to a decision: fit, check the references, calibrate, score, and say why.
+
+Everything that depends on all pictures together is here: the calibration on the data set, which of the references
+disagree, the reasons, and what would help. What concerns files is in ``check_folder``.
+
+Where no calibration is given, the population is estimated from the pictures in question
+(``engine.evidence.calibration_estimate``), without knowing who is in them, and used if it predicts pictures that it was
+not made from better than the shipped one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from adapters.jobs.fit import FitSettings, fit_references
+from adapters.jobs.prepared import prepare
+from adapters.jobs.scorer import CHUNK_SIZE, Scorer, ScoreSettings, calibration_of
+from adapters.keypoints.clips import clip_of
+from adapters.keypoints.table import KeypointTable, even_tables
+from adapters.results.reasons import compare_proportions, reason
+from adapters.results.scores import Scores, concat_scores
+from adapters.results.vocabulary import DIFFER
+from engine.body.model import BodyModel
+from engine.evidence.calibration import Calibration, calibrated_pictures
+from engine.evidence.calibration_estimate import LEAST_PICTURES, calibrate_unlabelled
+from engine.evidence.reliability import leave_one_out
+from engine.evidence.shape_evidence import Evidence, posterior
+from engine.evidence.stages import PictureEvidence, calibrated_people, compare_evidence
+from engine.scores import SCORED, Status
+from engine.shape import Shape
+
+Progress = Callable[[str, int, int | None], None]
+
+FEW_REFERENCES = 8
+_DISAGREES_NATS = float(np.log(DIFFER / (1 - DIFFER)))
+_LITTLE_BITS = 1.0
+_MANY_UNSURE = 0.2
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """What may change a result, besides keypoints and body."""
+
+    solver: str = "auto"
+    calibration: Calibration | None = None
+    """By default estimated from the pictures."""
+
+
+@dataclass(frozen=True)
+class ReferenceFinding:
+    """One reference against all others."""
+
+    image: str
+    log_bayes_factor: float
+    """Nats; below 0 it is rather somebody else."""
+    reason: str
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether it shows another body with the probability at which pictures are called so."""
+        return self.log_bayes_factor <= _DISAGREES_NATS
+
+
+@dataclass(frozen=True)
+class Check:
+    """All that was found out."""
+
+    shape: Shape
+    scores: Scores
+    calibration: Calibration
+    calibrated_by: str
+    """``given``, ``pictures`` or ``shipped``."""
+    references: tuple[ReferenceFinding, ...]
+    """Those that could be compared, most unlike the others first."""
+    reasons: list[str]
+    """Of each row, in words; empty where nothing stands out."""
+    help: tuple[str, ...]
+    """What would make the next check surer, most helpful first."""
+
+
+def check(
+    references: KeypointTable,
+    pictures: KeypointTable,
+    body: BodyModel,
+    settings: CheckSettings | None = None,
+    on_progress: Progress = lambda what, done, expected: None,
+) -> Check:
+    """Compare pictures with the person in the references.
+
+    Raises:
+        ValueError: nobody in the references can be used, or a table lacks keypoints of the body's.
+    """
+    settings = settings or CheckSettings()
+    on_progress("fitting the references", 0, None)
+    shape = fit_references(
+        references, body, FitSettings(solver=settings.solver, calibration=settings.calibration)
+    )
+    scored = _score(references, shape, body, settings)
+    scores = _score(pictures, shape, body, settings, on_progress)
+    calibration, calibrated_by = _calibration(shape, scores, settings)
+    if calibrated_by == "pictures":
+        shape = replace(shape, calibration=calibration)
+        scores = recalibrated(scores, shape, calibration)
+    reduced = prepare(body, pictures.schema).reduced
+    reasons = _reasons(reduced, scores, shape, calibration)
+    findings = _references(reduced, scored, shape, calibration)
+    return Check(
+        shape, scores, calibration, calibrated_by, findings, reasons, _help(shape, scores, references, calibrated_by)
+    )
+
+
+def recalibrated(scores: Scores, shape: Shape, calibration: Calibration) -> Scores:
+    """The same evidence compared with the shape at another calibration.
+
+    Raises:
+        ValueError: the scores hold no evidence.
+    """
+    if scores.evidence is None:
+        raise ValueError("scores without evidence cannot be calibrated again; score with --pose free")
+    known = np.isin(scores.status, SCORED)
+    status = np.where(known, Status.OK, scores.status).astype(np.int8)
+    pictures = PictureEvidence(scores.evidence, status, np.zeros(len(scores), np.int8), known)
+    compared = compare_evidence(pictures, [shape], calibration)
+    names = ("same_body_probability", "log_bayes_factor", "information_bits")
+    return replace(
+        scores,
+        status=compared.status,
+        numbers={**scores.numbers, **{name: getattr(compared, name) for name in names}},
+    )
+
+
+def _score(
+    table: KeypointTable,
+    shape: Shape,
+    body: BodyModel,
+    settings: CheckSettings,
+    on_progress: Progress = lambda what, done, expected: None,
+) -> Scores:
+    scorer = Scorer(body, table.schema, shape, ScoreSettings(solver=settings.solver))
+    on_progress("scoring", 0, len(table))
+    parts = []
+    for part in even_tables([table], CHUNK_SIZE[scorer.mode]):
+        parts.append(scorer(part))
+        on_progress("scoring", sum(map(len, parts)), len(table))
+    return concat_scores(parts)
+
+
+def _calibration(shape: Shape, scores: Scores, settings: CheckSettings) -> tuple[Calibration, str]:
+    shipped = calibration_of((shape,), settings.calibration)
+    if settings.calibration is not None:
+        return shipped, "given"
+    usable = np.flatnonzero(np.isin(scores.status, SCORED))
+    if scores.evidence is None or len(usable) < LEAST_PICTURES:
+        return shipped, "shipped"
+    evidence = Evidence(*(np.asarray(part)[usable] for part in scores.evidence))
+    report = calibrate_unlabelled(evidence, f"{len(usable)} pictures that were checked", shipped.keypoint_noise)
+    if report.log_likelihood_after <= report.log_likelihood_before:
+        return shipped, "shipped"
+    return replace(report.calibration, body_fingerprint=shape.body_fingerprint), "pictures"
+
+
+def _reasons(reduced, scores: Scores, shape: Shape, calibration: Calibration) -> list[str]:  # noqa: ANN001
+    if scores.evidence is None:
+        return [""] * len(scores)
+    count = len(scores)
+    person = calibrated_people([shape], calibration)
+    theirs = Evidence(*(np.broadcast_to(part, (count, *part.shape[1:])) for part in map(np.asarray, person)))
+    differences = compare_proportions(
+        reduced, calibrated_pictures(scores.evidence, calibration), theirs, *calibration.axes
+    )
+    return [reason(row) for row in differences.deviations]
+
+
+def _references(reduced, scored: Scores, shape: Shape, calibration: Calibration) -> tuple[ReferenceFinding, ...]:  # noqa: ANN001
+    used = {(reference.image, reference.instance) for reference in shape.references if reference.used}
+    keys = list(zip(scored.image.to_pylist(), scored.instance.tolist(), strict=True))
+    rows = [row for row, key in enumerate(keys) if key in used and scored.status[row] in SCORED]
+    if scored.evidence is None or len(rows) < 2:
+        return ()
+    raw = Evidence(*(np.asarray(part)[rows] for part in scored.evidence))
+    evidence = calibrated_pictures(raw, calibration)
+    # References of one clip repeat their errors: each is compared with the fused others of the whole set.
+    apart = leave_one_out(Evidence(*map(jnp.asarray, evidence)), jnp.zeros(len(rows), int), 1)
+    total = Evidence(*(np.sum(part, axis=0) for part in evidence))
+    others = Evidence(total.precision[None] - evidence.precision, total.information[None] - evidence.information)
+    deviations = compare_proportions(reduced, evidence, others, *calibration.axes).deviations
+    found = [
+        ReferenceFinding(keys[row][0], float(value), reason(deviation))
+        for row, value, deviation in zip(rows, np.asarray(apart)[:, 0], deviations, strict=True)
+    ]
+    return tuple(sorted(found, key=lambda one: (one.log_bayes_factor, one.image)))
+
+
+def _help(shape: Shape, scores: Scores, references: KeypointTable, calibrated_by: str) -> tuple[str, ...]:
+    advice = []
+    clips = {clip_of(reference.image) or reference.image for reference in shape.references if reference.used}
+    if len(clips) < FEW_REFERENCES:
+        of_clips = f" of {len(clips)} clips" if len(clips) < shape.used_references else ""
+        advice.append(
+            f"more references: {shape.used_references}{of_clips} were used; {2 * FEW_REFERENCES} from different sides "
+            "and in different poses tell more"
+        )
+    bits = scores.numbers.get("information_bits", np.zeros(0))
+    if np.isfinite(bits).any() and float(np.nanmedian(bits)) < _LITTLE_BITS:
+        advice.append(
+            f"keypoints with more information: half of the pictures hold less than {np.nanmedian(bits):.1f} bits; larger "
+            "pictures, or a detector with more keypoints (docs/detectors.md)"
+        )
+    unsure = float(np.mean(~np.isin(scores.status, SCORED))) if len(scores) else 0.0
+    if unsure > _MANY_UNSURE:
+        advice.append(f"another detector: this one was unsure in {100 * unsure:.0f} % of the rows")
+    if calibrated_by == "shipped":
+        advice.append(
+            f"a calibration for this detector: samebody calibrate, or {LEAST_PICTURES} pictures to check at once"
+        )
+    return tuple(advice)
