@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from engine.evidence.stages import PictureEvidence, calibrated_people, compare_evidence
 
 from adapters.jobs.fit import FitSettings, fit_references
 from adapters.jobs.prepared import prepare
@@ -23,12 +23,12 @@ from adapters.keypoints.table import KeypointTable, even_tables
 from adapters.results.reasons import compare_proportions, reason
 from adapters.results.scores import Scores, concat_scores
 from adapters.results.vocabulary import DIFFER
+from engine.body.keypoint_body import KeypointBody
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_estimate import LEAST_PICTURES, calibrate_unlabelled
 from engine.evidence.reliability import leave_one_out
-from engine.evidence.shape_evidence import Evidence, posterior
-from engine.evidence.stages import PictureEvidence, calibrated_people, compare_evidence
+from engine.evidence.shape_evidence import Evidence
 from engine.scores import SCORED, Status
 from engine.shape import Shape
 
@@ -95,9 +95,7 @@ def check(
     """
     settings = settings or CheckSettings()
     on_progress("fitting the references", 0, None)
-    shape = fit_references(
-        references, body, FitSettings(solver=settings.solver, calibration=settings.calibration)
-    )
+    shape = fit_references(references, body, FitSettings(solver=settings.solver, calibration=settings.calibration))
     scored = _score(references, shape, body, settings)
     scores = _score(pictures, shape, body, settings, on_progress)
     calibration, calibrated_by = _calibration(shape, scores, settings)
@@ -162,7 +160,7 @@ def _calibration(shape: Shape, scores: Scores, settings: CheckSettings) -> tuple
     return replace(report.calibration, body_fingerprint=shape.body_fingerprint), "pictures"
 
 
-def _reasons(reduced, scores: Scores, shape: Shape, calibration: Calibration) -> list[str]:  # noqa: ANN001
+def _reasons(reduced: KeypointBody, scores: Scores, shape: Shape, calibration: Calibration) -> list[str]:
     if scores.evidence is None:
         return [""] * len(scores)
     count = len(scores)
@@ -174,7 +172,9 @@ def _reasons(reduced, scores: Scores, shape: Shape, calibration: Calibration) ->
     return [reason(row) for row in differences.deviations]
 
 
-def _references(reduced, scored: Scores, shape: Shape, calibration: Calibration) -> tuple[ReferenceFinding, ...]:  # noqa: ANN001
+def _references(
+    reduced: KeypointBody, scored: Scores, shape: Shape, calibration: Calibration
+) -> tuple[ReferenceFinding, ...]:
     used = {(reference.image, reference.instance) for reference in shape.references if reference.used}
     keys = list(zip(scored.image.to_pylist(), scored.instance.tolist(), strict=True))
     rows = [row for row, key in enumerate(keys) if key in used and scored.status[row] in SCORED]
@@ -182,7 +182,6 @@ def _references(reduced, scored: Scores, shape: Shape, calibration: Calibration)
         return ()
     raw = Evidence(*(np.asarray(part)[rows] for part in scored.evidence))
     evidence = calibrated_pictures(raw, calibration)
-    # References of one clip repeat their errors: each is compared with the fused others of the whole set.
     apart = leave_one_out(Evidence(*map(jnp.asarray, evidence)), jnp.zeros(len(rows), int), 1)
     total = Evidence(*(np.sum(part, axis=0) for part in evidence))
     others = Evidence(total.precision[None] - evidence.precision, total.information[None] - evidence.information)
@@ -206,8 +205,8 @@ def _help(shape: Shape, scores: Scores, references: KeypointTable, calibrated_by
     bits = scores.numbers.get("information_bits", np.zeros(0))
     if np.isfinite(bits).any() and float(np.nanmedian(bits)) < _LITTLE_BITS:
         advice.append(
-            f"keypoints with more information: half of the pictures hold less than {np.nanmedian(bits):.1f} bits; larger "
-            "pictures, or a detector with more keypoints (docs/detectors.md)"
+            f"keypoints with more information: half of the pictures hold less than {np.nanmedian(bits):.1f} bits; try "
+            "larger pictures, or a detector with more keypoints (docs/detectors.md)"
         )
     unsure = float(np.mean(~np.isin(scores.status, SCORED))) if len(scores) else 0.0
     if unsure > _MANY_UNSURE:

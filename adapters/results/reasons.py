@@ -2,7 +2,8 @@
 
 A proportion is a ratio of two lengths of the body, "shoulders to hips". Its logarithm changes along g, the gradient at
 the reference β, and the body that changes most probably with it, given how people are built (β ~ N(0, I)), lies in the
-direction u = g / gᵀg. With the picture's evidence Λ, h and the reference's posterior N(m, C),
+direction u = g / gᵀg. A calibration may move the population, β = μ + R x with x ~ N(0, I); then all this is about x.
+With the picture's evidence Λ, h and the reference's posterior N(m, C),
 
     M = (Λ⁻¹ + C)⁻¹,   h' = M Λ⁻¹ h,   δ = uᵀ(h' − M m) / uᵀM u,   z = uᵀ(h' − M m) / √(uᵀM u)
 
@@ -73,24 +74,27 @@ class Differences(NamedTuple):
 def compare_proportions(
     body: KeypointBody,
     evidence: Evidence,
-    reference_betas: Float[np.ndarray, "images betas"],
     reference_evidence: Evidence,
+    mean: Float[np.ndarray, " betas"],
+    root: Float[np.ndarray, "betas betas"],
 ) -> Differences:
     """Proportions of each picture against its reference's.
 
     Args:
         evidence: calibrated, without the shape prior, one row per picture; the reference's likewise.
+        mean: with ``root`` the axes of the calibration, in which the evidence is given: β = μ + R x.
     """
     precision, information = (np.asarray(part, float) for part in evidence)
-    betas = np.asarray(reference_betas, float)
-    slope = _slopes(body, betas)
+    known_precision, known_information = (np.asarray(part, float) for part in reference_evidence)
+    identity = np.eye(precision.shape[-1])
+    covariance = np.linalg.inv(known_precision + identity)
+    reference = np.einsum("nab,nb->na", covariance, known_information)
+    slope = _slopes(body, mean + reference @ root.T) @ root
     direction = slope / (np.sum(slope**2, axis=-1, keepdims=True) + _LEAST_SLOPE)
-    identity = np.eye(betas.shape[1])
-    covariance = np.linalg.inv(np.asarray(reference_evidence.precision, float) + identity)
     # (Λ⁻¹ + C)⁻¹ = (I + ΛC)⁻¹ Λ needs no inverse of Λ, which a picture with a hidden limb does not have.
     weakening = np.linalg.inv(identity + precision @ covariance)
     weakened = weakening @ precision
-    unexplained = np.einsum("nab,nb->na", weakening, information) - np.einsum("nab,nb->na", weakened, betas)
+    unexplained = np.einsum("nab,nb->na", weakening, information) - np.einsum("nab,nb->na", weakened, reference)
     score = np.einsum("npb,nb->np", direction, unexplained)
     certainty = np.maximum(np.einsum("npa,nab,npb->np", direction, weakened, direction), 0)
     known = certainty > _RIDGE

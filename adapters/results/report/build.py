@@ -5,6 +5,7 @@ rest.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,10 @@ class ReportInputs:
     most_rows: int = MOST_ROWS
     most_fits: int | None = None
     """Rows with a fitted body, those that rank first; None fits all."""
+    thumbnails: Sequence[Thumbnail | None] | None = None
+    """Of each row of the result, made before; by default they are made."""
+    reasons: Sequence[str] | None = None
+    """Of each row of the result, in words; by default those of the fitted rows."""
     without_pictures: bool = False
     """There are no pictures, so no note asks for them."""
     thumbnail_px: int = SIZE_PX
@@ -94,7 +99,10 @@ def make_report(
     if drawings.body is not None and given.body != EMBEDDED_BODY:
         name = drawings.body.name
         notes.append(f"The page holds the mesh of {name}: pass it on only if the licence of that body allows it.")
-    thumbnails = _thumbnails(inputs, scores, drawings.fits, notes, on_progress)
+    if inputs.thumbnails is None:
+        thumbnails = _thumbnails(inputs, scores, drawings.fits, notes, on_progress)
+    else:
+        thumbnails = [inputs.thumbnails[row] for row in chosen]
     first = first_alike([made and made.hash for made in thumbnails], scores.image)
     fits = drawings.fits
     boxes = [person_box(p, c > 0) for p, c in zip(fits.keypoints_px, fits.confidence, strict=True)]
@@ -106,7 +114,8 @@ def make_report(
     add_scores(block, scores, person)
     several = scores.best_match is not None
     group = person if several else np.zeros(len(scores), int)
-    reasons = row_reasons(fits.proportion_deviations)
+    given_reasons = inputs.reasons
+    reasons = row_reasons(fits.proportion_deviations) if given_reasons is None else [given_reasons[i] for i in chosen]
     decision = decided.on_page(chosen, decide(scores, first))
     decided_texts = add_decision(block, decision, reasons, group, first)
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails], bool))

@@ -180,9 +180,10 @@ def _fit_part(
     drawn = np.isfinite(own.energy)
     _, at_reference = excess_energy(context, own, betas)
     own_evidence = calibrated_pictures(pictures.evidence, calibration)
-    own_betas = np.where(drawn[:, None], _most_probable(own_evidence), 0)
-    limbs = compare_limbs(context.model.body, own_betas, own_evidence, betas, evidence)
-    differences = compare_proportions(context.model.body, own_evidence, betas, evidence)
+    mean, root = calibration.axes
+    own_betas = np.where(drawn[:, None], mean + _most_probable(own_evidence) @ root.T, 0)
+    limbs = compare_limbs(context.model.body, own_betas, own_evidence, betas, evidence, root)
+    differences = compare_proportions(context.model.body, own_evidence, evidence, mean, root)
     observation = jax.tree.map(np.asarray, observe_pictures(context, seen.keypoints_px[at], seen.confidence[at]))
     fitted = own.pictures.observation
     height = np.asarray(observation.person_height_px)[:, None, None]

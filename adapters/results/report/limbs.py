@@ -48,14 +48,18 @@ def compare_limbs(
     own_evidence: Evidence,
     reference_betas: Float[np.ndarray, "images betas"],
     reference_evidence: Evidence,
+    root: Float[np.ndarray, "betas betas"] | None = None,
 ) -> LimbChanges:
     """Limbs of each picture's own body against those of its reference body.
 
     Args:
         own_evidence: calibrated, without the shape prior, one row per picture; the reference's likewise.
+        root: R, where the calibration has β = μ + R x and the evidence is about x.
     """
     own, own_slope = _log_shares(body, np.asarray(own_betas, float))
     reference, reference_slope = _log_shares(body, np.asarray(reference_betas, float))
+    if root is not None:
+        own_slope, reference_slope = own_slope @ root, reference_slope @ root
     left = _variance(own_slope, own_evidence)
     variance = left + _variance(reference_slope, reference_evidence)
     return LimbChanges(np.expm1(own - reference), np.sqrt(variance), 1 - left / np.sum(own_slope**2, axis=-1))

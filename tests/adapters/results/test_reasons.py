@@ -43,8 +43,8 @@ def test_the_proportion_that_differs_is_named(coco_body: KeypointBody, number: i
     betas = reference + wanted[:, None] * direction
     precision = _certain(3, 1e5)
     pictures = Evidence(precision, np.einsum("nab,nb->na", precision, betas))
-    theirs = Evidence(_certain(3, 1e5), np.zeros((3, 10)))
-    found = compare_proportions(coco_body, pictures, np.tile(reference, (3, 1)), theirs)
+    theirs = Evidence(precision, np.tile(1e5 * reference, (3, 1)))
+    found = compare_proportions(coco_body, pictures, theirs, np.zeros(10), np.eye(10))
     np.testing.assert_allclose(found.change[:, number], wanted, atol=2e-4)
     assert reason(found.deviations[0]) == PROPORTIONS[number].larger
     assert reason(found.deviations[1]) == PROPORTIONS[number].smaller
@@ -60,15 +60,31 @@ def test_deviations_of_the_same_person_are_standard_normal(coco_body: KeypointBo
     person = reference + draw.normal(0, 1, (count, 10)) @ np.linalg.cholesky(np.linalg.inv(known + np.eye(10))).T
     noise = draw.normal(0, 1, (count, 6)) @ root.T
     pictures = Evidence(np.broadcast_to(precision, (count, 10, 10)), person @ precision + noise)
-    theirs = Evidence(np.broadcast_to(known, (count, 10, 10)), np.zeros((count, 10)))
-    found = compare_proportions(coco_body, pictures, np.tile(reference, (count, 1)), theirs)
+    theirs = Evidence(np.broadcast_to(known, (count, 10, 10)), np.tile(reference @ (known + np.eye(10)), (count, 1)))
+    found = compare_proportions(coco_body, pictures, theirs, np.zeros(10), np.eye(10))
     np.testing.assert_allclose(found.deviations.std(axis=0), 1, atol=0.05)
     np.testing.assert_allclose(found.deviations.mean(axis=0), 0, atol=0.08)
 
 
 def test_a_picture_without_evidence_has_no_reason(coco_body: KeypointBody) -> None:
     nothing = Evidence(np.zeros((1, 10, 10)), np.zeros((1, 10)))
-    known = Evidence(_certain(1, 10.0), np.zeros((1, 10)))
-    found = compare_proportions(coco_body, nothing, np.full((1, 10), 2.0), known)
+    known = Evidence(_certain(1, 10.0), np.full((1, 10), 20.0))
+    found = compare_proportions(coco_body, nothing, known, np.zeros(10), np.eye(10))
     assert reason(found.deviations[0]) == ""
     assert np.isfinite(found.change).all()
+
+
+def test_axes_of_a_calibration_turn_evidence_back(coco_body: KeypointBody) -> None:
+    """β = μ + R x: the evidence of x is Rᵀ Λ R, Rᵀ (h − Λ μ). With R orthogonal people differ as before."""
+    draw = np.random.default_rng(4)
+    root = np.linalg.qr(draw.normal(0, 1, (10, 10)))[0]
+    precision = draw.normal(0, 2, (1, 10, 8))
+    pictures = Evidence(precision @ precision.transpose(0, 2, 1), draw.normal(0, 1, (1, 10)))
+    theirs = Evidence(5 * np.eye(10)[None], draw.normal(0, 5, (1, 10)))
+
+    def turned(evidence: Evidence) -> Evidence:
+        return Evidence(root.T @ evidence.precision @ root, evidence.information @ root)
+
+    plain = compare_proportions(coco_body, pictures, theirs, np.zeros(10), np.eye(10))
+    moved = compare_proportions(coco_body, turned(pictures), turned(theirs), np.zeros(10), root)
+    np.testing.assert_allclose(moved.deviations, plain.deviations, rtol=1e-9)

@@ -1,0 +1,131 @@
+"""The files of a check: shape, calibration, scores, page, and the pictures that look alike.
+
+    shape.npz           the person of the references
+    calibration.json    how the detector sees people, where it was estimated from the pictures
+    keypoints.parquet   what was compared
+    scores.parquet      a row for each person in each picture; ``detail`` names the twin of a picture that has one
+    report.html         the page, with bodies drawn on the pictures to look at first
+"""
+
+import importlib.util
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int
+
+from adapters.jobs.check import Check, Progress
+from adapters.keypoints.table import KeypointTable
+from adapters.keypoints.writers import write_keypoints
+from adapters.results.picture_files import find_pictures
+from adapters.results.recorded_sources import record_sources
+from adapters.results.scores import Scores, arrow_columns
+from adapters.results.writers import open_result_writer
+from engine import VERSION
+from engine.body.embedded import EMBEDDED_BODY
+from engine.evidence.calibration_file import save_calibration
+
+PAGE = "report.html"
+FITTED = 60
+"""Rows with a body drawn on the page: three times the queue of the terminal."""
+
+
+@dataclass(frozen=True)
+class CheckFolder:
+    """What was written."""
+
+    files: tuple[Path, ...]
+    page: Path | None
+    """None without the packages of the extra ``report``."""
+    alike: Int[np.ndarray, " rows"]
+    """``near_duplicates.first_alike``."""
+    scores: Scores
+    """With twins in ``detail``."""
+
+
+def can_make_pages() -> bool:
+    """Whether the packages of the extra ``report`` are installed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("jinja2", "PIL", "imagehash"))
+
+
+def write_check(
+    found: Check,
+    pictures: KeypointTable,
+    folder: Path,
+    images: Path | None,
+    body: str = EMBEDDED_BODY,
+    on_progress: Progress = lambda what, done, expected: None,
+) -> CheckFolder:
+    """Write everything into a folder; files of an earlier check there are replaced, others stay.
+
+    Args:
+        images: the folder that holds the pictures; None if there are none.
+        body: how the command line named it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shape, scores, keypoints = folder / "shape.npz", folder / "scores.parquet", folder / "keypoints.parquet"
+    calibration = folder / "calibration.json" if found.calibrated_by == "pictures" else None
+    found.shape.save(shape)
+    if calibration is not None:
+        save_calibration(calibration, found.calibration)
+    write_keypoints(keypoints, pictures)
+    pages = can_make_pages()
+    thumbnails = _thumbnails(pictures, images, on_progress) if pages and images is not None else None
+    alike = np.arange(len(pictures))
+    if thumbnails is not None:
+        from adapters.results.near_duplicates import first_alike
+
+        alike = first_alike([made and made.hash for made in thumbnails], pictures.image.to_pylist())
+    with_twins = _with_twins(found.scores, alike)
+    metadata = record_sources(scores, [keypoints], [shape], body, calibration).as_metadata()
+    columns = arrow_columns(with_twins.mode, fits=with_twins.fits, whole_set=True)
+    facts = {"samebody.version": VERSION, "samebody.mode": with_twins.mode, **metadata}
+    with open_result_writer(scores, columns, facts) as writer:
+        for batch in with_twins.to_arrow().to_batches():
+            writer.write(batch)
+    page = folder / PAGE if pages else None
+    if page is not None:
+        _page(scores, page, images, thumbnails, found.reasons, on_progress)
+    files = (shape, *([calibration] if calibration else []), keypoints, scores, *([page] if page else []))
+    return CheckFolder(files, page, alike, with_twins)
+
+
+def _thumbnails(pictures: KeypointTable, images: Path, on_progress: Progress) -> list:
+    from adapters.results.report.thumbnails import make_thumbnails, person_box
+
+    paths = find_pictures(images, pictures.image.to_pylist())
+    boxes = [person_box(*row) for row in zip(pictures.keypoints, pictures.confidence > 0, strict=True)]
+    return make_thumbnails(
+        paths, boxes, on_progress=lambda done, expected: on_progress("cutting out people", done, expected)
+    )
+
+
+def _page(
+    scores: Path, page: Path, images: Path | None, thumbnails: list | None, reasons: list[str], on_progress: Progress
+) -> None:
+    from adapters.results.report.build import ReportInputs, make_report
+    from adapters.results.report.drawings import FitSources
+
+    inputs = ReportInputs(
+        FitSources(scores),
+        images,
+        most_fits=FITTED,
+        thumbnails=thumbnails,
+        reasons=reasons,
+        without_pictures=images is None,
+    )
+    make_report(inputs, page, lambda what, done, expected: on_progress("drawing bodies", done, expected))
+
+
+def _with_twins(scores: Scores, alike: Int[np.ndarray, " rows"]) -> Scores:
+    names, details = scores.image.to_pylist(), scores.detail.to_pylist()
+    twins = alike != np.arange(len(alike))
+    noted = [
+        "; ".join([*([detail] if detail else []), f"looks like {names[first]}"]) if twin else detail
+        for detail, first, twin in zip(details, alike.tolist(), twins.tolist(), strict=True)
+    ]
+    return replace(scores, detail=pa.array(noted, pa.string()))
