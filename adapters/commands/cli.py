@@ -17,6 +17,7 @@ from engine import VERSION
 # Commands are imported when they are called: `--help` need not wait for JAX.
 _COMMANDS = {
     "demo": ("adapters.commands.demo", "demo"),
+    "check": ("adapters.commands.check", "check_command"),
     "detect": ("adapters.commands.detect", "detect"),
     "fit": ("adapters.commands.fit", "fit"),
     "score": ("adapters.commands.score", "score"),

@@ -3,8 +3,8 @@
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from rich.box import ROUNDED
@@ -87,6 +87,29 @@ def row_progress(description: str) -> Iterator[RowCounter]:
             text = progress_text(description, done, expected, rate)
             progress.update(task, description=text, completed=done, total=expected)
 
+        yield show
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Progress of a job with several stages, on stderr: a bar on a terminal, else a line when a stage begins."""
+    begun: list[str] = []
+    bars = ExitStack()
+    bar: RowCounter | None = None
+
+    def show(stage: str, done: int, expected: int | None) -> None:
+        nonlocal bar
+        if bar is None or begun[-1] != stage:
+            bars.close()
+            begun.append(stage)
+            if sys.stderr.isatty():
+                bar = bars.enter_context(row_progress(stage))
+            else:
+                print(f"samebody: {stage}", file=sys.stderr, flush=True)
+                bar = _Line(stage)
+        bar(done, expected)
+
+    with bars:
         yield show
 
 

@@ -1,10 +1,10 @@
 """The files of a check: shape, calibration, scores, page, and the pictures that look alike.
 
-    shape.npz           the person of the references
-    calibration.json    how the detector sees people, where it was estimated from the pictures
-    keypoints.parquet   what was compared
-    scores.parquet      a row for each person in each picture; ``detail`` names the twin of a picture that has one
-    report.html         the page, with bodies drawn on the pictures to look at first
+shape.npz           the person of the references
+calibration.json    how the detector sees people, where it was estimated from the pictures
+keypoints.parquet   what was compared
+scores.parquet      a row for each person in each picture; ``detail`` names the twin of a picture that has one
+report.html         the page, with bodies drawn on the pictures to look at first
 """
 
 import importlib.util
@@ -35,7 +35,7 @@ FITTED = 60
 class CheckFolder:
     """What was written."""
 
-    files: tuple[Path, ...]
+    scores_file: Path
     page: Path | None
     """None without the packages of the extra ``report``."""
     alike: Int[np.ndarray, " rows"]
@@ -90,8 +90,7 @@ def write_check(
     page = folder / PAGE if pages else None
     if page is not None:
         _page(scores, page, images, thumbnails, found.reasons, on_progress)
-    files = (shape, *([calibration] if calibration else []), keypoints, scores, *([page] if page else []))
-    return CheckFolder(files, page, alike, with_twins)
+    return CheckFolder(scores, page, alike, with_twins)
 
 
 def _thumbnails(pictures: KeypointTable, images: Path, on_progress: Progress) -> list:

@@ -82,6 +82,17 @@ def clip_weights(clips: Sequence[str | None]) -> Float[np.ndarray, " rows"]:
     return np.array([1.0 if clip is None else 1 / (1 + (sizes[clip] - 1) * GROUP_CORRELATION) for clip in clips])
 
 
+def with_alike(clips: Sequence[str | None], first: Int[np.ndarray, " rows"]) -> list[str | None]:
+    """Clips, where pictures that look alike are one too.
+
+    Args:
+        first: of each row, the first picture of those that look like it (``near_duplicates.first_alike``).
+    """
+    twins = np.bincount(first, minlength=len(first))[first] > 1
+    alike = [f"alike {row}" if twin else None for row, twin in zip(first.tolist(), twins.tolist(), strict=True)]
+    return [clip or group for clip, group in zip(clips, alike, strict=True)]
+
+
 def other_probability(
     log_bayes_factor: Float[np.ndarray, " rows"], weights: Float[np.ndarray, " rows"]
 ) -> Float[np.ndarray, " rows"]:

@@ -42,6 +42,9 @@ KIND_LABELS: Mapping[Kind, str] = {
     Kind.SCORED: "scored",
 }
 
+RANKED = (Kind.ANOTHER_BODY, Kind.UNDECIDED, Kind.SAME_BODY, Kind.SCORED)
+"""Kinds of rows that stand in the queue."""
+
 STATUS_WORDS: Mapping[str, str] = {
     "ok": "scored",
     "low_information": "too little information",

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from adapters.keypoints.clips import clip_of
-from adapters.results.ranking import Queue, clip_weights, make_queue
+from adapters.results.ranking import Queue, clip_weights, make_queue, with_alike
 from adapters.results.reasons import reason
 from adapters.results.report.page_data import ArrayBlock
 from adapters.results.report.scores import SORT_COLUMN, Scores
-from adapters.results.vocabulary import KIND_LABELS, MARKS, STATUS_WORDS, TERMS, Kind, row_kinds
+from adapters.results.vocabulary import KIND_LABELS, MARKS, RANKED, STATUS_WORDS, TERMS, Kind, row_kinds
 
 _LOOKS = {
     Kind.ANOTHER_BODY: "differ",
@@ -24,8 +24,6 @@ _LOOKS = {
     Kind.SCORED: "unclear",
 }
 """Classes of the style sheet."""
-
-_RANKED = (Kind.ANOTHER_BODY, Kind.UNDECIDED, Kind.SAME_BODY, Kind.SCORED)
 
 
 @dataclass(frozen=True)
@@ -59,12 +57,9 @@ def queue_of(scores: Scores, first: Int[np.ndarray, " rows"] | None = None) -> t
     information = numbers.get("information_bits", np.zeros_like(evidence))
     clips = [clip_of(name) for name in scores.image]
     if first is not None:
-        twins = np.bincount(first, minlength=len(first))[first] > 1
-        clips = [
-            clip or (f"alike {row}" if twin else None) for clip, row, twin in zip(clips, first, twins, strict=True)
-        ]
+        clips = with_alike(clips, first)
     weights = clip_weights(clips) if scores.mode == "free" else None
-    return kinds, make_queue(evidence, information, np.isin(kinds, _RANKED), weights)
+    return kinds, make_queue(evidence, information, np.isin(kinds, RANKED), weights)
 
 
 def decide(scores: Scores, first: Int[np.ndarray, " rows"] | None = None) -> Decision:

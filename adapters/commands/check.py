@@ -1,0 +1,132 @@
+"""``samebody check``: from references and pictures to a page, in one command."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from adapters.bodies.find import find_body
+from adapters.commands import options
+from adapters.commands.check_text import COLUMNS, summary_of
+from adapters.commands.detector_options import detection_line, detector_option, photo_detection
+from adapters.commands.display import print_table, row_progress, say, stages
+from adapters.commands.help_text import Command
+from adapters.commands.keypoint_input import read_references, read_table, reading_options
+from adapters.jobs.check import Check, CheckSettings, check
+from adapters.jobs.check_folder import CheckFolder, write_check
+from adapters.jobs.compile_cache import enable_compile_cache
+from adapters.jobs.detect import detect_to_table
+from adapters.keypoints.detectors.choice import DetectorName
+from adapters.keypoints.detectors.pictures import STILL_SUFFIXES, VIDEO_SUFFIXES, find_pictures
+from adapters.keypoints.readers import ReadingOptions
+from adapters.keypoints.table import KeypointTable
+from engine.evidence.calibration_file import load_calibration
+
+_DEFAULT_DETECTOR: DetectorName = "mediapipe"
+
+
+@click.command(
+    "check",
+    cls=Command,
+    short_help="From references and pictures to a page, in one command.",
+    examples="""
+    samebody check references/ pictures/
+    samebody check references.parquet keypoints.parquet --images pictures/ --out checked/
+    samebody check references/ pictures/ --detector rtmpose-onnx --model rtmpose.onnx
+    """,
+)
+@click.argument("references", type=click.Path(exists=True, path_type=Path))
+@click.argument("pictures", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("samebody-check"),
+    show_default=True,
+    help="Folder for the page, the scores, the shape and the calibration.",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder that holds the pictures, where PICTURES are keypoints.",
+)
+@options.body
+@options.solver
+@options.calibration
+@options.schema
+@reading_options
+@detector_option(help="Who finds the keypoints in photographs.  [default: mediapipe]")
+def check_command(
+    references: Path,
+    pictures: Path,
+    out: Path,
+    images: Path | None,
+    body: str,
+    solver: str,
+    calibration: Path | None,
+    schema: str | None,
+    reading: ReadingOptions,
+    detector: DetectorName | None,
+    **settings: Any,
+) -> None:
+    """Which of PICTURES do not show the person of REFERENCES?
+
+    Both are folders of photographs, or keypoint files or folders of them. Fits the person, checks the references
+    against each other, calibrates on the pictures unless a calibration is given, scores, and writes a folder with a
+    page to decide in. Prints the twenty pictures to look at first, and why.
+    """
+    enable_compile_cache()
+    model = find_body(body)
+    known = _keypoints(references, "references", detector, settings, schema, reading)
+    asked = _keypoints(pictures, "pictures", detector, settings, schema, reading)
+    chosen = CheckSettings(solver, None if calibration is None else load_calibration(calibration))
+    with stages() as progress:
+        found = check(known, asked, model, chosen, progress)
+        folder = write_check(found, asked, out, images or _folder_of_photographs(pictures), body, progress)
+    _show(found, folder)
+
+
+def _keypoints(
+    path: Path,
+    what: str,
+    detector: DetectorName | None,
+    settings: Mapping[str, Any],
+    schema: str | None,
+    reading: ReadingOptions,
+) -> KeypointTable:
+    if detector is None and not _photographs(path):
+        if what == "references":
+            return read_references([path], schema, reading, "largest")
+        return read_table([path], schema, reading)
+    detection = photo_detection(detector or _DEFAULT_DETECTOR, **settings)
+    with row_progress(f"detecting in the {what}") as progress:
+        table, summary = detect_to_table(find_pictures([path]), detection, progress)
+    say(f"{what}: {detection_line(summary)}")
+    return table
+
+
+def _photographs(path: Path) -> bool:
+    """Whether a path holds photographs and no keypoints; a folder with both holds keypoints of its photographs."""
+    suffixes = {*STILL_SUFFIXES, *VIDEO_SUFFIXES}
+    if path.is_file():
+        return path.suffix.lower() in suffixes
+    below = {Path(name).suffix.lower() for _, _, files in os.walk(path) for name in files}
+    return bool(below & suffixes) and not below & {".json", ".parquet", ".npz"}
+
+
+def _folder_of_photographs(path: Path) -> Path | None:
+    return path if path.is_dir() and _photographs(path) else None
+
+
+def _show(found: Check, folder: CheckFolder) -> None:
+    result = summary_of(found, folder)
+    for line in result.lines:
+        click.echo(line)
+    if result.first:
+        print_table(result.title, COLUMNS, result.first)
+    for advice in found.help:
+        click.echo(f"to be surer: {advice}")
+    page = f"look and decide: {folder.page}" if folder.page else "no page: it needs pip install 'samebody[report]'"
+    say(page, f"{folder.scores_file}")

@@ -1,0 +1,104 @@
+"""What ``samebody check`` prints: how many of which kind, the references, and the pictures to look at first."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adapters.jobs.check import Check
+from adapters.jobs.check_folder import CheckFolder
+from adapters.keypoints.clips import clip_of
+from adapters.results.ranking import Queue, clip_weights, make_queue, with_alike
+from adapters.results.vocabulary import KIND_LABELS, RANKED, Kind, row_kinds
+
+FIRST = 20
+COLUMNS = ("rank", "evidence", "picture", "kind", "what differs most")
+
+_CALIBRATED = {
+    "given": "the given calibration",
+    "pictures": "calibrated on these pictures",
+    "shipped": "the shipped calibration",
+}
+
+
+@dataclass(frozen=True)
+class CheckText:
+    """The lines and the table."""
+
+    lines: tuple[str, ...]
+    title: str
+    first: tuple[tuple[str, ...], ...]
+    """Rows of ``COLUMNS``; of pictures that look alike, only the first."""
+
+
+def summary_of(found: Check, folder: CheckFolder) -> CheckText:
+    """A check in words."""
+    scores = folder.scores
+    probability = scores.numbers.get("same_body_probability")
+    kinds = row_kinds(scores.labels, probability, scores.numbers["consistency"])
+    counts = ", ".join(f"{int(np.sum(kinds == kind)):,} {KIND_LABELS[kind]}" for kind in Kind if np.any(kinds == kind))
+    names = scores.image.to_pylist()
+    people = f"{len(scores):,} people in {len(set(names)):,} pictures"
+    weights = clip_weights(with_alike([clip_of(name) for name in names], folder.alike))
+    evidence, bits = scores.numbers["log_bayes_factor"], scores.numbers["information_bits"]
+    queue = make_queue(evidence, bits, np.isin(kinds, RANKED), weights)
+    heads = _heads(queue, folder.alike)
+    first = tuple(
+        (
+            str(place),
+            f"{evidence[row]:+.1f}",
+            _name(names[row], int(scores.instance[row]), count),
+            KIND_LABELS[Kind(kinds[row])],
+            found.reasons[row],
+        )
+        for place, (row, count) in enumerate(heads[:FIRST], 1)
+    )
+    return CheckText(
+        lines=(f"{people}, {_CALIBRATED[found.calibrated_by]}", counts, _references(found)),
+        title=_title(queue, [row for row, _ in heads[:FIRST]]),
+        first=first,
+    )
+
+
+def _heads(queue: Queue, alike: np.ndarray) -> list[tuple[int, int]]:
+    """The first row of each group of pictures that look alike, in the order of the queue, and the size of the group."""
+    sizes: dict[int, int] = {}
+    for group in alike[queue.order].tolist():
+        sizes[group] = sizes.get(group, 0) + 1
+    heads, seen = [], set()
+    for row in queue.order.tolist():
+        group = int(alike[row])
+        if group not in seen:
+            seen.add(group)
+            heads.append((row, sizes[group]))
+    return heads
+
+
+def _title(queue: Queue, rows: list[int]) -> str:
+    if queue.other is None or not rows:
+        return "look at these first"
+    chance = dict(zip(queue.order.tolist(), queue.other.tolist(), strict=True))
+    expected, usual = sum(chance[row] for row in rows), len(rows) * float(queue.other.mean())
+    return (
+        f"look at these first: expect {_about(expected)} of {len(rows)} to show another body "
+        f"(of any {len(rows)} pictures: {_about(usual)})"
+    )
+
+
+def _about(count: float) -> str:
+    return "fewer than one" if count < 0.95 else f"about {round(count)}"
+
+
+def _name(image: str, instance: int, alike: int) -> str:
+    who = f", person {instance + 1}" if instance > 0 else ""
+    return f"{image}{who}" + (f" (+{alike - 1} alike)" if alike > 1 else "")
+
+
+def _references(found: Check) -> str:
+    used, whole = found.shape.used_references, len(found.shape.references)
+    counts = f"references: {used} of {whole} used" if used < whole else f"references: {used} used"
+    disagree = [one for one in found.references if one.disagrees]
+    if not disagree:
+        return f"{counts}, none disagrees with the others" if found.references else counts
+    named = "; ".join(f"{one.image}{f' ({one.reason})' if one.reason else ''}" for one in disagree[:5])
+    more = f" and {len(disagree) - 5} more" if len(disagree) > 5 else ""
+    return f"{counts}, {len(disagree)} disagree with the others: {named}{more}"
