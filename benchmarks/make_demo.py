@@ -22,8 +22,8 @@ from engine.body.schemas import HALPE_26
 from engine.scores import Status
 
 NAMES = ("anna", "boris", "chen", "dalia", "emil")
-REFERENCES = 12
-PICTURES = 20
+REFERENCES = 16
+PICTURES = 24
 _NOISE = 0.01
 _SEED = 20
 
@@ -38,9 +38,9 @@ def make_demo(out: Path) -> None:
         pictures=REFERENCES + PICTURES,
         seed=_SEED,
         noise_level=_NOISE,
-        clothes_bias_level=0.003,
-        outlier_rate=0.004,
-        outlier_deviation=0.06,
+        clothes_bias_level=0.002,
+        outlier_rate=0.002,
+        outlier_deviation=0.04,
         missing_rate=0.03,
     )
     poses = sampled_poses(load_pose_prior(), count=len(NAMES) * (REFERENCES + PICTURES), seed=_SEED)

@@ -15,7 +15,7 @@ from adapters.commands.display import print_table, row_progress, say, stages
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_references, read_table, reading_options
 from adapters.jobs.check import Check, CheckSettings, check
-from adapters.jobs.check_folder import CheckFolder, write_check
+from adapters.jobs.check_folder import CheckFolder, Looks, look_at, write_check
 from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.jobs.detect import detect_to_table
 from adapters.keypoints.detectors.choice import DetectorName
@@ -83,9 +83,10 @@ def check_command(
     asked = _keypoints(pictures, "pictures", detector, settings, schema, reading)
     chosen = CheckSettings(solver, None if calibration is None else load_calibration(calibration))
     with stages() as progress:
-        found = check(known, asked, model, chosen, progress)
-        folder = write_check(found, asked, out, images or _folder_of_photographs(pictures), body, progress)
-    _show(found, folder)
+        looks = look_at(asked, images or _folder_of_photographs(pictures), progress)
+        found = check(known, asked, model, chosen, looks.alike, progress)
+        folder = write_check(found, asked, looks, out, body, progress)
+    _show(found, folder, looks)
 
 
 def _keypoints(
@@ -120,8 +121,8 @@ def _folder_of_photographs(path: Path) -> Path | None:
     return path if path.is_dir() and _photographs(path) else None
 
 
-def _show(found: Check, folder: CheckFolder) -> None:
-    result = summary_of(found, folder)
+def _show(found: Check, folder: CheckFolder, looks: Looks) -> None:
+    result = summary_of(found, folder.scores, looks.alike)
     for line in result.lines:
         click.echo(line)
     if result.first:

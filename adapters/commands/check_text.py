@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int
 
 from adapters.jobs.check import Check
-from adapters.jobs.check_folder import CheckFolder
 from adapters.keypoints.clips import clip_of
 from adapters.results.ranking import Queue, clip_weights, make_queue, with_alike
+from adapters.results.scores import Scores
 from adapters.results.vocabulary import KIND_LABELS, RANKED, Kind, row_kinds
 
 FIRST = 20
@@ -30,18 +31,21 @@ class CheckText:
     """Rows of ``COLUMNS``; of pictures that look alike, only the first."""
 
 
-def summary_of(found: Check, folder: CheckFolder) -> CheckText:
-    """A check in words."""
-    scores = folder.scores
+def summary_of(found: Check, scores: Scores, alike: Int[np.ndarray, " rows"]) -> CheckText:
+    """A check in words.
+
+    Args:
+        alike: of each row, the first picture of those that look like it.
+    """
     probability = scores.numbers.get("same_body_probability")
     kinds = row_kinds(scores.labels, probability, scores.numbers["consistency"])
     counts = ", ".join(f"{int(np.sum(kinds == kind)):,} {KIND_LABELS[kind]}" for kind in Kind if np.any(kinds == kind))
     names = scores.image.to_pylist()
     people = f"{len(scores):,} people in {len(set(names)):,} pictures"
-    weights = clip_weights(with_alike([clip_of(name) for name in names], folder.alike))
+    weights = clip_weights(with_alike([clip_of(name) for name in names], alike))
     evidence, bits = scores.numbers["log_bayes_factor"], scores.numbers["information_bits"]
     queue = make_queue(evidence, bits, np.isin(kinds, RANKED), weights)
-    heads = _heads(queue, folder.alike)
+    heads = _heads(queue, alike)
     first = tuple(
         (
             str(place),
@@ -59,7 +63,7 @@ def summary_of(found: Check, folder: CheckFolder) -> CheckText:
     )
 
 
-def _heads(queue: Queue, alike: np.ndarray) -> list[tuple[int, int]]:
+def _heads(queue: Queue, alike: Int[np.ndarray, " rows"]) -> list[tuple[int, int]]:
     """The first row of each group of pictures that look alike, in the order of the queue, and the size of the group."""
     sizes: dict[int, int] = {}
     for group in alike[queue.order].tolist():

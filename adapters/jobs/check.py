@@ -86,9 +86,14 @@ def check(
     pictures: KeypointTable,
     body: BodyModel,
     settings: CheckSettings | None = None,
+    alike: Int[np.ndarray, " rows"] | None = None,
     on_progress: Progress = lambda what, done, expected: None,
 ) -> Check:
     """Compare pictures with the person in the references.
+
+    Args:
+        alike: of each picture, the first of those that look like it (``near_duplicates.first_alike``): only that one
+            counts where the population is estimated from the pictures.
 
     Raises:
         ValueError: nobody in the references can be used, or a table lacks keypoints of the body's.
@@ -98,7 +103,7 @@ def check(
     shape = fit_references(references, body, FitSettings(solver=settings.solver, calibration=settings.calibration))
     scored = _score(references, shape, body, settings)
     scores = _score(pictures, shape, body, settings, on_progress)
-    calibration, calibrated_by = _calibration(shape, scores, settings)
+    calibration, calibrated_by = _calibration(shape, scores, settings, alike)
     if calibrated_by == "pictures":
         shape = replace(shape, calibration=calibration)
         scores = recalibrated(scores, shape, calibration)
@@ -146,11 +151,14 @@ def _score(
     return concat_scores(parts)
 
 
-def _calibration(shape: Shape, scores: Scores, settings: CheckSettings) -> tuple[Calibration, str]:
+def _calibration(
+    shape: Shape, scores: Scores, settings: CheckSettings, alike: Int[np.ndarray, " rows"] | None
+) -> tuple[Calibration, str]:
     shipped = calibration_of((shape,), settings.calibration)
     if settings.calibration is not None:
         return shipped, "given"
-    usable = np.flatnonzero(np.isin(scores.status, SCORED))
+    rows = np.arange(len(scores))
+    usable = np.flatnonzero(np.isin(scores.status, SCORED) & (rows == (rows if alike is None else alike)))
     if scores.evidence is None or len(usable) < LEAST_PICTURES:
         return shipped, "shipped"
     evidence = Evidence(*(np.asarray(part)[usable] for part in scores.evidence))

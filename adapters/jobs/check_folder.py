@@ -10,6 +10,7 @@ report.html         the page, with bodies drawn on the pictures to look at first
 import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,14 +33,22 @@ FITTED = 60
 
 
 @dataclass(frozen=True)
+class Looks:
+    """What the pictures look like."""
+
+    thumbnails: list[Any] | None
+    """Of ``report.thumbnails``; None without pictures, or without the packages of the extra ``report``."""
+    alike: Int[np.ndarray, " rows"]
+    """``near_duplicates.first_alike``; each row is like itself where there are no pictures."""
+
+
+@dataclass(frozen=True)
 class CheckFolder:
     """What was written."""
 
     scores_file: Path
     page: Path | None
     """None without the packages of the extra ``report``."""
-    alike: Int[np.ndarray, " rows"]
-    """``near_duplicates.first_alike``."""
     scores: Scores
     """With twins in ``detail``."""
 
@@ -49,18 +58,43 @@ def can_make_pages() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("jinja2", "PIL", "imagehash"))
 
 
+def look_at(
+    pictures: KeypointTable, images: Path | None, on_progress: Progress = lambda what, done, expected: None
+) -> Looks:
+    """Cut the people out of their pictures, and find those that look alike.
+
+    Args:
+        images: the folder that holds the pictures; None if there are none.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if images is None or not can_make_pages():
+        return Looks(None, np.arange(len(pictures)))
+    from adapters.results.near_duplicates import first_alike
+    from adapters.results.report.thumbnails import make_thumbnails, person_box
+
+    names = pictures.image.to_pylist()
+    boxes = [person_box(*row) for row in zip(pictures.keypoints, pictures.confidence > 0, strict=True)]
+    made = make_thumbnails(
+        find_pictures(images, names),
+        boxes,
+        on_progress=lambda done, expected: on_progress("cutting out people", done, expected),
+    )
+    return Looks(made, first_alike([one and one.hash for one in made], names))
+
+
 def write_check(
     found: Check,
     pictures: KeypointTable,
+    looks: Looks,
     folder: Path,
-    images: Path | None,
     body: str = EMBEDDED_BODY,
     on_progress: Progress = lambda what, done, expected: None,
 ) -> CheckFolder:
     """Write everything into a folder; files of an earlier check there are replaced, others stay.
 
     Args:
-        images: the folder that holds the pictures; None if there are none.
         body: how the command line named it.
 
     Raises:
@@ -73,49 +107,29 @@ def write_check(
     if calibration is not None:
         save_calibration(calibration, found.calibration)
     write_keypoints(keypoints, pictures)
-    pages = can_make_pages()
-    thumbnails = _thumbnails(pictures, images, on_progress) if pages and images is not None else None
-    alike = np.arange(len(pictures))
-    if thumbnails is not None:
-        from adapters.results.near_duplicates import first_alike
-
-        alike = first_alike([made and made.hash for made in thumbnails], pictures.image.to_pylist())
-    with_twins = _with_twins(found.scores, alike)
+    with_twins = _with_twins(found.scores, looks.alike)
     metadata = record_sources(scores, [keypoints], [shape], body, calibration).as_metadata()
     columns = arrow_columns(with_twins.mode, fits=with_twins.fits, whole_set=True)
     facts = {"samebody.version": VERSION, "samebody.mode": with_twins.mode, **metadata}
     with open_result_writer(scores, columns, facts) as writer:
         for batch in with_twins.to_arrow().to_batches():
             writer.write(batch)
-    page = folder / PAGE if pages else None
+    page = folder / PAGE if can_make_pages() else None
     if page is not None:
-        _page(scores, page, images, thumbnails, found.reasons, on_progress)
-    return CheckFolder(scores, page, alike, with_twins)
+        _page(scores, page, looks, found.reasons, on_progress)
+    return CheckFolder(scores, page, with_twins)
 
 
-def _thumbnails(pictures: KeypointTable, images: Path, on_progress: Progress) -> list:
-    from adapters.results.report.thumbnails import make_thumbnails, person_box
-
-    paths = find_pictures(images, pictures.image.to_pylist())
-    boxes = [person_box(*row) for row in zip(pictures.keypoints, pictures.confidence > 0, strict=True)]
-    return make_thumbnails(
-        paths, boxes, on_progress=lambda done, expected: on_progress("cutting out people", done, expected)
-    )
-
-
-def _page(
-    scores: Path, page: Path, images: Path | None, thumbnails: list | None, reasons: list[str], on_progress: Progress
-) -> None:
+def _page(scores: Path, page: Path, looks: Looks, reasons: list[str], on_progress: Progress) -> None:
     from adapters.results.report.build import ReportInputs, make_report
     from adapters.results.report.drawings import FitSources
 
     inputs = ReportInputs(
         FitSources(scores),
-        images,
         most_fits=FITTED,
-        thumbnails=thumbnails,
+        thumbnails=looks.thumbnails,
         reasons=reasons,
-        without_pictures=images is None,
+        without_pictures=True,
     )
     make_report(inputs, page, lambda what, done, expected: on_progress("drawing bodies", done, expected))
 
