@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 from engine.evidence.stages import PictureEvidence, calibrated_people, compare_evidence
 
 from adapters.jobs.fit import FitSettings, fit_references
