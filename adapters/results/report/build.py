@@ -114,8 +114,10 @@ def make_report(
     add_scores(block, scores, person)
     several = scores.best_match is not None
     group = person if several else np.zeros(len(scores), int)
-    given_reasons = inputs.reasons
-    reasons = row_reasons(fits.proportion_deviations) if given_reasons is None else [given_reasons[i] for i in chosen]
+    if inputs.reasons is None:
+        reasons = row_reasons(fits.proportion_deviations)
+    else:
+        reasons = [inputs.reasons[row] for row in chosen]
     decision = decided.on_page(chosen, decide(scores, first))
     decided_texts = add_decision(block, decision, reasons, group, first)
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails], bool))
