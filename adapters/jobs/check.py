@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
-from engine.evidence.stages import PictureEvidence, calibrated_people, compare_evidence
 
 from adapters.jobs.fit import FitSettings, fit_references
 from adapters.jobs.prepared import prepare
@@ -30,6 +29,7 @@ from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_estimate import LEAST_PICTURES, calibrate_unlabelled
 from engine.evidence.reliability import leave_one_out
 from engine.evidence.shape_evidence import Evidence
+from engine.evidence.stages import PictureEvidence, calibrated_people, compare_evidence
 from engine.scores import SCORED, Status
 from engine.shape import Shape
 
