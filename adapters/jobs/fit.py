@@ -1,8 +1,9 @@
 """From keypoints to a shape: choose whose keypoints are meant, fit one β, keep the history."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
@@ -16,13 +17,15 @@ from engine.evidence.calibration import Calibration
 from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import POSED_NOISE, observe_pictures
 from engine.posed.shared_shape import fit_shared_shapes
-from engine.rest.fit import fit_rest_shape, score_rest_pictures
+from engine.rest.fit import fit_rest_shape, fit_rest_shapes, score_rest_people, score_rest_pictures
 from engine.rest.problem import REST_NOISE
 from engine.scores import LABELS, Mode, Status
 from engine.shape import Reference, Shape
 
 Person = Literal["largest", "all"]
 PERSONS: Sequence[Person] = get_args(Person)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,46 @@ def fit_references(table: KeypointTable, body: BodyModel, settings: FitSettings 
             with the mode, or the calibration is about another body.
     """
     settings = settings or FitSettings()
+    rows = _usable_rows(table, body, settings)
+    prepared = prepare(body, table.schema)
+    keypoints, confidence = (values[rows] for values in prepared.columns(table))
+    fit = _fit_rest if settings.mode == "rest" else _fit_free
+    with COMPUTING:
+        found = fit(prepared, keypoints, confidence, settings)
+    return _shape(table, rows, body, found, settings)
+
+
+def fit_each(tables: Sequence[KeypointTable], body: BodyModel, settings: FitSettings) -> list[Shape | ValueError]:
+    """``fit_references`` of several tables of one schema, or what it raises. In rest pose all of them are fitted at
+    once; nobody's shape depends on who else is fitted, bit for bit."""
+    if settings.mode != "rest" or settings.solver != "auto":
+        return [_or_error(partial(fit_references, table, body, settings)) for table in tables]
+    results: list[Any] = [_or_error(partial(_usable_rows, table, body, settings)) for table in tables]
+    people = [number for number, found in enumerate(results) if not isinstance(found, ValueError)]
+    if not people:
+        return results
+    prepared = prepare(body, tables[0].schema)
+    rows = {number: results[number] for number in people}
+    columns = [[values[rows[number]] for values in prepared.columns(tables[number])] for number in people]
+    try:
+        with COMPUTING:
+            fitted = _fit_rest_people(prepared, *zip(*columns, strict=True))
+    except ValueError:
+        # Somebody has too few keypoints; who it is comes out one by one.
+        return [_or_error(partial(fit_references, table, body, settings)) for table in tables]
+    for number, found in zip(people, fitted, strict=True):
+        results[number] = _shape(tables[number], rows[number], body, found, settings)
+    return results
+
+
+def _or_error(work: Callable[[], T]) -> T | ValueError:
+    try:
+        return work()
+    except ValueError as error:
+        return error
+
+
+def _usable_rows(table: KeypointTable, body: BodyModel, settings: FitSettings) -> np.ndarray:
     check_solver(settings.solver, settings.mode)
     check_focal_length(settings.focal_length_px, settings.mode)
     if settings.calibration is not None:
@@ -69,11 +112,10 @@ def fit_references(table: KeypointTable, body: BodyModel, settings: FitSettings 
     rows = choose_people(table, settings.person)
     if not len(rows):
         raise ValueError("nobody was found in the reference pictures; there is nothing to fit")
-    prepared = prepare(body, table.schema)
-    keypoints, confidence = (values[rows] for values in prepared.columns(table))
-    fit = _fit_rest if settings.mode == "rest" else _fit_free
-    with COMPUTING:
-        found = fit(prepared, keypoints, confidence, settings)
+    return rows
+
+
+def _shape(table: KeypointTable, rows: np.ndarray, body: BodyModel, found: "_Fitted", settings: FitSettings) -> Shape:
     references = tuple(
         Reference(
             image=table.image[int(row)].as_py(),
@@ -115,6 +157,23 @@ def _fit_rest(prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndar
     scores = score_rest_pictures(prepared.reduced, fit.betas, keypoints, confidence)
     error = np.asarray(scores.reprojection_error)
     return _Fitted(np.asarray(fit.betas), bool(fit.converged), None, np.asarray(scores.status), error)
+
+
+def _fit_rest_people(
+    prepared: PreparedBody, keypoints: Sequence[np.ndarray], confidence: Sequence[np.ndarray]
+) -> list[_Fitted]:
+    fits = fit_rest_shapes(prepared.reduced, keypoints, confidence)
+    counts = [len(own) for own in confidence]
+    person = np.repeat(np.arange(len(counts)), counts)
+    scores = score_rest_people(
+        prepared.reduced, np.asarray(fits.betas), np.concatenate(keypoints), np.concatenate(confidence), person
+    )
+    ends = np.cumsum(counts)[:-1]
+    statuses, errors = (np.split(np.asarray(part), ends) for part in (scores.status, scores.reprojection_error))
+    return [
+        _Fitted(np.asarray(fits.betas[i]), bool(fits.converged[i]), None, statuses[i], errors[i])
+        for i in range(len(counts))
+    ]
 
 
 def _fit_free(prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndarray, settings: FitSettings) -> _Fitted:

@@ -20,7 +20,8 @@ from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import calibration_id, default_calibration
-from engine.evidence.stages import EvidenceStage, PictureEvidence, compare_evidence
+from engine.evidence.shape_evidence import Evidence
+from engine.evidence.stages import EvidenceStage, compare_evidence
 from engine.picture.misfit import REST_THRESHOLD
 from engine.picture.swapped_labels import ARMS, LEGS
 from engine.posed.first_order import SOLVERS as POSED_SOLVERS
@@ -92,7 +93,7 @@ class Scorer:
         check_solver(settings.solver, self.mode)
         check_focal_length(settings.focal_length_px, self.mode)
         self.calibration = calibration_of(self.shapes, settings.calibration)
-        self._score: Callable[[np.ndarray, np.ndarray], _Columns] = (
+        self._score: Callable[[np.ndarray, np.ndarray], ScoredColumns] = (
             _rest_scorer(self.prepared, self.shapes, settings)
             if self.mode == "rest"
             else _free_scorer(self.prepared, self.shapes, settings, self.calibration)
@@ -112,55 +113,74 @@ class Scorer:
         keypoints, confidence = self.prepared.columns(table)
         with COMPUTING:
             found = self._score(keypoints, confidence)
-        best = None
-        if self.names and found.best is not None:
-            best = np.where(np.isnan(found.numbers["consistency"]), -1, found.best).astype(np.int32)
-        names = (*score_names(self.mode), *(("margin",) if self.names else ()))
-        return Scores(
-            mode=self.mode,
-            image=table.image,
-            instance=table.instance,
-            # A row that could not be read keeps its own status; the engine only saw a picture without keypoints.
-            status=np.where(table.status == Status.OK, found.status, table.status).astype(np.int8),
-            numbers={name: np.asarray(found.numbers[name], np.float32) for name in names},
-            detail=_details(table, found.swapped_labels),
-            people=self.names,
-            best=best,
-            evidence=None if found.evidence is None else found.evidence.evidence,
-        )
+        return scores_of(self.mode, table, found, self.names)
 
 
 @dataclass(frozen=True)
-class _Columns:
+class ScoredColumns:
     """What both modes give."""
 
     status: np.ndarray
     numbers: Mapping[str, Any]
     best: np.ndarray | None = None
     swapped_labels: np.ndarray | None = None
-    evidence: PictureEvidence | None = None
+    evidence: Evidence | None = None
+
+    def rows(self, chosen: slice) -> "ScoredColumns":
+        """Some of the rows."""
+
+        def part(values: Any) -> Any:
+            return None if values is None else np.asarray(values)[chosen]
+
+        numbers = {name: part(values) for name, values in self.numbers.items()}
+        evidence = None if self.evidence is None else Evidence(*(part(values) for values in self.evidence))
+        return ScoredColumns(part(self.status), numbers, part(self.best), part(self.swapped_labels), evidence)
+
+
+def scores_of(mode: Mode, table: KeypointTable, found: ScoredColumns, people: tuple[str, ...] = ()) -> Scores:
+    """Scores of a table's rows.
+
+    Args:
+        people: names of the shapes, where there are several.
+    """
+    best = None
+    if people and found.best is not None:
+        best = np.where(np.isnan(found.numbers["consistency"]), -1, found.best).astype(np.int32)
+    names = (*score_names(mode), *(("margin",) if people else ()))
+    return Scores(
+        mode=mode,
+        image=table.image,
+        instance=table.instance,
+        # A row that could not be read keeps its own status; the engine only saw a picture without keypoints.
+        status=np.where(table.status == Status.OK, found.status, table.status).astype(np.int8),
+        numbers={name: np.asarray(found.numbers[name], np.float32) for name in names},
+        detail=_details(table, found.swapped_labels),
+        people=people,
+        best=best,
+        evidence=found.evidence,
+    )
 
 
 def _rest_scorer(
     prepared: PreparedBody, shapes: tuple[Shape, ...], settings: ScoreSettings
-) -> Callable[[np.ndarray, np.ndarray], _Columns]:
+) -> Callable[[np.ndarray, np.ndarray], ScoredColumns]:
     shape, *others = shapes
     if others:
         raise ValueError("several shapes go with --pose free; the rest pose cannot tell bodies apart")
     level = REST_THRESHOLD if settings.threshold is None else settings.threshold
 
-    def score(keypoints: np.ndarray, confidence: np.ndarray) -> _Columns:
+    def score(keypoints: np.ndarray, confidence: np.ndarray) -> ScoredColumns:
         found = score_rest_pictures(
             prepared.reduced, shape.betas, keypoints, confidence, settings.solver, threshold=level
         )
-        return _Columns(np.asarray(found.status), vars(found))
+        return ScoredColumns(np.asarray(found.status), vars(found))
 
     return score
 
 
 def _free_scorer(
     prepared: PreparedBody, shapes: tuple[Shape, ...], settings: ScoreSettings, calibration: Calibration
-) -> Callable[[np.ndarray, np.ndarray], _Columns]:
+) -> Callable[[np.ndarray, np.ndarray], ScoredColumns]:
     level = EXCESS_THRESHOLD if settings.threshold is None else settings.threshold
     if not level > 0:
         raise ValueError(f"the threshold must be positive, not {level}")
@@ -169,12 +189,14 @@ def _free_scorer(
     evidence_stage: EvidenceStage = partial(fit_own, context, solver=settings.solver, focal_px=focal_px)
     betas = np.stack([shape.betas for shape in shapes])
 
-    def score(keypoints: np.ndarray, confidence: np.ndarray) -> _Columns:
+    def score(keypoints: np.ndarray, confidence: np.ndarray) -> ScoredColumns:
         pictures = evidence_stage(keypoints, confidence)
         compared = compare_evidence(pictures, shapes, calibration)
         fits = fit_at_shapes(context, pictures.fit, betas[compared.best].astype(pictures.fit.betas.dtype), level)
         numbers = {**compared._asdict(), **fits._asdict()}
-        return _Columns(compared.status, numbers, compared.best, np.asarray(pictures.swapped_labels), pictures)
+        return ScoredColumns(
+            compared.status, numbers, compared.best, np.asarray(pictures.swapped_labels), pictures.evidence
+        )
 
     return score
 

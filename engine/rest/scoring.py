@@ -227,17 +227,12 @@ def rest_tile_scorer(
     level = np.float32(threshold)
 
     def score_tile(tile: tuple[np.ndarray, np.ndarray, np.ndarray]) -> PictureScore:
-        *pictures, person = tile
+        keypoints, confidence, person = tile
         x, y = _shape_of_blocks(everybody, person)
         reference = _Reference(
-            x,
-            y,
-            inverse_variances,
-            inverse_oks_variances,
-            inverse_squared_limbs,
-            inverse_squared_parts,
+            x, y, inverse_variances, inverse_oks_variances, inverse_squared_limbs, inverse_squared_parts
         )
-        seen = _sanitise(*pictures)
+        seen = _sanitise(keypoints, confidence)
         centre = _centre(seen)
         size = _size(seen, centre, reference, limbs, parts)
         camera = _best_camera(seen, centre, size.person_height_px, reference)

@@ -47,7 +47,7 @@ class FittedShape(BaseModel):
 
 class ReferenceState(BaseModel):
     image: str
-    view: View
+    view: str
     used: bool = Field(description="Whether this picture had a say in the shape.")
     reprojection_error: float | None = Field(description="At the fitted shape, person heights.")
 

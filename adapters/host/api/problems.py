@@ -19,6 +19,8 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from adapters.host.api.request_body import BoundedRequest
+from adapters.host.database import BlobError, NoSharedShape
+from engine.shape import ShapeFileError
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 10
@@ -70,6 +72,10 @@ def answer(error: Exception) -> Response | None:
             return problem(422, "the request does not have the form that the API describes", found)
         case HTTPException():
             return problem(error.status_code, str(error.detail), headers=error.headers)
+        case NoSharedShape() | ShapeFileError():
+            return problem(409, str(error))
+        case BlobError():
+            return problem(503, str(error))
         case IntegrityError():
             return problem(409, "somebody else wrote the same at the same time; try again")
         case OperationalError() | TimeoutError():
@@ -109,8 +115,7 @@ def bounded_route(most_bytes: int, seconds: float) -> type[APIRoute]:
                     if found is None:
                         raise
                     response = found
-                if bounded.body_left:
-                    # What was not read is not worth reading: the client may go on for ever.
+                if bounded.much_left:
                     response.headers["Connection"] = "close"
                 return response
 

@@ -19,6 +19,9 @@ _JSON = "application/json"
 _CHECKED_AT_ONCE = 64 << 10
 """Bytes of JSON that are checked on the event loop; more take milliseconds and go to a thread."""
 
+_THROWN_AWAY = 64 << 20
+"""Bytes of a refused body that are let in, so that its client can read why; beyond that the connection is closed."""
+
 T = TypeVar("T")
 
 
@@ -51,9 +54,12 @@ class BoundedRequest(Request):
         self._at_end = not {"content-length", "transfer-encoding"} & set(request.headers)
 
     @property
-    def body_left(self) -> bool:
-        """Whether the client has, or may have, more to send."""
-        return not self._at_end
+    def much_left(self) -> bool:
+        """Whether the client has, or may have, more to send than a server would read and throw away."""
+        if self._at_end:
+            return False
+        announced = self._announced()
+        return announced is None or announced > _THROWN_AWAY
 
     async def _receive_bounded(self) -> Any:
         if self._at_end:
@@ -73,11 +79,15 @@ class BoundedRequest(Request):
         self._at_end = not message.get("more_body", False)
         return message
 
+    def _announced(self) -> int | None:
+        text = self.headers.get("content-length", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
     def _check_announced(self) -> None:
-        announced = self.headers.get("content-length", "0")
-        if not announced.isascii() or not announced.isdigit() or len(announced) > 18:
+        announced = self._announced()
+        if announced is None and "content-length" in self.headers:
             raise self._too_large()
-        if int(announced) > self._most_bytes:
+        if announced is not None and announced > self._most_bytes:
             raise self._too_large()
 
     def _too_large(self) -> HTTPException:

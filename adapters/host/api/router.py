@@ -1,149 +1,37 @@
 """The operations: set references, score pictures, read scores, health."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from functools import partial
+from typing import Annotated, Any
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
-from sqlalchemy import select
 
-from adapters.batch_processor import BatchProcessor
 from adapters.host.api.health import health_router
 from adapters.host.api.models import (
-    FittedShape,
     ImageName,
-    NextPage,
     ReferenceSetState,
-    ReferenceState,
     RequestModels,
     ScoredPictures,
     ScorePage,
-    ScoreRow,
     SetName,
-    StoredScore,
     View,
 )
 from adapters.host.api.problems import bounded_route, described
 from adapters.host.api.request_body import Limits, described_json, json_body, while_wanted
-from adapters.host.database import (
-    BlobError,
-    HostDatabase,
-    NewReference,
-    NoSharedShape,
-    fit_shared_shape,
-    load_shared_shape,
-    put_reference,
-    read_scores,
-    replace_references,
-)
-from adapters.host.inputs import as_body, reference_table
-from adapters.jobs.prepared import PreparedBody, prepare
+from adapters.host.api.service import ScoreJob, Service, SetJob, person_of
+from adapters.host.database import HostDatabase, NewReference, PlannedSet, plan_addition
+from adapters.host.inputs import as_body
+from adapters.jobs.prepared import prepare
 from engine.body.schemas import COCO_17, KeypointSchema
-from engine.scores import Mode, Status
-from engine.shape import Shape, ShapeFileError
+from engine.scores import Mode
 
 _SET = Annotated[SetName, Path(description="Whose references they are.")]
 _IMAGE = Annotated[ImageName, Path(description="How the picture is called.")]
 _LARGEST_INSTANCE = 2**31 - 1
-_THREADS = 6
-"""Fewer than SQLite's connections (``database.connect``), so that health always finds one."""
-
-T = TypeVar("T")
 
 PictureDetector = Callable[[bytes], Any]
 """From an encoded picture to the keypoints in it, in any form of ``adapters.host.inputs``; ValueError if it is none."""
-
-
-@dataclass(frozen=True)
-class _Service:
-    """What the operations share."""
-
-    database: HostDatabase
-    prepared: PreparedBody
-    schema: KeypointSchema
-    mode: Mode
-    threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_THREADS))
-
-    async def run(self, request: Request, work: Callable[[], T]) -> T:
-        """Work in one of a few threads; never begun if its client goes away first."""
-        return await while_wanted(request, to_thread.run_sync(work, limiter=self.threads))
-
-    def fit(self, reference_set: str) -> ReferenceSetState:
-        """Fit after references were set. They are stored either way; without a shape the state says why."""
-        try:
-            shape = fit_shared_shape(self.database, reference_set, self.prepared.body, self.mode, self.schema)
-        except NoSharedShape as error:
-            return self.state(reference_set, None, str(error))
-        return self.state(reference_set, shape, None)
-
-    def person(self, found: Any) -> dict[str, Any]:
-        """The one person that a detector found, for JSON."""
-        table = reference_table(["the picture"], [found], self.schema)
-        if table.status[0] != Status.OK:
-            raise ValueError("nobody was found in the picture")
-        return {"keypoints": table.keypoints[0].tolist(), "confidence": table.confidence[0].tolist()}
-
-    def look(self, reference_set: str) -> ReferenceSetState:
-        try:
-            shape = self.load(reference_set)
-        except (NoSharedShape, BlobError, ShapeFileError) as error:
-            return self.state(reference_set, None, str(error))
-        return self.state(reference_set, shape, None)
-
-    def load(self, reference_set: str) -> Shape:
-        shape = load_shared_shape(self.database, reference_set)
-        shape.check_body(self.prepared.reduced, self.prepared.body.fingerprint)
-        return shape
-
-    def state(self, reference_set: str, shape: Shape | None, reason: str | None) -> ReferenceSetState:
-        table = self.database.references
-        query = select(table.image, table.view).where(table.reference_set == reference_set).order_by(table.id)
-        with self.database.sessions() as session:
-            rows = session.execute(query).all()
-        if not rows:
-            raise HTTPException(404, f"there is no reference set {reference_set}")
-        fitted = {} if shape is None else {reference.image: reference for reference in shape.references}
-        return ReferenceSetState(
-            reference_set=reference_set,
-            references=[
-                ReferenceState(
-                    image=row.image,
-                    view=row.view,
-                    used=row.image in fitted and fitted[row.image].used,
-                    reprojection_error=fitted[row.image].reprojection_error if row.image in fitted else None,
-                )
-                for row in rows
-            ],
-            shape=None if shape is None else _shown(shape),
-            reason=reason,
-        )
-
-    def page(self, reference_set: str, after: tuple[str, int] | None, limit: int) -> ScorePage:
-        with self.database.sessions() as session:
-            found = read_scores(session, self.database.scores, reference_set, after, limit + 1)
-        try:
-            digest = load_shared_shape(self.database, reference_set).digest
-        except (NoSharedShape, BlobError):
-            digest = None
-        page = found[:limit]
-        rows = [
-            StoredScore(**ScoreRow.model_validate(row).model_dump(), current=row.shape_digest == digest) for row in page
-        ]
-        more = NextPage(after_image=page[-1].image, after_instance=page[-1].instance) if len(found) > limit else None
-        return ScorePage(rows=rows, next=more)
-
-
-def _shown(shape: Shape) -> FittedShape:
-    return FittedShape(
-        betas=shape.betas.tolist(),
-        body=shape.body_name,
-        mode=shape.mode,
-        keypoint_schema=shape.schema,
-        converged=shape.converged,
-        references_used=shape.used_references,
-        digest=shape.digest,
-    )
 
 
 def make_router(
@@ -170,10 +58,9 @@ def make_router(
             after ``authenticate`` and before the body is read.
     """
     limits = limits or Limits()
-    prepared = prepare(as_body(smpl_model), schema)
-    service = _Service(database, prepared, schema, mode)
-    requests = RequestModels(prepared.reduced, schema, limits.references, limits.pictures)
-    processor = BatchProcessor(database, prepared.body, schema)
+    body = as_body(smpl_model)
+    service = Service(database, body, schema, mode)
+    requests = RequestModels(prepare(body, schema).reduced, schema, limits.references, limits.pictures)
     router = APIRouter(
         tags=["samebody"],
         route_class=bounded_route(limits.body_bytes, limits.body_seconds),
@@ -187,24 +74,20 @@ def make_router(
         "/reference-sets/{reference_set}",
         summary="Set all references of a person",
         openapi_extra=described_json(requests.references),
-        responses=described(415),
+        responses=described(409, 415),
     )
     async def set_references(request: Request, reference_set: _SET, body: References) -> ReferenceSetState:  # pyright: ignore[reportInvalidTypeForm]
-        """Replaces those that were there, fits one shape to them and stores it."""
+        """Fits one shape to them and stores both in place of what was there, which is served until then."""
         new = [
             NewReference(image, reference.view, reference.model_dump(include={"keypoints", "confidence"}))
             for image, reference in body.references.items()
         ]
-
-        def replace() -> ReferenceSetState:
-            replace_references(database, reference_set, new)
-            return service.fit(reference_set)
-
-        return await service.run(request, replace)
+        future = service.set_references(SetJob(lambda: PlannedSet(reference_set, new), len(new)))
+        return await while_wanted(request, asyncio.wrap_future(future))
 
     @router.get("/reference-sets/{reference_set}", summary="Read a reference set", responses=described(404))
     async def read_reference_set(request: Request, reference_set: _SET) -> ReferenceSetState:
-        return await service.run(request, lambda: service.look(reference_set))
+        return await service.read(request, lambda: service.look(reference_set))
 
     @router.post(
         "/reference-sets/{reference_set}/scores",
@@ -215,19 +98,9 @@ def make_router(
     async def score_pictures(request: Request, reference_set: _SET, body: Pictures) -> ScoredPictures:  # pyright: ignore[reportInvalidTypeForm]
         """Compares everybody in all pictures with the set's shape and stores the rows; a picture that was scored
         before gets new rows."""
-
-        def score() -> ScoredPictures:
-            images = list(body.pictures)
-            people = [[person.model_dump() for person in found] for found in body.pictures.values()]
-            try:
-                result = processor.process(reference_set, images, people)
-            except (NoSharedShape, BlobError, ShapeFileError) as error:
-                raise HTTPException(409, str(error)) from error
-            return ScoredPictures(
-                shape_digest=str(result.rows[0]["shape_digest"]), rows=[ScoreRow(**_row(row)) for row in result.rows]
-            )
-
-        return await service.run(request, score)
+        people = [[vars(person) for person in found] for found in body.pictures.values()]
+        future = service.score(ScoreJob(reference_set, list(body.pictures), people))
+        return await while_wanted(request, asyncio.wrap_future(future))
 
     @router.get("/reference-sets/{reference_set}/scores", summary="Read stored scores")
     async def stored_scores(
@@ -239,23 +112,19 @@ def make_router(
     ) -> ScorePage:
         """In the order of picture and person, page by page."""
         after = None if after_image is None else (after_image, after_instance)
-        return await service.run(request, lambda: service.page(reference_set, after, limit))
+        return await service.read(request, lambda: service.page(reference_set, after, limit))
 
     if detect is not None:
-        router.include_router(_picture_router(service, detect, limits))
+        router.include_router(_picture_router(service, detect, schema, limits))
 
     whole = APIRouter()
     whole.include_router(router)
-    whole.include_router(health_router(database, prepared.body.name, schema.name, mode))
+    whole.include_router(health_router(database, body.name, schema.name, mode))
     return whole
 
 
-def _row(row: Any) -> dict[str, Any]:
-    return {name: row[name] for name in ScoreRow.model_fields}
-
-
-def _picture_router(service: _Service, detect: PictureDetector, limits: Limits) -> APIRouter:
-    router = APIRouter(route_class=bounded_route(limits.picture_bytes, limits.body_seconds))
+def _picture_router(service: Service, detect: PictureDetector, schema: KeypointSchema, limits: Limits) -> APIRouter:
+    router = APIRouter(route_class=bounded_route(limits.picture_bytes, limits.body_seconds), responses=described(409))
     binary = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
 
     @router.put(
@@ -268,15 +137,13 @@ def _picture_router(service: _Service, detect: PictureDetector, limits: Limits) 
     ) -> ReferenceSetState:
         """Adds a reference, or replaces the one of that name, and fits anew. The picture itself is not kept."""
         encoded = await request.body()
-
-        def add() -> ReferenceSetState:
-            person = service.person(detect(encoded))
-            put_reference(service.database, reference_set, NewReference(image, view, person), limits.references)
-            return service.fit(reference_set)
-
         try:
-            return await service.run(request, add)
+            person = await service.read(request, lambda: person_of(detect(encoded), schema))
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
+        new = NewReference(image, view, person)
+        plan = partial(plan_addition, service.database, reference_set, new, limits.references)
+        future = service.set_references(SetJob(plan, limits.references))
+        return await while_wanted(request, asyncio.wrap_future(future))
 
     return router

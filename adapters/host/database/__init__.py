@@ -15,10 +15,13 @@ from adapters.host.database.score_store import read_scores, store_scores
 from adapters.host.database.shape_store import (
     NewReference,
     NoSharedShape,
+    PlannedSet,
     fit_shared_shape,
     load_shared_shape,
-    put_reference,
+    load_shared_shapes,
+    plan_addition,
     replace_references,
+    store_sets,
 )
 from adapters.host.database.tables import Base, BodyScore, BodyScoreMixin, ReferenceImage, SharedShapeMixin
 
@@ -30,6 +33,7 @@ __all__ = [
     "HostDatabase",
     "NewReference",
     "NoSharedShape",
+    "PlannedSet",
     "ReferenceImage",
     "SharedShapeMixin",
     "create_tables",
@@ -40,10 +44,12 @@ __all__ = [
     "encode_evidence",
     "fit_shared_shape",
     "load_shared_shape",
+    "load_shared_shapes",
     "open_database",
-    "put_reference",
+    "plan_addition",
     "read_scores",
     "replace_references",
     "store_scores",
+    "store_sets",
     "upgrade",
 ]

@@ -3,12 +3,17 @@
     optimized_beta_blob    10 × float32, little-endian: 40 bytes
     shape_evidence_blob    65 × float32, little-endian: 260 bytes; the upper triangle of Λ by rows, then h
 
+    shape_record           JSON: ``ShapeRecord``, with a digest of the other two and of itself
+
 Nothing is converted on the way in: what is read back is what was fitted, bit for bit. Whatever is not exactly that is
 refused, in both directions.
 """
 
+import hashlib
+import json
 from typing import Any
 
+import msgspec
 import numpy as np
 from jaxtyping import Float32
 
@@ -67,6 +72,51 @@ def decode_evidence(blob: Any) -> Evidence:
     precision[_UPPER] = numbers[:-BETA_COUNT]
     precision.T[_UPPER] = numbers[:-BETA_COUNT]
     return Evidence(precision, numbers[-BETA_COUNT:].copy())
+
+
+class ShapeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How β was made."""
+
+    shape: dict[str, Any]
+    """``Shape.record()``."""
+    references_digest: str
+    """Of the references that β was fitted to."""
+    digest: str = ""
+    """Of the columns together, as they were written."""
+
+
+def encode_record(record: ShapeRecord, beta: bytes, evidence: bytes | None) -> str:
+    """The record as it is stored beside β and evidence."""
+    return _text(msgspec.structs.replace(record, digest=_digest(record, beta, evidence)))
+
+
+def decode_record(text: Any, beta: Any, evidence: Any) -> ShapeRecord:
+    """The record that belongs to these bytes.
+
+    Raises:
+        BlobError: the columns are not those that were written together.
+    """
+    try:
+        record = msgspec.json.decode(text, type=ShapeRecord)
+    except (TypeError, msgspec.MsgspecError, UnicodeError) as error:
+        raise BlobError(f"shape_record cannot be read: {error}") from None
+    if not isinstance(beta, bytes) or not isinstance(evidence, bytes | None):
+        raise BlobError("a blob is not made of bytes")
+    if record.digest != _digest(record, beta, evidence):
+        raise BlobError("the digest of its columns is another")
+    return record
+
+
+def _digest(record: ShapeRecord, beta: bytes, evidence: bytes | None) -> str:
+    digest = hashlib.sha256()
+    for part in (beta, evidence or b"", _text(msgspec.structs.replace(record, digest="")).encode()):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def _text(record: ShapeRecord) -> str:
+    """One text for one record."""
+    return json.dumps(msgspec.structs.asdict(record), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _encode(values: Any, shape: tuple[int, ...], what: str) -> bytes:

@@ -34,8 +34,8 @@ def open_database(url: str | URL) -> Engine:
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
-    options: dict[str, Any] = {"connect_args": {"timeout": _SQLITE_BUSY_S}}
+        return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+    options: dict[str, Any] = {"connect_args": {"timeout": _SQLITE_BUSY_S}, "hide_parameters": True}
     if parsed.database not in (None, "", ":memory:"):
         options |= {"pool_size": _SQLITE_CONNECTIONS, "max_overflow": 0, "pool_timeout": 2 * _SQLITE_BUSY_S}
     engine = create_engine(parsed, **options)

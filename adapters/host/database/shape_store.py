@@ -10,19 +10,30 @@ Fitting takes seconds, in which references may come and go, another process may 
 
 A crash before the commit leaves what was there. Two who fit the same references write the same bits. The record holds
 the digest of the references, and ``load_shared_shape`` compares it with what it finds: a β whose references changed
-behind the ORM's back is not returned.
+behind the ORM's back is not returned, and neither is one whose bytes are not those that were written (``codec``).
+
+The HTTP interface fits before it writes (``PlannedSet``): until the new set is stored, the old one is served.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from adapters.host.database.codec import BlobError, decode_beta, decode_evidence, encode_beta, encode_evidence
+from adapters.host.database.codec import (
+    BlobError,
+    ShapeRecord,
+    decode_beta,
+    decode_evidence,
+    decode_record,
+    encode_beta,
+    encode_evidence,
+    encode_record,
+)
 from adapters.host.database.connect import HostDatabase
 from adapters.host.database.tables import BODY_VIEW, FRONT_VIEW, NO_SHAPE, wipe_shape
 from adapters.host.inputs import as_body, reference_table
@@ -33,6 +44,8 @@ from engine.scores import Mode
 from engine.shape import Shape, ShapeFileError
 
 _ATTEMPTS = 5
+_UNREADABLE = (TypeError, ValueError)
+"""What SQLAlchemy raises for values that are not of their column's type: SQLite takes any, and files get damaged."""
 
 
 class NoSharedShape(ValueError):
@@ -61,23 +74,76 @@ def replace_references(database: HostDatabase, reference_set: Any, references: S
         session.add_all(table(reference_set=reference_set, **asdict(reference)) for reference in references)
 
 
-def put_reference(database: HostDatabase, reference_set: Any, reference: NewReference, at_most: int) -> None:
-    """Add a reference, or replace the one of that name; the set's β is gone.
+@dataclass(frozen=True)
+class PlannedSet:
+    """A reference set as it shall be: fitted first, and then stored with its shape in one transaction."""
+
+    reference_set: Any
+    references: Sequence[NewReference]
+    instead_of: str | None = None
+    """Digest of the references that were there when this was planned; None to replace whatever is there."""
+
+    @property
+    def of_body(self) -> list[NewReference]:
+        """Those that take part in the fit."""
+        return [reference for reference in self.references if reference.view.startswith(BODY_VIEW)]
+
+
+def plan_addition(database: HostDatabase, reference_set: Any, reference: NewReference, at_most: int) -> PlannedSet:
+    """The set with one reference more, or with another of that name.
 
     Raises:
         ValueError: the set has ``at_most`` references already.
+        BlobError: what is stored of it is damaged.
     """
-    table = database.references
-    with database.sessions.begin() as session:
-        wipe_shape(session.connection(), table, reference_set)
-        rows = list(session.scalars(select(table).where(table.reference_set == reference_set)))
-        for row in rows:
-            if row.image == reference.image:
-                row.view, row.keypoints = reference.view, reference.keypoints
-                return
-        if len(rows) >= at_most:
+    with database.sessions() as session:
+        rows = _references(session, database.references, reference_set)
+    before = [NewReference(row.image, row.view, row.keypoints) for row in rows]
+    references = [reference if other.image == reference.image else other for other in before]
+    if reference not in references:
+        if len(before) >= at_most:
             raise ValueError(f"{reference_set} has {len(rows)} references already; no more than {at_most} are taken")
-        session.add(table(reference_set=reference_set, **asdict(reference)))
+        references.append(reference)
+    return PlannedSet(reference_set, references, _references_digest(rows))
+
+
+def store_sets(database: HostDatabase, fitted: Sequence[tuple[PlannedSet, Shape | None]]) -> list[bool]:
+    """Put planned sets in place of what is there, with their shapes: whoever reads finds a set's old references
+    and their shape, or the new ones and theirs.
+
+    Sets that replace whatever is there are stored in one transaction: on a disk, committing is what takes long.
+
+    Returns:
+        For each, whether it was stored: not if the references are not those any more that its plan began with.
+    """
+    stored = [False] * len(fitted)
+    whole = [number for number, (planned, _) in enumerate(fitted) if planned.instead_of is None]
+    with database.sessions.begin() as session:
+        # In one order everywhere: transactions that lock the same sets wait for each other in turn, not crosswise.
+        for number in sorted(whole, key=lambda number: str(fitted[number][0].reference_set)):
+            stored[number] = _replace(session, database.references, *fitted[number])
+    for number, (planned, shape) in enumerate(fitted):
+        if planned.instead_of is not None:
+            with database.sessions() as session, session.begin() as transaction:
+                stored[number] = _replace(session, database.references, planned, shape)
+                if not stored[number]:
+                    transaction.rollback()
+    return stored
+
+
+def _replace(session: Session, table: Any, planned: PlannedSet, shape: Shape | None) -> bool:
+    reference_set = planned.reference_set
+    wipe_shape(session.connection(), table, reference_set)
+    if planned.instead_of is not None:
+        rows = _references(session, table, reference_set)
+        if _references_digest(rows) != planned.instead_of:
+            return False
+    session.execute(delete(table).where(table.reference_set == reference_set))
+    new = [{"reference_set": reference_set, **vars(reference)} for reference in planned.references]
+    session.execute(insert(table.__table__), new)
+    if shape is not None:
+        _write(session, table, _references(session, table, reference_set, BODY_VIEW), shape)
+    return True
 
 
 def fit_shared_shape(
@@ -100,7 +166,7 @@ def fit_shared_shape(
     table = database.references
     for _ in range(_ATTEMPTS):
         with database.sessions() as session:
-            rows = _body_references(session, table, reference_set)
+            rows = _references(session, table, reference_set, BODY_VIEW)
         if not rows:
             raise NoSharedShape(f"{reference_set} has no body references; set some first")
         try:
@@ -120,56 +186,101 @@ def load_shared_shape(database: HostDatabase, reference_set: Any) -> Shape:
         NoSharedShape: none was stored, or the references have changed since.
         BlobError: what is stored is damaged.
     """
-    with database.sessions() as session:
-        rows = _body_references(session, database.references, reference_set)
+    found = load_shared_shapes(database, [reference_set])[reference_set]
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def load_shared_shapes(
+    database: HostDatabase, reference_sets: Collection[Any]
+) -> dict[Any, Shape | NoSharedShape | BlobError]:
+    """``load_shared_shape`` of several sets by one query, or what it raises."""
+    table = database.references
+    rows: dict[Any, list[Any]] = {reference_set: [] for reference_set in reference_sets}
+    query = _columns(table).where(table.reference_set.in_(list(reference_sets)), table.view.startswith(BODY_VIEW))
+    try:
+        with database.sessions() as session:
+            for row in session.execute(query.order_by(table.id)):
+                rows[row.reference_set].append(row)
+    except _UNREADABLE as error:
+        if len(rows) > 1:  # One of them; the others are read without it.
+            return {name: load_shared_shapes(database, [name])[name] for name in rows}
+        return {name: _damaged(name, error) for name in rows}
+    found: dict[Any, Shape | NoSharedShape | BlobError] = {}
+    for reference_set, own in rows.items():
+        try:
+            found[reference_set] = _shape(reference_set, own)
+        except (NoSharedShape, BlobError) as error:
+            found[reference_set] = error
+    return found
+
+
+def _damaged(reference_set: Any, error: Exception) -> BlobError:
+    return BlobError(f"what is stored of {reference_set} is damaged ({error}); set its references again")
+
+
+def _shape(reference_set: Any, rows: Sequence[Any]) -> Shape:
     carriers = [row for row in rows if row.optimized_beta_blob is not None]
     if not carriers:
         raise NoSharedShape(f"{reference_set} has no fitted shape; set reference images first")
     (row, *others) = carriers
     try:
-        record = json.loads(row.shape_record)
-        if others or record.pop("references_digest") != _references_digest(rows):
-            raise NoSharedShape(f"the references of {reference_set} changed after the fit; fit again")
+        record = decode_record(row.shape_record, row.optimized_beta_blob, row.shape_evidence_blob)
         evidence = None if row.shape_evidence_blob is None else decode_evidence(row.shape_evidence_blob)
-        return Shape.from_record(record, decode_beta(row.optimized_beta_blob), evidence)
-    except (TypeError, KeyError, json.JSONDecodeError, ShapeFileError) as error:
-        raise BlobError(f"{reference_set}: the shape's record is damaged ({error}); fit again") from error
+        shape = Shape.from_record(record.shape, decode_beta(row.optimized_beta_blob), evidence)
+    except (BlobError, ShapeFileError) as error:
+        raise _damaged(reference_set, error) from error
+    if others or record.references_digest != _references_digest(rows):
+        raise NoSharedShape(f"the references of {reference_set} changed after the fit; fit again")
+    return shape
 
 
-def _body_references(session: Session, table: Any, reference_set: Any) -> Sequence[Any]:
+def _columns(table: Any) -> Any:
+    return select(
+        table.id.label("id"),
+        table.reference_set.label("reference_set"),
+        table.view.label("view"),
+        table.image.label("image"),
+        table.keypoints.label("keypoints"),
+        table.optimized_beta_blob,
+        table.shape_evidence_blob,
+        table.shape_record,
+    )
+
+
+def _references(session: Session, table: Any, reference_set: Any, view: str = "") -> Sequence[Any]:
     """One statement: references and β as they were at one moment."""
-    return session.execute(
-        select(
-            table.id.label("id"),
-            table.view.label("view"),
-            table.image.label("image"),
-            table.keypoints.label("keypoints"),
-            table.optimized_beta_blob,
-            table.shape_evidence_blob,
-            table.shape_record,
-        )
-        .where(table.reference_set == reference_set, table.view.startswith(BODY_VIEW))
-        .order_by(table.id)
-    ).all()
+    query = _columns(table).where(table.reference_set == reference_set, table.view.startswith(view))
+    try:
+        return session.execute(query.order_by(table.id)).all()
+    except _UNREADABLE as error:
+        raise _damaged(reference_set, error) from error
 
 
 def _store(database: HostDatabase, reference_set: Any, references_digest: str, shape: Shape) -> bool:
     """Whether the references were still the same, and β was written."""
     table = database.references
-    values = {
-        "optimized_beta_blob": encode_beta(shape.betas),
-        "shape_evidence_blob": None if shape.evidence is None else encode_evidence(shape.evidence),
-        "shape_record": json.dumps({**shape.record(), "references_digest": references_digest}),
-    }
     with database.sessions() as session, session.begin() as transaction:
         wipe_shape(session.connection(), table, reference_set)
-        rows = _body_references(session, table, reference_set)
+        rows = _references(session, table, reference_set, BODY_VIEW)
         if not rows or _references_digest(rows) != references_digest:
             transaction.rollback()
             return False
-        carrier = next((row for row in rows if row.view == FRONT_VIEW), rows[0])
-        session.connection().execute(update(table).where(table.id == carrier.id).values(NO_SHAPE | values))
+        _write(session, table, rows, shape)
     return True
+
+
+def _write(session: Session, table: Any, rows: Sequence[Any], shape: Shape) -> None:
+    """β, evidence and record into the row that carries them."""
+    beta, evidence = encode_beta(shape.betas), None if shape.evidence is None else encode_evidence(shape.evidence)
+    values = {
+        "optimized_beta_blob": beta,
+        "shape_evidence_blob": evidence,
+        "shape_record": encode_record(ShapeRecord(shape.record(), _references_digest(rows)), beta, evidence),
+    }
+    carrier = next((row for row in rows if row.view == FRONT_VIEW), rows[0])
+    session.connection().execute(update(table).where(table.id == carrier.id).values(NO_SHAPE | values))
 
 
 def _references_digest(rows: Sequence[Any]) -> str:

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from fastapi import FastAPI, HTTPException
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 from sqlalchemy.orm import sessionmaker
 
 from adapters.commands.cli import main
 from adapters.host.api import Limits, make_router
 from adapters.host.api.models import StatusLabel
 from adapters.host.api.standalone import make_app
-from adapters.host.database import Base, HostDatabase, open_database
+from adapters.host.database import Base, BodyScore, HostDatabase, ReferenceImage, open_database
 from adapters.smpl_optimizer import compute_fitting_consistency, optimize_shared_beta
 from benchmarks.http_load import run_load
 from engine.body.model import BodyModel
@@ -109,6 +110,25 @@ def test_a_set_without_a_shape_says_why(client: TestClient, people) -> None:
     assert "none of 1 references can be used" in answer.json()["reason"]
     assert_problem(client.post("/reference-sets/anna/scores", json=body), 409)
     assert client.get("/reference-sets/anna/scores").json() == {"rows": [], "next": None}
+
+
+def test_damaged_rows_are_named(client: TestClient, database: HostDatabase, people) -> None:
+    body = {"pictures": {"a.jpg": [people[0]], "b.jpg": []}}
+    for name in ("anna", "bob"):
+        set_references(client, people, 0, name=name)
+        assert client.post(f"/reference-sets/{name}/scores", json=body).status_code == 200
+    with database.sessions.begin() as session:
+        damage = {"optimized_beta_blob": np.zeros(10, "<f4").tobytes()}
+        session.execute(update(ReferenceImage).where(ReferenceImage.reference_set == "anna").values(damage))
+        session.execute(update(BodyScore).where(BodyScore.image == "b.jpg").values(status="perfect"))
+    assert_problem(client.post("/reference-sets/anna/scores", json=body), 503, "anna is damaged")
+    assert "damaged" in client.get("/reference-sets/anna").json()["reason"]
+    assert_problem(client.get("/reference-sets/anna/scores"), 503, "status of image 'b.jpg'")
+    assert client.post("/reference-sets/bob/scores", json=body).status_code == 200
+    # What was damaged is replaced by what is sent anew.
+    set_references(client, people, 0)
+    assert client.post("/reference-sets/anna/scores", json=body).status_code == 200
+    assert client.get("/reference-sets/anna/scores").status_code == 200
 
 
 def test_nobody_comes_in_without_the_token(client: TestClient, people) -> None:
@@ -264,7 +284,9 @@ def test_serve_needs_the_extra(monkeypatch, capsys) -> None:
     find = util.find_spec
     monkeypatch.setattr(util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
     assert main(["serve"]) == 2
-    assert "pip install 'samebody[api]'" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "uvicorn" in message
+    assert "[api]'" in message
 
 
 @pytest.mark.slow

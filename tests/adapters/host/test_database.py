@@ -22,6 +22,7 @@ from adapters.host.database import (
     HostDatabase,
     NewReference,
     NoSharedShape,
+    PlannedSet,
     ReferenceImage,
     SharedShapeMixin,
     create_tables,
@@ -32,16 +33,22 @@ from adapters.host.database import (
     encode_evidence,
     fit_shared_shape,
     load_shared_shape,
+    load_shared_shapes,
     open_database,
-    put_reference,
+    plan_addition,
     read_scores,
     replace_references,
     shape_store,
     store_scores,
+    store_sets,
     upgrade,
 )
+from adapters.host.database.migrate import stamp
+from adapters.host.inputs import reference_table
+from adapters.jobs.fit import FitSettings, fit_references
 from engine.body.model import BodyModel
 from engine.evidence.shape_evidence import Evidence
+from engine.shape import Shape
 from tests.database_servers import database_url, postgresql  # noqa: F401
 
 BETAS = np.linspace(-2, 2, 10, dtype=np.float32)
@@ -189,7 +196,7 @@ class TestSharedShape:
         kept = fit_shared_shape(database, "bob", anny, "rest")
         back = ReferenceImage.view == "body_back"
         if change == "put":
-            put_reference(database, "anna", new[3], at_most=4)
+            assert store_sets(database, [(plan_addition(database, "anna", new[3], at_most=4), None)]) == [True]
         else:
             with database.sessions.begin() as session:
                 row = session.scalars(select(ReferenceImage).where(back)).one()
@@ -342,14 +349,75 @@ class TestSharedShape:
         fit_shared_shape(database, "anna", anny, "rest")
         with database.sessions.begin() as session:
             record = json.loads(session.scalars(select(ReferenceImage.shape_record)).one())
-            del record["references"]
+            del record["shape"]["references"]
             session.execute(update(ReferenceImage).values(shape_record=json.dumps(record)))
-        with pytest.raises(BlobError, match="record is damaged"):
+        with pytest.raises(BlobError, match="digest"):
             load_shared_shape(database, "anna")
         with database.sessions.begin() as session:
             session.execute(update(ReferenceImage).values(optimized_beta_blob=b"x" * 39))
         with pytest.raises(BlobError, match=r"39 bytes|damaged"):
             load_shared_shape(database, "anna")
+
+    def test_any_bit_that_flips_is_noticed(self, database: HostDatabase, anny: BodyModel, references) -> None:
+        """Never another β: the columns are those that were written together, or what is wrong is said."""
+        replace_references(database, "anna", references("body_front", "body_left"))
+        fit_shared_shape(database, "anna", anny, "rest")
+        columns = (ReferenceImage.optimized_beta_blob, ReferenceImage.shape_record)
+        with database.sessions() as session:
+            (written,) = session.execute(select(*columns).where(columns[0].is_not(None))).all()
+        generator = np.random.default_rng(0)
+        for column, value in zip(columns, written, strict=True):
+            content = value if isinstance(value, bytes) else value.encode()
+            for place in generator.choice(8 * len(content), 40):
+                flipped = bytearray(content)
+                flipped[place // 8] ^= 1 << place % 8
+                if isinstance(value, bytes):
+                    damaged: Any = bytes(flipped)
+                else:
+                    damaged = flipped.decode("latin-1")
+                    if "\x00" in damaged:
+                        continue  # PostgreSQL takes no such text
+                with database.sessions.begin() as session:
+                    session.execute(update(ReferenceImage).where(columns[0].is_not(None)).values({column: damaged}))
+                with pytest.raises((BlobError, NoSharedShape), match="anna"):
+                    load_shared_shape(database, "anna")
+            with database.sessions.begin() as session:
+                session.execute(update(ReferenceImage).where(columns[0].is_not(None)).values({column: value}))
+        load_shared_shape(database, "anna")
+
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+    @pytest.mark.parametrize("column", ["optimized_beta_blob", "shape_evidence_blob", "shape_record", "keypoints"])
+    @pytest.mark.parametrize("value", ["'text'", "7", "x'00ff'", "'[1'"])
+    def test_a_value_of_another_type_spares_other_sets(
+        self, database: HostDatabase, anny: BodyModel, references, column: str, value: str
+    ) -> None:
+        """SQLite keeps whatever is put into a column."""
+        for name in ("anna", "bob"):
+            replace_references(database, name, references("body_front"))
+            fit_shared_shape(database, name, anny, "rest")
+        with database.sessions.begin() as session:
+            session.execute(text(f"UPDATE reference_images SET {column} = {value} WHERE reference_set = 'anna'"))
+        found = load_shared_shapes(database, ["anna", "bob"])
+        assert isinstance(found["anna"], BlobError | NoSharedShape)
+        assert isinstance(found["bob"], Shape)
+
+    def test_a_set_and_its_shape_are_stored_together(self, database: HostDatabase, anny: BodyModel, references) -> None:
+        """Until then, the old ones are there; and a plan that others have overtaken stores nothing."""
+        new = references("body_front", "body_left", "body_back")
+        replace_references(database, "anna", new[:2])
+        before = fit_shared_shape(database, "anna", anny, "rest")
+        planned = plan_addition(database, "anna", new[2], at_most=3)
+        table = reference_table([r.image for r in planned.of_body], [r.keypoints for r in planned.of_body])
+        shape = fit_references(table, anny, FitSettings("all", "rest"))
+        assert load_shared_shape(database, "anna").digest == before.digest
+        assert store_sets(database, [(planned, shape)]) == [True]
+        assert load_shared_shape(database, "anna").digest == shape.digest != before.digest
+        # One that nobody has overtaken is stored all the same.
+        other = PlannedSet("bob", new[:1])
+        assert store_sets(database, [(planned, None), (other, None)]) == [False, True]
+        assert load_shared_shape(database, "anna").digest == shape.digest
+        with pytest.raises(ValueError, match="no more than 3"):
+            plan_addition(database, "anna", NewReference("other.jpg", "face", []), at_most=3)
 
 
 class _HostBase(DeclarativeBase):
@@ -480,6 +548,24 @@ class TestMigration:
             assert look() == (columns, kept)
             assert not inspect(engine).has_table("body_scores")
         engine.dispose()
+
+    def test_records_are_sealed_and_unsealed(self, database: HostDatabase, anny: BodyModel, references) -> None:
+        """A shape that an earlier version stored is found after the upgrade, bit for bit."""
+        replace_references(database, "anna", references("body_front"))
+        stored = fit_shared_shape(database, "anna", anny, "rest")
+        engine = database.sessions.kw["bind"]
+        stamp(engine)
+        record = select(ReferenceImage.shape_record)
+        with database.sessions() as session:
+            sealed = session.scalars(record).one()
+        downgrade(engine, "0002")
+        with database.sessions() as session:
+            plain = json.loads(session.scalars(record).one() or "")
+        assert plain == {**stored.record(), "references_digest": json.loads(sealed or "")["references_digest"]}
+        upgrade(engine)
+        with database.sessions() as session:
+            assert session.scalars(record).one() == sealed
+        assert load_shared_shape(database, "anna").digest == stored.digest
 
     def test_revisions_make_what_the_mappings_say(self, database_url: str) -> None:  # noqa: F811
         """Tables of the mappings, and those that the revisions leave behind, have the same columns."""

@@ -21,7 +21,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import sessionmaker
 
 from adapters.host.api import Limits, make_router
-from adapters.host.api import router as router_module
+from adapters.host.api import service as service_module
 from adapters.host.api.serving import PatientProtocol, settings
 from adapters.host.api.standalone import make_app
 from adapters.host.database import HostDatabase, create_tables, open_database
@@ -88,11 +88,12 @@ def exchange(port: int, sent: bytes) -> bytes:
 _JSON = ("Content-Type: application/json", "Content-Length: 1000")
 
 
-def test_a_stranger_s_body_is_not_waited_for(app: FastAPI) -> None:
+def test_a_stranger_s_body_is_not_waited_for(app: FastAPI, monkeypatch) -> None:
     """Refused, and hung up on, with the body still to come."""
+    monkeypatch.setattr(PatientProtocol, "header_seconds", 0.2)
     with served(app) as port:
         for lines in (_JSON, ("Content-Length: 999999999999",), ("Transfer-Encoding: chunked",)):
-            answer = exchange(port, head("PUT", "/reference-sets/anna", *lines, token="wrong"))
+            answer = exchange(port, head("PUT", "/reference-sets/anna", *lines, token="wrong") + b"5")
             assert answer.startswith(b"HTTP/1.1 401 ")
 
 
@@ -145,7 +146,7 @@ def busy(monkeypatch) -> Iterator[threading.Semaphore]:
         assert release.wait(_PATIENCE_S)
         raise HTTPException(404, "nobody")
 
-    monkeypatch.setattr(router_module._Service, "look", look)
+    monkeypatch.setattr(service_module.Service, "look", look)
     try:
         yield begun
     finally:
@@ -154,10 +155,10 @@ def busy(monkeypatch) -> Iterator[threading.Semaphore]:
 
 def test_health_answers_while_all_threads_compute(app: FastAPI, monkeypatch) -> None:
     with served(app) as port, busy(monkeypatch) as begun:
-        clients = [threading.Thread(target=exchange, args=(port, ask())) for _ in range(3 * router_module._THREADS)]
+        clients = [threading.Thread(target=exchange, args=(port, ask())) for _ in range(3 * service_module.THREADS)]
         for client in clients:
             client.start()
-        for _ in range(router_module._THREADS):
+        for _ in range(service_module.THREADS):
             assert begun.acquire(timeout=_PATIENCE_S)
         answer = exchange(port, head("GET", "/health", "Connection: close"))
         assert answer.startswith(b"HTTP/1.1 200 ")
@@ -176,7 +177,7 @@ def test_work_that_no_client_waits_for_is_not_begun(
     put = head("PUT", "/reference-sets/bob", _JSON[0], f"Content-Length: {len(content)}") + content
     with served(app) as port:
         with busy(monkeypatch) as begun:
-            threads = [threading.Thread(target=exchange, args=(port, ask())) for _ in range(router_module._THREADS)]
+            threads = [threading.Thread(target=exchange, args=(port, ask())) for _ in range(service_module.THREADS)]
             for thread in threads:
                 thread.start()
             for _ in threads:
