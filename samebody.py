@@ -231,6 +231,9 @@ def cluster(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     _check_packages()
+    from adapters.commands.signals import quiet_until_started
+
+    quiet_until_started()
     from adapters.commands.cli import main as run
 
     return run(arguments)

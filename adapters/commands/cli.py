@@ -1,7 +1,7 @@
 """The command line: ``samebody demo | detect | fit | score | report | plot | cluster | calibrate | ...``.
 
 Exit status: 0 done; 1 some rows could not be scored (with --strict); 2 the input or the usage is wrong, with one line
-on stderr; 130 interrupted. A traceback means a bug in samebody, never a mistake of the user.
+on stderr; 130 interrupted, 143 terminated. A traceback means a bug in samebody, never a mistake of the user.
 """
 
 import importlib
@@ -12,7 +12,9 @@ import click
 
 from adapters.commands.help_text import Group
 from adapters.commands.installed import adapted
+from adapters.commands.signals import MESSAGE, interruptible
 from engine import VERSION
+from engine.body.files import remove_temporaries
 
 # Commands are imported when they are called: `--help` need not wait for JAX.
 _COMMANDS = {
@@ -65,9 +67,22 @@ def samebody() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    with interruptible(remove_temporaries) as received:
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        except (KeyboardInterrupt, click.Abort) as interrupt:
+            click.echo(f"{MESSAGE}{_notes(interrupt)}", err=True)
+            return received.status
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
-        status = samebody.main(args=arguments, prog_name="samebody", standalone_mode=False)
+        # Not samebody.main: it turns KeyboardInterrupt into an exception of its own, without its notes.
+        with samebody.make_context("samebody", list(arguments)) as context:
+            status = samebody.invoke(context)
         return status if isinstance(status, int) else 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.exceptions.NoArgsIsHelpError as help_wanted:
         click.echo(help_wanted.format_message())
         return 2
@@ -75,9 +90,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         context = getattr(error, "ctx", None)
         hint = f" (try: {context.command_path} --help)" if context else ""
         return _fail(f"{error.format_message()}{hint}")
-    except (KeyboardInterrupt, click.Abort) as interrupt:
-        click.echo(f"samebody: interrupted{_notes(interrupt)}", err=True)
-        return 130
     except (ValueError, OSError) as error:
         return _fail(f"{error}{_notes(error)}")
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+_temporaries: set[str] = set()
+
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str], temporary_folder: Path | None = None) -> Iterator[IO[bytes]]:
@@ -29,6 +31,7 @@ def whole_file(path: str | os.PathLike[str], temporary_folder: Path | None = Non
     descriptor, temporary = tempfile.mkstemp(
         dir=temporary_folder or target.parent, prefix=f".{target.name[:100]}.", suffix=".part"
     )
+    _temporaries.add(temporary)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
@@ -43,6 +46,14 @@ def whole_file(path: str | os.PathLike[str], temporary_folder: Path | None = Non
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    finally:
+        _temporaries.discard(temporary)
+
+
+def remove_temporaries() -> None:
+    """Delete what ``whole_file`` is just writing, for a process that is about to be ended."""
+    for temporary in list(_temporaries):
+        Path(temporary).unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
