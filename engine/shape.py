@@ -24,6 +24,7 @@ from engine.body.keypoint_body import KeypointBody
 from engine.evidence.bounds import check_betas, check_evidence
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import as_record, calibration_id, from_record
+from engine.evidence.one_person import OUTLIER
 from engine.evidence.shape_evidence import Evidence
 from engine.scores import LABELS, Mode, Status
 
@@ -47,6 +48,11 @@ class Reference:
     """A ``Status`` label."""
     reprojection_error: float | None
     """Person heights at the fitted shape; None where it could not be computed."""
+    log_bayes_factor: float | None = None
+    """Of one body against two for this picture and all others together, nats (``engine.evidence.one_person``); None
+    where there is nothing to compare."""
+    dropped: bool = False
+    """Left out of the fit because it does not look like the others."""
 
     def __post_init__(self) -> None:
         if self.instance < 0:
@@ -56,8 +62,13 @@ class Reference:
 
     @property
     def used(self) -> bool:
-        """Whether β depends on this picture: it could be fitted, converged or not."""
-        return self.status in (Status.OK.label, Status.NOT_CONVERGED.label)
+        """Whether β depends on this picture: it could be fitted, converged or not, and was not left out."""
+        return self.status in (Status.OK.label, Status.NOT_CONVERGED.label) and not self.dropped
+
+    @property
+    def outlier(self) -> bool:
+        """Whether the picture does not look like the others."""
+        return self.log_bayes_factor is not None and self.log_bayes_factor < OUTLIER
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """``samebody fit``: one shape from reference keypoints."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.jobs.fit import PERSONS, FitSettings, Person, fit_references
 from adapters.keypoints.detectors.choice import DetectorName
 from adapters.keypoints.readers import ReadingOptions
+from adapters.keypoints.table import KeypointTable
 from engine.evidence.calibration_file import load_calibration
-from engine.scores import Mode
+from engine.scores import LABELS, Mode
+from engine.shape import Shape
 
 
 @click.command(
@@ -39,6 +42,11 @@ from engine.scores import Mode
     show_default=True,
     help="Who is meant where a picture shows several people: the one with the largest box, or all (one person each).",
 )
+@click.option(
+    "--drop-outliers",
+    is_flag=True,
+    help="Fit again without references that do not look like the others.",
+)
 @options.body
 @click.option("--pose", type=click.Choice(["free", "rest"]), default="free", show_default=True, help=options.FREE_HELP)
 @options.solver
@@ -51,6 +59,7 @@ def fit(
     references: tuple[Path, ...],
     out: Path,
     person: Person,
+    drop_outliers: bool,
     body: str,
     pose: Mode,
     solver: str,
@@ -72,12 +81,36 @@ def fit(
     with keypoint_files(references, detector, settings) as files:
         table = read_references(files, schema, reading, person)
     trusted = None if calibration is None else load_calibration(calibration)
-    shape = fit_references(table, find_body(body), FitSettings(person, pose, solver, trusted, focal_length_px))
+    fitting = FitSettings(person, pose, solver, trusted, focal_length_px, drop_outliers)
+    shape = fit_references(table, find_body(body), fitting)
     shape.save(out)
     say(
-        f"{shape.used_references} of {len(shape.references)} references used, {shape.body_name}, {shape.schema}, "
-        f"pose {pose}",
+        f"{_used(table, shape)}, {shape.body_name}, {shape.schema}, pose {pose}",
         "betas " + " ".join(f"{beta:+.2f}" for beta in shape.betas),
+        *_odd_ones(shape),
         *([] if shape.converged else ["warning: the fit did not converge; look at the references"]),
         f"{out}",
     )
+
+
+def _used(table: KeypointTable, shape: Shape) -> str:
+    """``8 of 11 references used (2 bad_input, 1 no_detection)``, counted in pictures."""
+    reasons = Counter("dropped" if one.dropped else one.status for one in shape.references if not one.used)
+    chosen = {one.image for one in shape.references}
+    # A picture in which nobody could be used has no reference; its first row has the reason.
+    without = dict(zip(reversed(table.image.to_pylist()), reversed(table.status.tolist()), strict=True))
+    reasons.update(LABELS[status] for image, status in without.items() if image not in chosen)
+    used = sum(one.used for one in shape.references)
+    text = f"{used} of {used + reasons.total()} references used"
+    return ": ".join(
+        [text, *([", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))] if reasons else [])]
+    )
+
+
+def _odd_ones(shape: Shape) -> list[str]:
+    return [
+        f"{one.image} does not look like the others (log Bayes factor {one.log_bayes_factor:+.1f}); "
+        + ("left out" if one.dropped else "look at it, or leave it out with --drop-outliers")
+        for one in shape.references
+        if one.outlier
+    ]

@@ -13,7 +13,9 @@ from adapters.keypoints.people import box_areas
 from adapters.keypoints.table import KeypointTable
 from engine import VERSION
 from engine.body.model import BodyModel
-from engine.evidence.calibration import Calibration
+from engine.evidence.calibration import Calibration, calibrated_pictures
+from engine.evidence.calibration_file import default_calibration
+from engine.evidence.one_person import OUTLIER, against_the_others
 from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import POSED_NOISE, observe_pictures
 from engine.posed.shared_shape import fit_shared_shapes
@@ -21,6 +23,9 @@ from engine.rest.fit import fit_rest_shape, fit_rest_shapes, score_rest_people, 
 from engine.rest.problem import REST_NOISE
 from engine.scores import LABELS, Mode, Status
 from engine.shape import Reference, Shape
+
+LEAST_COMPARED = 3
+"""With fewer usable references, none of them is compared with the others."""
 
 Person = Literal["largest", "all"]
 PERSONS: Sequence[Person] = get_args(Person)
@@ -40,6 +45,8 @@ class FitSettings:
     """Of the detector, kept with the shape; by default the shipped one, and nothing is kept."""
     focal_length_px: float | None = None
     """Of the camera, in pixels of the references; by default perspective is neglected. Free pose only."""
+    drop_outliers: bool = False
+    """Fit again without references that do not look like the others; they are kept in the history."""
 
 
 def choose_people(table: KeypointTable, person: Person) -> np.ndarray:
@@ -71,6 +78,10 @@ def fit_references(table: KeypointTable, body: BodyModel, settings: FitSettings 
     fit = _fit_rest if settings.mode == "rest" else _fit_free
     with COMPUTING:
         found = fit(prepared, keypoints, confidence, settings)
+        odd = found.alike < OUTLIER
+        if settings.drop_outliers and 0 < np.count_nonzero(odd) <= len(rows) // 2:
+            again = fit(prepared, keypoints[~odd], confidence[~odd], settings)
+            found = _with_dropped(again, odd, found.alike)
     return _shape(table, rows, body, found, settings)
 
 
@@ -121,7 +132,9 @@ def _shape(table: KeypointTable, rows: np.ndarray, body: BodyModel, found: "_Fit
             image=table.image[int(row)].as_py(),
             instance=int(table.instance[row]),
             status=LABELS[found.status[i]],
-            reprojection_error=float(found.error[i]) if np.isfinite(found.error[i]) else None,
+            reprojection_error=_number(found.error[i]),
+            log_bayes_factor=_number(found.alike[i]),
+            dropped=bool(found.dropped is not None and found.dropped[i]),
         )
         for i, row in enumerate(rows)
     )
@@ -150,13 +163,28 @@ class _Fitted(NamedTuple):
     status: np.ndarray
     """Of each reference."""
     error: np.ndarray
+    alike: np.ndarray
+    """Log Bayes factor of each reference against all others; NaN where there is nothing to compare."""
+    dropped: np.ndarray | None = None
+    """Which references were left out; by default none."""
+
+
+def _with_dropped(found: _Fitted, dropped: np.ndarray, alike: np.ndarray) -> _Fitted:
+    """With rows again for those that were left out: fine by themselves, and without an error at this shape."""
+    status, error = np.full(len(dropped), int(Status.OK)), np.full(len(dropped), np.nan)
+    status[~dropped], error[~dropped] = found.status, found.error
+    return found._replace(status=status, error=error, alike=alike, dropped=dropped)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _fit_rest(prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndarray, settings: FitSettings) -> _Fitted:
     fit = fit_rest_shape(prepared.reduced, keypoints, confidence, settings.solver)
     scores = score_rest_pictures(prepared.reduced, fit.betas, keypoints, confidence)
     error = np.asarray(scores.reprojection_error)
-    return _Fitted(np.asarray(fit.betas), bool(fit.converged), None, np.asarray(scores.status), error)
+    return _Fitted(np.asarray(fit.betas), bool(fit.converged), None, np.asarray(scores.status), error, _unknown(error))
 
 
 def _fit_rest_people(
@@ -171,7 +199,7 @@ def _fit_rest_people(
     ends = np.cumsum(counts)[:-1]
     statuses, errors = (np.split(np.asarray(part), ends) for part in (scores.status, scores.reprojection_error))
     return [
-        _Fitted(np.asarray(fits.betas[i]), bool(fits.converged[i]), None, statuses[i], errors[i])
+        _Fitted(np.asarray(fits.betas[i]), bool(fits.converged[i]), None, statuses[i], errors[i], _unknown(errors[i]))
         for i in range(len(counts))
     ]
 
@@ -190,4 +218,18 @@ def _fit_free(prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndar
     squared = np.sum(np.square(shared.references.residuals), axis=-1)
     error = np.sqrt(np.sum(weights * squared, axis=1) / np.maximum(weights.sum(axis=1), 1e-9))
     status = np.asarray(shared.references.status)
-    return _Fitted(shared.betas[0], bool(shared.converged[0]), evidence, status, error)
+    alike = _alike(shared.own_evidence, settings.calibration)
+    return _Fitted(shared.betas[0], bool(shared.converged[0]), evidence, status, error, alike)
+
+
+def _alike(evidence: Evidence, calibration: Calibration | None) -> np.ndarray:
+    """``_Fitted.alike``: of two pictures that differ, neither is the odd one."""
+    ready = calibrated_pictures(evidence, default_calibration() if calibration is None else calibration)
+    usable = np.any(np.asarray(ready.precision), axis=(1, 2))
+    if np.count_nonzero(usable) < LEAST_COMPARED:
+        return _unknown(usable)
+    return np.where(usable, against_the_others(ready), np.nan)
+
+
+def _unknown(like: np.ndarray) -> np.ndarray:
+    return np.full(len(like), np.nan)

@@ -38,6 +38,8 @@ class SharedFit(NamedTuple):
     converged: Bool[np.ndarray, " people"]
     references: PosedFit
     """Every picture at its person's shape, in the order given."""
+    own_evidence: Evidence
+    """Raw, of each picture; zeros where it could not be used."""
 
     @property
     def covariance(self) -> Float[np.ndarray, "people betas betas"]:
@@ -111,7 +113,7 @@ def fit_shared_shapes(
     evidence = Evidence(
         joint.total(own.precision[usable]).astype(dtype), joint.total(own.information[usable]).astype(dtype)
     )
-    return SharedFit(joint.betas.astype(dtype), evidence, joint.energy, joint.steps, joint.converged, fit)
+    return SharedFit(joint.betas.astype(dtype), evidence, joint.energy, joint.steps, joint.converged, fit, own)
 
 
 def _final_lanes(joint: JointFit) -> Lanes:
