@@ -9,11 +9,11 @@ the picture where both lie across the view, and less where they are foreshortene
 Keypoints in a wrong order join distant points, so both rise; one gross error raises the first only. Medians of rows
 with at least ``FEWEST_SEEN`` points of COCO-17 (benchmarks/results.md, "Implausible keypoints"):
 
-    real and simulated detections         stretch 0.21 to 0.39    clutter 1.8 to 2.8
-    OpenPose's order read as COCO-17      stretch 0.73 to 0.89    clutter 4.3 to 6.2
-    Human3.6M's order                     stretch 0.30 to 1.1     clutter 4.9 to 6.6
-    Goliath's order, first 17             stretch 0.53 to 0.80    clutter 1.9 to 3.0
-    pictures twice as wide as they were   stretch 0.53 to 0.72    clutter 2.1 to 3.1
+    real and simulated detections         stretch 0.22 to 0.41    clutter 1.5 to 2.2
+    OpenPose's order read as COCO-17      stretch 0.75 to 0.91    clutter 3.5 to 4.2
+    Human3.6M's order                     stretch 0.43 to 1.0     clutter 3.9 to 4.7
+    Goliath's order, first 17             stretch 0.56 to 0.57    clutter 1.8 to 2.2
+    pictures twice as wide as they were   stretch 0.55 to 0.74    clutter 2.0 to 2.5
 
 Pictures half as wide pass: a person who turns away looks the same. So do exchanged axes: a person who lies, mirrored.
 """
@@ -28,10 +28,10 @@ from adapters.keypoints.table import KeypointTable
 from engine.scores import Status
 
 FEWEST_SEEN = 8
-ROW_STRETCH, ROW_CLUTTER = 1.9, 6.0
-"""Beyond these a row is implausible: about 1 % of simulated detections, whose gross errors and invented points are
-included, and less of real ones."""
-FILE_STRETCH, FILE_CLUTTER = 0.5, 3.7
+ROW_STRETCH, ROW_CLUTTER = 2.0, 4.0
+"""Beyond these a row is implausible: 1 % of simulated detections, which have gross errors and invented points, and 0 to
+0.5 % of real ones."""
+FILE_STRETCH, FILE_CLUTTER = 0.5, 2.8
 """Beyond these the median of many rows is implausible."""
 CAUSES = (
     "likely causes: keypoints in another order than the schema's (--schema), pictures that were resized without "
