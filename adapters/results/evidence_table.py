@@ -19,14 +19,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Float32, Int32
 
+from adapters.keypoints.containers.digest import DIGEST_KEY, TableDigest
+from adapters.keypoints.containers.parquet import StoredTable, open_parquet_file
 from adapters.results.writers import ResultWriter, parquet_writer
 from engine.evidence.shape_evidence import Evidence
 
 COLUMNS = ("precision", "information")
 BODY_KEY = "samebody.body_fingerprint"
+MOST_BETAS = 300
+_ROWS_AT_ONCE = 65536
 _FORMAT_KEY, _FORMAT = "samebody.format", "evidence-1"
 
 
@@ -118,24 +121,45 @@ def read_evidence(path: str | os.PathLike[str]) -> StoredEvidence:
         EvidenceFileError: missing, damaged, or another kind of file.
     """
     try:
-        # Opened here: pyarrow leaves the file open when it finds that it is no Parquet.
-        with open(path, "rb") as stream, pq.ParquetFile(stream) as file:
-            metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+        with open_parquet_file(path, EvidenceFileError) as file:
+            metadata = file.metadata
             if metadata.get(_FORMAT_KEY) != _FORMAT:
                 raise EvidenceFileError(f"{path}: no evidence file; make one with: samebody score --keep-evidence")
-            table = file.read()
+            betas = _beta_count(file, path)
+            names = ["image", "instance", *COLUMNS]
+            batches = list(file.batches(names, _ROWS_AT_ONCE))
     except FileNotFoundError:
         raise EvidenceFileError(f"no evidence file {path}; make one with: samebody score --keep-evidence") from None
-    except (pa.ArrowException, OSError) as error:
-        raise EvidenceFileError(f"{path}: damaged or no Parquet file ({error})") from error
-    numbers = {}
-    for name in COLUMNS:
-        column = table[name].combine_chunks()
-        numbers[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+    columns = pa.schema([("image", pa.string()), ("instance", pa.int32()), *evidence_fields(betas)])
+    try:
+        table = pa.Table.from_batches([batch.cast(columns) for batch in batches], schema=columns)
+    except (pa.ArrowException, ValueError) as error:
+        raise EvidenceFileError(f"{path}: a column holds what no evidence has ({error})") from error
+    digest = TableDigest()
+    digest.add(table)
+    if metadata.get(DIGEST_KEY, "") not in ("", digest.hexdigest(metadata)):
+        raise EvidenceFileError(f"{path}: damaged, its rows or its metadata are not those that were written")
+    if any(table[name].null_count for name in names):
+        raise EvidenceFileError(f"{path}: damaged, there is null in it")
+    numbers = {name: _matrix(table[name].combine_chunks()) for name in COLUMNS}
+    if not all(np.isfinite(values).all() for values in numbers.values()):
+        raise EvidenceFileError(f"{path}: damaged, a number is not finite")
     return StoredEvidence(
         image=table["image"],
         instance=table["instance"].to_numpy(),
         triangle=numbers["precision"],
         information=numbers["information"],
-        body_fingerprint=metadata[BODY_KEY],
+        body_fingerprint=metadata.get(BODY_KEY, ""),
     )
+
+
+def _beta_count(file: StoredTable, path: str | os.PathLike[str]) -> int:
+    kinds = [file.kind(name) for name in COLUMNS]
+    betas = getattr(kinds[1], "list_size", 0)
+    if not 0 < betas <= MOST_BETAS or getattr(kinds[0], "list_size", 0) != betas * (betas + 1) // 2:
+        raise EvidenceFileError(f"{path}: its columns are {kinds[0]} and {kinds[1]}, which no evidence has")
+    return betas
+
+
+def _matrix(column: pa.FixedSizeListArray) -> np.ndarray:
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)

@@ -4,7 +4,8 @@ The file is written beside its place and renamed at the end: an exception, Ctrl-
 
 Numbers that could not be computed (NaN) stay NaN in Parquet, which has them; in CSV they are an empty field and in JSON
 lines null, as missing values are. JSON has no infinity either: null. float32 is written with the fewest digits that
-give the same number back. Only Parquet has a place for metadata.
+give the same number back. Only Parquet has a place for metadata, and for checksums of pages and a digest of the rows.
+Texts in CSV are escaped where a spreadsheet would take them for formulas (``keypoints.containers.tables``).
 """
 
 import os
@@ -18,6 +19,8 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
+from adapters.keypoints.containers.digest import DIGEST_KEY, TableDigest
+from adapters.keypoints.containers.tables import escaped
 from engine.body.files import whole_file
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -109,13 +112,15 @@ class _ParquetResults:
         self, stream: IO[bytes], columns: pa.Schema, metadata: Mapping[str, str], compression: str = "snappy"
     ) -> None:
         self._columns = columns
+        self._metadata = dict(metadata)
+        self._digest = TableDigest()
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
         # Numbers hardly repeat: a dictionary of them takes longer to write and more room.
         repeating = [column.name for column in columns if not _has_floats(column.type)]
         self._writer = pq.ParquetWriter(
             stream,
-            columns.with_metadata(dict(metadata)),
+            columns.with_metadata(self._metadata),
             compression=compression,
             write_page_checksum=True,
             use_dictionary=repeating,  # pyright: ignore[reportArgumentType] (its stubs know only bool)
@@ -128,6 +133,7 @@ class _ParquetResults:
         try:
             if failure is None:
                 self._flush()
+                self._writer.add_key_value_metadata({DIGEST_KEY: self._digest.hexdigest(self._metadata)})
         finally:
             # Even a file that is thrown away: pyarrow would write its footer later, into a stream that is gone.
             self._writer.close()
@@ -142,6 +148,7 @@ class _ParquetResults:
         if self._pending:
             gathered = pa.concat_tables(self._pending)
             self._pending, self._pending_rows = [], 0
+            self._digest.add(gathered)
             self._writer.write_table(gathered, row_group_size=_ROWS_PER_GROUP)
 
 
@@ -158,7 +165,15 @@ class _CsvResults:
         self._writer.close()
 
     def write(self, rows: pa.RecordBatch | pa.Table) -> None:
-        self._writer.write_table(_without_nan(_checked(rows, self._columns)))
+        plain = _without_nan(_checked(rows, self._columns))
+        self._writer.write_table(
+            pa.table(
+                {
+                    name: escaped(plain[name]) if _is_text(plain[name].type) else plain[name]
+                    for name in plain.column_names
+                }
+            )
+        )
 
 
 class _JsonLineResults:
@@ -189,6 +204,10 @@ def _is_plain(kind: pa.DataType) -> bool:
     kind = _plain_type(kind)
     tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
     return any(test(kind) for test in tests)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind)
 
 
 def _has_floats(kind: pa.DataType) -> bool:
