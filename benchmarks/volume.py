@@ -41,7 +41,7 @@ from engine.shape import Shape
 _ROWS_PER_GROUP = 65536
 _PEOPLE_PER_PICTURE = 100
 _BETAS = 10
-_DEMO = Path(__file__).parents[1] / "adapters" / "jobs" / "demo_data"
+_DEMO = Path(__file__).parents[1] / "tests" / "data" / "five_people"
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from tests.adapters.photographs import MAN
 from tests.places import ROOT
 from tests.smpl_samples import sample_model, write_pkl
 
-DEMO = ROOT / "adapters" / "jobs" / "demo_data"
+DEMO = ROOT / "tests" / "data" / "five_people"
 RECIPES = "keypoint-files.md"
 """Its blocks are run with the programs' own results by tests/adapters/keypoints/test_recipes.py."""
 DOCUMENTS = [

@@ -15,7 +15,7 @@ from adapters.commands.display import print_table, row_progress, say, stages
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_references, read_table, reading_options
 from adapters.jobs.check import Check, CheckSettings, check
-from adapters.jobs.check_folder import CheckFolder, Looks, look_at, write_check
+from adapters.jobs.check_folder import CheckFolder, FolderSettings, Looks, look_at, write_check
 from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.jobs.detect import detect_to_table
 from adapters.keypoints.detectors.choice import DetectorName
@@ -85,7 +85,7 @@ def check_command(
     with stages() as progress:
         looks = look_at(asked, images or _folder_of_photographs(pictures), progress)
         found = check(known, asked, model, chosen, looks.alike, progress)
-        folder = write_check(found, asked, looks, out, body, progress)
+        folder = write_check(found, asked, looks, out, FolderSettings(body), progress)
     _show(found, folder, looks)
 
 

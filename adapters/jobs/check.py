@@ -8,7 +8,7 @@ Where no calibration is given, the population is estimated from the pictures in 
 not made from better than the shipped one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
@@ -27,9 +27,10 @@ from engine.body.keypoint_body import KeypointBody
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_estimate import LEAST_PICTURES, calibrate_unlabelled
+from engine.evidence.comparison import best_matches, log_bayes_factors
 from engine.evidence.reliability import leave_one_out
 from engine.evidence.shape_evidence import Evidence
-from engine.evidence.stages import PictureEvidence, calibrated_people, compare_evidence
+from engine.evidence.stages import PRIOR_PROBABILITY, PictureEvidence, calibrated_people, compare_evidence
 from engine.scores import SCORED, Status
 from engine.shape import Shape
 
@@ -114,6 +115,21 @@ def check(
     return Check(
         shape, scores, calibration, calibrated_by, findings, reasons, _help(shape, scores, references, calibrated_by)
     )
+
+
+def together(found: Check, rows: Sequence[int] | np.ndarray) -> tuple[float, float]:
+    """The log Bayes factor, in nats, and the probability that these rows, all of one person, show the references' body.
+
+    Raises:
+        ValueError: the scores hold no evidence.
+    """
+    if found.scores.evidence is None:
+        raise ValueError("scores without evidence cannot be added up; score with --pose free")
+    picked = Evidence(*(np.asarray(part)[np.asarray(rows)] for part in found.scores.evidence))
+    whole = Evidence(*(np.sum(part, axis=0)[None] for part in calibrated_pictures(picked, found.calibration)))
+    factors = log_bayes_factors(whole, calibrated_people([found.shape], found.calibration))
+    matches = best_matches(factors, 1 - PRIOR_PROBABILITY)
+    return float(factors[0, 0]), float(matches.probability[0])
 
 
 def recalibrated(scores: Scores, shape: Shape, calibration: Calibration) -> Scores:

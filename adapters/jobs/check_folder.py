@@ -28,8 +28,18 @@ from engine.body.embedded import EMBEDDED_BODY
 from engine.evidence.calibration_file import save_calibration
 
 PAGE = "report.html"
-FITTED = 60
-"""Rows with a body drawn on the page: three times the queue of the terminal."""
+
+
+@dataclass(frozen=True)
+class FolderSettings:
+    """How the folder is written."""
+
+    body: str = EMBEDDED_BODY
+    """How the command line named it."""
+    title: str = "Which pictures show somebody else?"
+    """Of the page."""
+    fitted: int = 60
+    """Rows with a body drawn on the page: three times the queue of the terminal."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +99,15 @@ def write_check(
     pictures: KeypointTable,
     looks: Looks,
     folder: Path,
-    body: str = EMBEDDED_BODY,
+    settings: FolderSettings | None = None,
     on_progress: Progress = lambda what, done, expected: None,
 ) -> CheckFolder:
     """Write everything into a folder; files of an earlier check there are replaced, others stay.
 
-    Args:
-        body: how the command line named it.
-
     Raises:
         OSError: the folder cannot be written.
     """
+    settings = settings or FolderSettings()
     folder.mkdir(parents=True, exist_ok=True)
     shape, scores, keypoints = folder / "shape.npz", folder / "scores.parquet", folder / "keypoints.parquet"
     calibration = folder / "calibration.json" if found.calibrated_by == "pictures" else None
@@ -108,7 +116,7 @@ def write_check(
         save_calibration(calibration, found.calibration)
     write_keypoints(keypoints, pictures)
     with_twins = _with_twins(found.scores, looks.alike)
-    metadata = record_sources(scores, [keypoints], [shape], body, calibration).as_metadata()
+    metadata = record_sources(scores, [keypoints], [shape], settings.body, calibration).as_metadata()
     columns = arrow_columns(with_twins.mode, fits=with_twins.fits, whole_set=True)
     facts = {"samebody.version": VERSION, "samebody.mode": with_twins.mode, **metadata}
     with open_result_writer(scores, columns, facts) as writer:
@@ -116,17 +124,20 @@ def write_check(
             writer.write(batch)
     page = folder / PAGE if can_make_pages() else None
     if page is not None:
-        _page(scores, page, looks, found.reasons, on_progress)
+        _page(scores, page, looks, found.reasons, settings, on_progress)
     return CheckFolder(scores, page, with_twins)
 
 
-def _page(scores: Path, page: Path, looks: Looks, reasons: list[str], on_progress: Progress) -> None:
+def _page(
+    scores: Path, page: Path, looks: Looks, reasons: list[str], settings: FolderSettings, on_progress: Progress
+) -> None:
     from adapters.results.report.build import ReportInputs, make_report
     from adapters.results.report.drawings import FitSources
 
     inputs = ReportInputs(
         FitSources(scores),
-        most_fits=FITTED,
+        title=settings.title,
+        most_fits=settings.fitted,
         thumbnails=looks.thumbnails,
         reasons=reasons,
         without_pictures=True,

@@ -1,7 +1,7 @@
 // A grid of thousands of cards of which only those in view exist. Cards are opened, chosen one by one or many, and marked.
 
 const GAP = 14;
-const FOOT = 112;
+const FOOT = 127;
 
 class Gallery {
   /** actions: open(row), mark(rows, mark), chosen(count); marks: what was decided. */
