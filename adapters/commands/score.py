@@ -1,5 +1,6 @@
 """``samebody score``: how well a shape explains every picture of a data set."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,18 @@ from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import row_progress, say, summary_lines
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import open_source, reading_options, tell
+from adapters.jobs.calibrate import calibrate_on_dataset as calibrate_from_dataset
+from adapters.jobs.calibrate import calibration_advice
 from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.jobs.ray_runner import RayCluster
 from adapters.jobs.score import RunSettings, score_to_file
-from adapters.jobs.scorer import ScoreSettings
+from adapters.jobs.scorer import ScoreSettings, calibration_of
 from adapters.keypoints.detectors.choice import DetectorName
 from adapters.keypoints.readers import ReadingOptions
 from adapters.results.recorded_sources import record_sources
 from adapters.results.writers import check_result_path
 from engine.batching import worker_count
-from engine.evidence.calibration_file import load_calibration
+from engine.evidence.calibration_file import load_calibration, save_calibration
 from engine.picture.misfit import REST_THRESHOLD
 from engine.posed.scoring import EXCESS_THRESHOLD
 from engine.scores import Mode
@@ -34,6 +37,7 @@ from engine.shape import Shape
     samebody score dataset/ --shape shape.npz --out scores.parquet
     samebody score keypoints.parquet --shape shape.npz --out scores.csv --strict
     samebody score dataset/ --shape anna.npz --shape boris.npz --out scores.parquet
+    samebody score dataset/ --shape shape.npz --calibrate-on-dataset --out scores.parquet
     samebody score photos/ --detector mediapipe --shape shape.npz --out scores.parquet
     """,
 )
@@ -83,6 +87,12 @@ from engine.shape import Shape
 )
 @options.solver
 @options.calibration
+@click.option(
+    "--calibrate-on-dataset",
+    is_flag=True,
+    help="First make a calibration from DATASET itself, without labels; it is written beside the scores as "
+    "NAME.calibration.json.",
+)
 @options.focal_length
 @options.schema
 @reading_options
@@ -101,6 +111,7 @@ def score(
     pose: Mode | None,
     solver: str,
     calibration: Path | None,
+    calibrate_on_dataset: bool,
     focal_length_px: float | None,
     schema: str | None,
     reading: ReadingOptions,
@@ -117,6 +128,8 @@ def score(
     goes on from there.
     """
     check_result_path(out)
+    if calibrate_on_dataset and calibration is not None:
+        raise ValueError("--calibration and --calibrate-on-dataset exclude each other; give one of them")
     # Before JAX has threads: Ray may start processes.
     cluster = None if ray is None else RayCluster(ray)
     enable_compile_cache()
@@ -129,7 +142,16 @@ def score(
         calibration=None if calibration is None else load_calibration(calibration),
         focal_length_px=focal_length_px,
     )
+    model = find_body(body)
     with keypoint_files(dataset, detector, detection) as files:
+        if calibrate_on_dataset:
+            calibration = out.with_suffix(".calibration.json")
+            used = calibration_of(tuple(loaded))
+            tables = open_source(files, schema, reading, worker_count())
+            report = calibrate_from_dataset(tables, model, used, f"the data set of {out.name}, people unknown")
+            save_calibration(calibration, report.calibration)
+            settings = replace(settings, calibration=load_calibration(calibration))
+            say(*(f"warning: {warning}" for warning in report.warnings))
         source = open_source(files, schema, reading, worker_count())
         with row_progress("scoring") as progress:
             run = RunSettings(
@@ -140,9 +162,10 @@ def score(
                 on_progress=progress,
                 compute=None if cluster is None else cluster.batches,
             )
-            summary = score_to_file(source, find_body(body), people, out, settings, run)
+            summary = score_to_file(source, model, people, out, settings, run)
     tell(source.report)
-    say(*summary_lines(summary, str(out)))
+    advice = calibration_advice(calibration_of(tuple(loaded), settings.calibration)) if summary.verdicts else None
+    say(*summary_lines(summary, str(out)), *([] if advice is None else [advice]))
     return 1 if strict and not summary.all_scored else 0
 
 

@@ -8,16 +8,19 @@ without a label are left out.
 
 import csv
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from adapters.jobs.prepared import body_columns
+from adapters.jobs.prepared import COMPUTING, body_columns, prepare
 from adapters.keypoints.clips import clip_of
-from adapters.keypoints.table import KeypointTable
+from adapters.keypoints.table import KeypointTable, concat_tables
 from engine.body.keypoint_body import reduce_body
 from engine.body.model import BodyModel
+from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_estimate import LEAST_PICTURES, CalibrationReport, calibrate, calibrate_unlabelled
 from engine.evidence.keypoint_noise import MOST_PICTURES, keypoint_noise
 from engine.evidence.shape_evidence import Evidence
@@ -143,6 +146,71 @@ def calibrate_from_pictures(table: KeypointTable, body: BodyModel, provenance: s
         raise ValueError(f"{len(rows)} pictures with keypoints are too few for a calibration; give {LEAST_PICTURES}")
     evidence, _, factors = _own_evidence(table, rows, body)
     return _of_body(calibrate_unlabelled(evidence, provenance, factors), body)
+
+
+def calibrate_on_dataset(
+    tables: Iterable[KeypointTable], body: BodyModel, fitted: Calibration, provenance: str
+) -> CalibrationReport:
+    """A calibration from the pictures that are to be scored, for shapes that are fitted already.
+
+    The noise of keypoints acts on fits, so it stays what it was for the shapes. Memory does not grow with rows.
+
+    Args:
+        fitted: with which the shapes were fitted.
+        provenance: the data and the detector; kept in the file.
+
+    Raises:
+        ValueError: too few pictures have keypoints.
+    """
+    table = _spread_rows(tables, MOST_PICTURES)
+    if table is None or len(table) < LEAST_PICTURES:
+        count = 0 if table is None else len(table)
+        raise ValueError(f"{count} pictures with keypoints are too few for a calibration; give {LEAST_PICTURES}")
+    prepared = prepare(body, table.schema)
+    with COMPUTING:
+        pictures = fit_own(prepared.context(fitted), *prepared.columns(table))
+    known = np.asarray(pictures.known)
+    evidence = Evidence(*(np.asarray(part)[known] for part in pictures.evidence))
+    return _of_body(calibrate_unlabelled(evidence, provenance, fitted.keypoint_noise), body)
+
+
+def calibration_advice(calibration: Calibration) -> str | None:
+    """What to do where scores were made without a calibration of their detector; None where there is one."""
+    if calibration.of_a_detector:
+        return None
+    return (
+        "uncalibrated for this detector: score again with --calibrate-on-dataset, or make a calibration for fit and "
+        "score from 200 pictures of many people: samebody calibrate PICTURES --out calibration.json"
+    )
+
+
+def _spread_rows(tables: Iterable[KeypointTable], most: int) -> KeypointTable | None:
+    """Readable rows, evenly spread, between half of so many and all of them; None where there is no table."""
+    kept: list[KeypointTable] = []
+    step, seen, count = 1, 0, 0
+    for table in tables:
+        rows = np.flatnonzero(table.status == Status.OK)
+        chosen = rows[(seen + np.arange(len(rows))) % step == 0]
+        seen += len(rows)
+        kept.append(_rows(table, chosen))
+        count += len(chosen)
+        while count > most:
+            whole = concat_tables(kept[0].schema, kept)
+            kept = [_rows(whole, np.arange(0, len(whole), 2))]
+            step, count = 2 * step, len(kept[0])
+    return concat_tables(kept[0].schema, kept) if kept else None
+
+
+def _rows(table: KeypointTable, rows: np.ndarray) -> KeypointTable:
+    return replace(
+        table,
+        image=table.image.take(pa.array(rows)),
+        instance=table.instance[rows],
+        keypoints=table.keypoints[rows],
+        confidence=table.confidence[rows],
+        status=table.status[rows],
+        detail=table.detail.take(pa.array(rows)),
+    )
 
 
 def _own_evidence(

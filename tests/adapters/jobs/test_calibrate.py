@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from adapters.jobs.calibrate import people_of, read_labels
+from adapters.jobs.calibrate import _spread_rows, calibration_advice, people_of, read_labels
 from adapters.keypoints.clips import clip_of
 from adapters.keypoints.readers import read_keypoints
-from adapters.keypoints.table import KeypointTable
+from adapters.keypoints.table import KeypointTable, concat_tables
+from engine.evidence.calibration import Calibration
+from engine.evidence.calibration_file import default_calibration
 
 
 @pytest.fixture
@@ -69,3 +71,22 @@ def test_mistakes_in_labels_are_named(tmp_path, text, message) -> None:
 def test_labels_without_pictures_are_named(table, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"nobody\.jpg"):
         people_of(table, _labels(tmp_path, "image,person\nnobody.jpg,anna\n"))
+
+
+@pytest.mark.parametrize("most", [2, 3, 100])
+def test_rows_are_spread_evenly_in_memory_that_does_not_grow(table, most) -> None:
+    pieces = [table] * 7
+    kept = _spread_rows(pieces, most)
+    assert kept is not None
+    everything = concat_tables(table.schema, pieces)
+    assert most / 2 <= len(kept) <= most or len(kept) == len(everything) <= most
+    step = -(-len(everything) // len(kept))
+    power = 1 << (step - 1).bit_length()
+    np.testing.assert_array_equal(kept.keypoints, everything.keypoints[::power])
+
+
+def test_only_scores_of_synthetic_calibrations_are_called_uncalibrated() -> None:
+    assert calibration_advice(default_calibration()) is not None
+    made = Calibration(1.0, np.zeros((10, 10)), "a test", mean=np.zeros(10))
+    assert calibration_advice(made) is None
+    assert calibration_advice(Calibration(1.0, np.zeros((10, 10)), "a test", people_known=True)) is None
