@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from adapters.commands.display import print_table
-from benchmarks.limb_baseline import LimbModel, fit_limb_model, limb_log_ratios, limb_logs
+from benchmarks.limb_baseline import LimbModel, fit_limb_model, limb_log_ratios, limb_logs, with_limbs
 from benchmarks.real_trials import RealPictures, Trials, draw_trials, load_deepfashion, load_market
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
@@ -35,6 +35,8 @@ _LEAST_SEEN = 12
 _DRAWS = {(1, 1): 10, (2, 2): 6, (4, 4): 6, (4, 1): 10}
 _RESAMPLES, _BINS = 200, 400
 _SEED = 14
+_UNLABELLED = (200, 2000)
+"""Pictures of calibrations without labels."""
 Score = Callable[[Trials], Float[np.ndarray, "people people"]]
 
 
@@ -112,20 +114,27 @@ def own_evidence(pictures: RealPictures, solver: str, cache: Path | None) -> Evi
     return evidence
 
 
-def calibrations(pictures: RealPictures, evidence: Evidence, most: int) -> dict[str, Calibration]:
-    """None, without labels, and with labels, the last two of people for development."""
+def calibrations(pictures: RealPictures, evidence: Evidence) -> dict[str, Score]:
+    """None, without labels, with labels, and with labels and limbs; all but the first of people for development."""
     usable = pictures.for_development & (pictures.seen >= _LEAST_SEEN) & np.any(evidence.precision, axis=(1, 2))
     rows = np.flatnonzero(usable)
-    own = Evidence(*(part[rows] for part in evidence))
-    few = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
-    unlabelled = calibrate_unlabelled(Evidence(*(part[few] for part in own)), "development people")
+    limbs = with_limbs(evidence, pictures.keypoints, pictures.confidence, usable & pictures.whole)
+    own, own_limbs = (Evidence(*(part[rows] for part in one)) for one in (evidence, limbs))
+    unlabelled = {}
+    for most in _UNLABELLED:
+        few = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
+        found = calibrate_unlabelled(Evidence(*(part[few] for part in own)), "development people")
+        unlabelled[f"unlabelled ({len(few)})"] = evidence_score(evidence, found.calibration)
     group = np.unique(np.stack([pictures.person[rows], pictures.camera[rows]]), axis=1, return_inverse=True)[1]
     person = np.unique(pictures.person[rows], return_inverse=True)[1]
-    labelled = calibrate(own, person, "development people", group.reshape(-1))
+    labelled, limbs_too = (
+        calibrate(one, person, "development people", group.reshape(-1)).calibration for one in (own, own_limbs)
+    )
     return {
-        "uncalibrated": default_calibration(),
-        f"unlabelled ({len(few)} pictures)": unlabelled.calibration,
-        "labelled": labelled.calibration,
+        "uncalibrated": evidence_score(evidence, default_calibration()),
+        **unlabelled,
+        "labelled": evidence_score(evidence, labelled),
+        "labelled, limbs too": evidence_score(limbs, limbs_too),
     }
 
 
@@ -186,9 +195,8 @@ def compare(
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--solver", "solvers", multiple=True, default=("auto",), show_default=True, help="Which evidence.")
-@click.option("--pictures", "most", default=2000, show_default=True, help="Of the calibration without labels.")
 @click.option("--cache", type=click.Path(path_type=Path), help="A folder that keeps evidence between runs.")
-def main(folder: Path, solvers: tuple[str, ...], most: int, cache: Path | None) -> None:
+def main(folder: Path, solvers: tuple[str, ...], cache: Path | None) -> None:
     """Compare all methods on identical pairs."""
     for pictures in (load_market(folder), load_deepfashion(folder)):
         methods: dict[str, Score] = {"limb LLR": limb_score(pictures)}
@@ -196,8 +204,8 @@ def main(folder: Path, solvers: tuple[str, ...], most: int, cache: Path | None) 
         for solver in solvers:
             evidence = own_evidence(pictures, solver, cache)
             usable &= np.any(evidence.precision, axis=(1, 2))
-            for name, calibration in calibrations(pictures, evidence, most).items():
-                methods[f"{solver}, {name}"] = evidence_score(evidence, calibration)
+            for name, score in calibrations(pictures, evidence).items():
+                methods[f"{solver}, {name}"] = score
         rows = [
             (
                 kind,
