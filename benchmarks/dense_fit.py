@@ -20,8 +20,8 @@ from benchmarks.synthetic import SyntheticPictures
 from engine.body.keypoint_body import KeypointBody, pose_keypoints, pose_skeleton
 from engine.body.pose_prior import Hinges, hinge_residuals
 from engine.body.rotations import rotation_matrix
+from engine.picture.noise import NoiseModel
 from engine.picture.observation import REFERENCE_STATURE_M
-from engine.rest.problem import NoiseModel
 
 _STEPS = 25
 LIMBS = (1, 2, 4, 5, 7, 8, 12, 15, 16, 17, 18, 19, 20, 21)

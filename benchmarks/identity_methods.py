@@ -22,12 +22,13 @@ from engine.evidence.amortised.network_file import find_network
 from engine.evidence.calibration import calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.shape_evidence import Evidence, log_bayes_factor, posterior
+from engine.picture.noise import NoiseModel
 from engine.picture.observation import Observation, size_edges
 from engine.posed.fit import PosedFit, fit_poses, fit_shapes, make_context, observe_pictures
 from engine.posed.results import shape_evidence
 from engine.posed.search import PosedContext
-from engine.rest.fit import fit_rest_shape, score_rest_pictures
-from engine.rest.problem import NoiseModel
+from engine.rest.fit import fit_rest_shape
+from engine.rest.scoring import score_rest_pictures
 
 REFERENCES = 4
 PICTURES = 8

@@ -26,12 +26,12 @@ from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import KeypointBody, pose_skeleton, reduce_body
 from engine.body.pose_prior import load_pose_prior
 from engine.body.schemas import KeypointSchema
+from engine.picture.noise import NoiseModel
 from engine.picture.observation import Observation
 from engine.posed.fit import make_context, observe_pictures
 from engine.posed.problem import PictureUnknowns
 from engine.posed.results import PosedFit
 from engine.posed.search import PosedContext
-from engine.rest.problem import NoiseModel
 
 
 class Trial(NamedTuple):

@@ -37,10 +37,10 @@ from engine.body.keypoint_body import KeypointBody, pose_skeleton, reduce_body
 from engine.body.pose_prior import POSED_JOINTS, PosePrior, load_pose_prior
 from engine.body.schemas import COCO_17
 from engine.evidence.shape_evidence import Evidence, log_bayes_factor
+from engine.picture.noise import NoiseModel
 from engine.posed.fit import fit_poses, fit_shapes, make_context, observe_pictures
 from engine.posed.results import shape_evidence
 from engine.posed.search import PosedContext
-from engine.rest.problem import NoiseModel
 
 _NOISE_LEVEL = 0.005
 _PULL_NOISE_LEVEL = 0.01

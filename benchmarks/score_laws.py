@@ -16,11 +16,11 @@ from engine.body.keypoint_body import reduce_body
 from engine.body.pose_prior import load_pose_prior
 from engine.body.schemas import COCO_17
 from engine.evidence.shape_evidence import Evidence
+from engine.picture.noise import NoiseModel
 from engine.posed.fit import make_context, observe_pictures
 from engine.posed.scoring import EXCESS_THRESHOLD, compare, excess_energy, fit_own
 from engine.posed.search import PosedContext
 from engine.posed.shared_shape import fit_shared_shapes
-from engine.rest.problem import NoiseModel
 from engine.shape import Shape
 
 _PEOPLE, _PICTURES, _SEED = 32, 4, 11

@@ -84,7 +84,7 @@ class Shape:
     mode: Mode
     solver: str = "auto"
     noise_level: float = 0.0
-    """Of the fit, in person heights (``engine.rest.problem.NoiseModel``)."""
+    """Of the fit, in person heights (``engine.picture.noise.NoiseModel``)."""
     converged: bool = True
     samebody_version: str = ""
     references: tuple[Reference, ...] = field(default=())

@@ -20,7 +20,7 @@ from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
 from engine.body.schemas import SCHEMAS
 from engine.posed.search import TILE_SIZE as FREE_TILE_SIZE
-from engine.rest.scoring import TILE_SIZE as REST_TILE_SIZE
+from engine.rest.tile_scorer import TILE_SIZE as REST_TILE_SIZE
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from adapters.results.recorded_sources import record_sources
 from adapters.results.writers import check_result_path
 from engine.batching import worker_count
 from engine.evidence.calibration_file import load_calibration, save_calibration
-from engine.picture.misfit import REST_THRESHOLD
 from engine.posed.scoring import EXCESS_THRESHOLD
+from engine.rest.scores import REST_THRESHOLD
 from engine.scores import Mode
 from engine.shape import Shape
 

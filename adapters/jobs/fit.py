@@ -19,8 +19,9 @@ from engine.evidence.one_person import OUTLIER, against_the_others
 from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import POSED_NOISE, observe_pictures
 from engine.posed.shared_shape import fit_shared_shapes
-from engine.rest.fit import fit_rest_shape, fit_rest_shapes, score_rest_people, score_rest_pictures
+from engine.rest.fit import fit_rest_shape, fit_rest_shapes
 from engine.rest.problem import REST_NOISE
+from engine.rest.scoring import score_rest_people, score_rest_pictures
 from engine.scores import LABELS, Mode, Status
 from engine.shape import Reference, Shape
 

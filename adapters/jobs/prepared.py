@@ -16,9 +16,9 @@ from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema
 from engine.evidence.calibration import Calibration, calibrated_noise
 from engine.evidence.calibration_file import default_calibration
+from engine.picture.noise import NoiseModel
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.search import PosedContext
-from engine.rest.problem import NoiseModel
 
 COMPUTING = threading.RLock()
 """Held while the engine computes."""

@@ -18,7 +18,7 @@ from engine.evidence.calibration_file import calibration_id
 from engine.evidence.shape_evidence import Evidence
 from engine.evidence.stages import Comparison, PictureEvidence, compare_evidence
 from engine.posed.scoring import fit_at_shapes, fit_own
-from engine.rest.fit import score_rest_people
+from engine.rest.scoring import score_rest_people
 from engine.shape import Shape
 
 

@@ -22,12 +22,12 @@ from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import calibration_id, default_calibration
 from engine.evidence.shape_evidence import Evidence
 from engine.evidence.stages import EvidenceStage, compare_evidence
-from engine.picture.misfit import REST_THRESHOLD
 from engine.picture.swapped_labels import ARMS, LEGS
 from engine.posed.first_order import SOLVERS as POSED_SOLVERS
 from engine.posed.scoring import EXCESS_THRESHOLD, fit_at_shapes, fit_own
 from engine.rest.fit import SOLVERS as REST_SOLVERS
-from engine.rest.fit import score_rest_pictures
+from engine.rest.scores import REST_THRESHOLD
+from engine.rest.scoring import score_rest_pictures
 from engine.scores import Mode, Status, score_names
 from engine.shape import Shape, ShapeFileError
 

@@ -25,7 +25,7 @@ from engine.evidence.bounds import LARGEST_VARIANCE, check_betas, check_factor, 
 from engine.evidence.comparison import GROUP_CORRELATION
 from engine.evidence.population import covariance_root, whitened
 from engine.evidence.shape_evidence import Evidence, weaken
-from engine.rest.problem import NoiseModel
+from engine.picture.noise import NoiseModel
 
 _TILE_SIZE = 1024
 

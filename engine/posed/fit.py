@@ -17,6 +17,7 @@ from engine.batching import AnyArray, map_samples
 from engine.body.keypoint_body import KeypointBody
 from engine.body.pose_prior import PosePrior, load_pose_prior
 from engine.picture.misfit import MIN_KEYPOINTS
+from engine.picture.noise import NoiseModel
 from engine.picture.observation import Observation, check_keypoints, observe
 from engine.picture.swapped_labels import SWAPS, swap_labels, swap_values
 from engine.posed.first_order import FirstOrderSearch, posed_loop
@@ -25,7 +26,6 @@ from engine.posed.problem import Picture, PictureUnknowns, PosedProblem, noise_o
 from engine.posed.results import PosedFit, describe
 from engine.posed.search import TILE_SIZE, Lanes, PosedContext, Search, open_lanes, rows
 from engine.posed.starts import make_start_library
-from engine.rest.problem import NoiseModel
 from engine.scores import Status
 from engine.solvers.first_order import FirstOrderSettings
 

@@ -32,9 +32,9 @@ from engine.body.pose_prior import hinge_residuals
 from engine.body.rotations import rotation_matrix
 from engine.body.schemas import KeypointSchema
 from engine.picture.cameras import Lens, image_plane, pinhole_depth_factor
+from engine.picture.noise import NoiseModel
 from engine.picture.observation import Observation
 from engine.posed.model import PosedModel, descendant_matrix
-from engine.rest.problem import NoiseModel
 
 
 class PictureUnknowns(eqx.Module):

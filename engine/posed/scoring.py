@@ -17,15 +17,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int8, Int32
 
 from engine.batching import AnyArray, map_samples
+from engine.body.keypoint_body import KeypointBody
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.stages import PRIOR_PROBABILITY, PictureEvidence, compare_evidence
-from engine.picture.misfit import object_keypoint_similarity
+from engine.picture.misfit import object_keypoint_similarity, reprojection_error
 from engine.picture.observation import Observation
 from engine.posed.fit import fit_shapes, observe_pictures
 from engine.posed.problem import Picture, PictureUnknowns
@@ -135,7 +135,7 @@ def fit_at_shapes(
         raise ValueError(f"the threshold must be positive, not {threshold}")
     excess, at_reference = excess_energy(context, own, betas)
     observation = own.pictures.observation
-    error, oks = map_samples(_misfit, context, (observation, at_reference.residuals), _TILE_SIZE)
+    error, oks = map_samples(_misfit, context.model.body, (observation, at_reference.residuals), _TILE_SIZE)
     fitted = np.isfinite(own.energy)
     camera = at_reference.camera_px
     columns = (
@@ -222,10 +222,8 @@ def _refit(
 
 
 def _misfit(
-    context: PosedContext, fitted: tuple[Observation, Float[Array, "keypoints 2"]]
+    body: KeypointBody, fitted: tuple[Observation, Float[Array, "keypoints 2"]]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     observation, residuals = fitted
-    total = jnp.sum(observation.confidence)
-    mean_square = jnp.sum(observation.confidence * jnp.sum(residuals**2, axis=-1)) / jnp.where(total > 0, total, 1.0)
-    similarity = object_keypoint_similarity(context.model.body, observation, observation.points - residuals)
-    return jnp.sqrt(mean_square), similarity
+    similarity = object_keypoint_similarity(body, observation, observation.points - residuals)
+    return reprojection_error(observation.confidence, residuals), similarity

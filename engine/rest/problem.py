@@ -3,50 +3,22 @@
     energy(β, cameras) = ½ 1/n Σ_i |r_i(β, camera_i)|² + ½ |β|²
     r_ik = √c_ik (y_ik − project(camera_i, x_k(β))) / σ_k
 
-y are the normalised keypoints of picture i of n, c their confidence, x the keypoints of the body. σ_k is the noise
-level times the keypoint's OKS sigma over 0.08 (the middle of COCO's sigmas), in person heights: a level of 0.01 means
-that a typical joint is off by 1 % of the person's height. Shape components have unit variance, so the shape prior's
-residual is β itself.
+y are the normalised keypoints of picture i of n, c their confidence, x the keypoints of the body, σ_k their noise
+(``engine.picture.noise``). Shape components have unit variance, so the shape prior's residual is β itself.
 
 The mean over pictures, not the sum: in rest-pose mode the misfit is pose, which pictures of one person share. A sum
 would count it as independent evidence and drive β of 400 frames to 25 standard deviations (benchmarks/results.md,
 "Rest-pose mode on real keypoints").
 """
 
-from collections.abc import Mapping
-
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from engine.body.keypoint_body import KeypointBody, rest_keypoints
-from engine.body.schemas import KeypointSchema
 from engine.picture.cameras import WeakPerspective, project
+from engine.picture.noise import NoiseModel
 from engine.picture.observation import Observation
-
-_TYPICAL_OKS_SIGMA = 0.08
-
-
-class NoiseModel(eqx.Module):
-    """How far detected keypoints are from where the model can put them."""
-
-    level: float = eqx.field(static=True)
-    """Standard deviation of a typical joint, in person heights."""
-    factors: tuple[tuple[str, float], ...] = eqx.field(static=True, default=())
-    """What a detector's deviation at a keypoint is multiplied by, by name; 1 for those that are not named."""
-
-    def with_factors(self, factors: Mapping[str, float]) -> "NoiseModel":
-        """The same level with these factors by name of keypoint."""
-        return NoiseModel(self.level, tuple(sorted(factors.items())))
-
-    def sigmas(self, schema: KeypointSchema) -> Float[Array, " keypoints"]:
-        """One standard deviation per keypoint, in person heights."""
-        by_name = dict(self.factors)
-        factors = np.array([by_name.get(name, 1.0) for name in schema.keypoint_names])
-        return jnp.asarray(schema.sigmas) * (factors * (self.level / _TYPICAL_OKS_SIGMA))
-
 
 REST_NOISE = NoiseModel(level=0.01)
 """A good detector's error. People who do not stand in a T-pose misfit by ten times that, and their β is meaningless

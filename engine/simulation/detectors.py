@@ -14,8 +14,8 @@ from jaxtyping import Array, Bool, Float
 
 from engine.body.schema_tables import COCO_FEET
 from engine.body.schemas import BODY_25, COCO_17, HALPE_26, KeypointSchema
+from engine.picture.noise import NoiseModel
 from engine.picture.observation import REFERENCE_STATURE_M
-from engine.rest.problem import NoiseModel
 from engine.simulation.settings import DetectorSettings, VisibilitySettings
 
 _SCHEMAS: dict[str, tuple[str, ...]] = {

@@ -19,7 +19,8 @@ from adapters.smpl_optimizer import SMPLOptimizer, compute_fitting_consistency, 
 from engine.body.model import BodyModel, pose_body
 from engine.body.schemas import COCO_17
 from engine.picture.cameras import WeakPerspective
-from engine.rest.fit import fit_rest_shape, score_rest_pictures
+from engine.rest.fit import fit_rest_shape
+from engine.rest.scoring import score_rest_pictures
 from tests.smpl_samples import sample_model, write_pkl
 
 BETAS = np.linspace(1.5, -1.5, 10, dtype=np.float32)

@@ -70,7 +70,7 @@ from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
 from engine.body.schemas import COCO_17
 from engine.picture.observation import observe
-from engine.rest.fit import score_rest_pictures
+from engine.rest.scoring import score_rest_pictures
 
 assert len(used_devices()) == int(sys.argv[1]) and len(used_devices(concurrent=False)) == 1
 body = reduce_body(load_embedded_body(), COCO_17)

@@ -19,8 +19,8 @@ from engine.evidence.amortised.features import NETWORK_SCHEMA, picture_features
 from engine.evidence.amortised.network import Network
 from engine.evidence.shape_evidence import Evidence
 from engine.picture.misfit import MIN_KEYPOINTS
+from engine.picture.noise import NoiseModel
 from engine.picture.observation import observe
-from engine.rest.problem import NoiseModel
 
 _TILE_SIZE = 512
 """Pictures in one matrix product; results do not depend on it."""

@@ -10,7 +10,7 @@ from engine.evidence.calibration import Calibration, calibrated, calibrated_nois
 from engine.evidence.calibration_estimate import calibrate
 from engine.evidence.reliability import expected_calibration_error, leave_one_out, reliability
 from engine.evidence.shape_evidence import Evidence, fuse, log_bayes_factor, weaken
-from engine.rest.problem import NoiseModel
+from engine.picture.noise import NoiseModel
 
 LIKELIHOOD_TOLERANCE = 1e-4
 EVIDENCE_TOLERANCE = 2e-4

@@ -9,10 +9,10 @@ import scipy.stats
 from benchmarks.synthetic import SyntheticSettings, make_pictures, sampled_poses
 from engine.body.keypoint_body import KeypointBody
 from engine.body.pose_prior import load_pose_prior
+from engine.picture.noise import NoiseModel
 from engine.posed.fit import fit_shapes, make_context, observe_pictures
 from engine.posed.jacobian import linearise
 from engine.posed.noise_scale import log_likelihood, noise_scale
-from engine.rest.problem import NoiseModel
 from engine.solvers.levenberg_marquardt import LinearModel
 
 LIKELIHOOD_TOLERANCE = 1e-3

@@ -14,6 +14,7 @@ from engine.body.keypoint_body import KeypointBody, pose_keypoints, reduce_body
 from engine.body.pose_prior import hinge_residuals, load_pose_prior
 from engine.body.schemas import COCO_17, HALPE_26
 from engine.picture.cameras import Lens
+from engine.picture.noise import NoiseModel
 from engine.picture.observation import Observation
 from engine.posed.jacobian import linearise
 from engine.posed.model import PosedModel, make_posed_model
@@ -31,7 +32,6 @@ from engine.posed.problem import (
     posed_residuals,
     robustness,
 )
-from engine.rest.problem import NoiseModel
 from tests.quick_compile import quick_jit
 from tests.smpl_samples import SAMPLE_KEYPOINTS, sample_model
 

@@ -9,11 +9,11 @@ from engine.body.keypoint_body import KeypointBody
 from engine.body.pose_prior import load_pose_prior
 from engine.evidence.calibration import Calibration
 from engine.evidence.shape_evidence import Evidence
+from engine.picture.noise import NoiseModel
 from engine.posed.fit import fit_shapes, make_context, observe_pictures
 from engine.posed.results import picture_evidence, shape_evidence
 from engine.posed.scoring import PosedScore, compare, compare_people, fit_own, score_posed_pictures
 from engine.posed.search import TILE_SIZE
-from engine.rest.problem import NoiseModel
 from engine.scores import Status
 from engine.shape import Shape
 

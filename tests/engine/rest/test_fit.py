@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from engine.body.keypoint_body import KeypointBody
-from engine.rest.fit import first_order_settings, fit_rest_shape, fit_rest_shapes, score_rest_pictures
+from engine.rest.fit import first_order_settings, fit_rest_shape, fit_rest_shapes
+from engine.rest.scoring import score_rest_pictures
 from engine.scores import Status
 
 BETA_AGREEMENT = 1e-3

@@ -14,12 +14,12 @@ from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import KeypointBody, reduce_body, rest_keypoints
 from engine.body.schemas import COCO_17, SCHEMAS
 from engine.picture.cameras import project
-from engine.picture.misfit import REST_THRESHOLD, PictureScore, score_projection
 from engine.picture.observation import observe
-from engine.rest.fit import score_rest_people, score_rest_pictures
+from engine.rest.closed_form import best_camera
 from engine.rest.problem import REST_NOISE
-from engine.rest.scoring import TILE_SIZE
-from engine.solvers.linear import best_camera
+from engine.rest.scores import REST_THRESHOLD, PictureScore, score_projection
+from engine.rest.scoring import score_rest_people, score_rest_pictures
+from engine.rest.tile_scorer import TILE_SIZE
 
 ORACLE_TOLERANCE = 2e-5
 INVARIANCE_TOLERANCE = 1e-4
@@ -134,7 +134,8 @@ def test_another_process_gives_the_same_bits(coco_body: KeypointBody) -> None:
         "from engine.body.embedded import load_embedded_body\n"
         "from engine.body.keypoint_body import reduce_body\n"
         "from engine.body.schemas import COCO_17\n"
-        "from engine.rest.fit import fit_rest_shape, score_rest_pictures\n"
+        "from engine.rest.fit import fit_rest_shape\n"
+        "from engine.rest.scoring import score_rest_pictures\n"
         "g = np.random.default_rng(0)\n"
         "k = g.uniform(0, 800, (50, 17, 2)).astype(np.float32); c = g.uniform(0, 1, (50, 17)).astype(np.float32)\n"
         "body = reduce_body(load_embedded_body(), COCO_17)\n"

@@ -11,8 +11,8 @@ from engine.body.keypoint_body import KeypointBody, pose_keypoints, reduce_body
 from engine.body.model import BodyModel
 from engine.body.pose_prior import load_pose_prior
 from engine.body.schemas import HALPE_26
+from engine.picture.noise import NoiseModel
 from engine.picture.observation import REFERENCE_STATURE_M
-from engine.rest.problem import NoiseModel
 from engine.simulation.detectors import draw_levels, draw_seen
 from engine.simulation.pictures import SimulatedPicture, Simulator, make_simulator, simulate
 from engine.simulation.poses import make_pool, pool_from_prior

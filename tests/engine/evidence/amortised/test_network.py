@@ -20,7 +20,7 @@ from engine.evidence.amortised.exact import as_integers, exact_root, from_intege
 from engine.evidence.amortised.features import NETWORK_SCHEMA, Features, picture_features
 from engine.evidence.amortised.network import Network, Root, hidden_layers, init_network, posterior_loss, root_of
 from engine.evidence.shape_evidence import Evidence
-from engine.rest.problem import NoiseModel
+from engine.picture.noise import NoiseModel
 
 NOISE = NoiseModel(0.01)
 

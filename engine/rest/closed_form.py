@@ -17,8 +17,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from engine.body.keypoint_body import KeypointBody, rest_keypoints
 from engine.picture.cameras import WeakPerspective, image_plane
+from engine.picture.noise import NoiseModel
 from engine.picture.observation import Observation
-from engine.rest.problem import NoiseModel, rest_shape_residuals
+from engine.rest.problem import rest_shape_residuals
 from engine.solvers.small_systems import solve_positive
 
 # A mirrored or upside-down person would ask for a negative scale, which no camera has. The floor is far below any

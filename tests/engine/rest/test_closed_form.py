@@ -9,8 +9,8 @@ import scipy.optimize
 from engine.body.keypoint_body import KeypointBody, rest_keypoints
 from engine.picture.cameras import WeakPerspective, project
 from engine.picture.observation import observe
+from engine.rest.closed_form import SMALLEST_SCALE, best_camera, best_cameras, solve_rest_shape
 from engine.rest.problem import REST_NOISE, rest_residuals, rest_shape_residuals
-from engine.solvers.linear import SMALLEST_SCALE, best_camera, best_cameras, solve_rest_shape
 
 CAMERA_TOLERANCE = 2e-5
 BETA_TOLERANCE = 1e-3
