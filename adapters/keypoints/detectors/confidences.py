@@ -13,8 +13,8 @@ that has no effect. Scores are what a model was trained to give where a keypoint
 The families differ in what their scores mean, not in what is done with them: in every one a score below ``LEAST_SCORE``
 counts as not seen. Top-down models put every keypoint somewhere, also those that the picture does not show, and MMPose
 draws nothing below this score either. Nor is a keypoint seen that lies outside of the picture. What the rules do to
-fits is in benchmarks/results.md, "Photographs". Files that MMPose has written carry the scores themselves and are read
-without the threshold (``keypoint_table``).
+fits is in benchmarks/results.md, "Photographs". Files that MMPose has written carry the scores themselves; reading them
+applies the same threshold (``adapters.keypoints.readers.file_rules``).
 """
 
 import numpy as np

