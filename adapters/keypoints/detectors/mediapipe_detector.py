@@ -45,9 +45,7 @@ class MediaPipeDetector:
         found = next((name for name in _DISTRIBUTIONS if _installed(name)), None)
         if found is None:
             raise DetectorError("the detector mediapipe is not installed: pip install 'samebody[mediapipe]'")
-        self.identity = (
-            f"{found} {metadata.version(found)} blazepose-full 33 visibility>={least_visibility:g}"
-        )
+        self.identity = f"{found} {metadata.version(found)} blazepose-full 33 visibility>={least_visibility:g}"
         self._least_visibility = least_visibility
         self._model: Any = None
         self._quiet = True
