@@ -1,19 +1,24 @@
 """``samebody apply``: the marks of a report carried out on the files."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from adapters.commands.choices import MARKS
 from adapters.commands.help_text import Command
-from adapters.jobs.apply_marks import Plan, carry_out, plan_marks, read_marks
-from adapters.results.vocabulary import MARKS
+
+if TYPE_CHECKING:
+    from adapters.jobs.apply_marks import Plan
+
 
 _LISTED = 20
 
 
 @click.command(
     cls=Command,
-    short_help="Move or copy the pictures that were marked in a report.",
     examples="""
     samebody apply marks.csv --pictures pictures/ --move-to dropped/
     samebody apply marks.csv --pictures pictures/ --move-to dropped/ --yes
@@ -38,6 +43,8 @@ def apply(marks: Path, pictures: Path, move_to: Path | None, copy_to: Path | Non
     Pictures keep their path below DIR, and a caption (.txt or .caption of the same name) goes along. Nothing is
     overwritten and nothing is deleted. Where the people of one picture are marked differently, the picture stays.
     """
+    from adapters.jobs.apply_marks import carry_out, plan_marks, read_marks
+
     if (move_to is None) == (copy_to is None):
         raise click.UsageError("say where the pictures go: --move-to DIR or --copy-to DIR")
     target = move_to or copy_to

@@ -1,24 +1,25 @@
 """``samebody calibrate``: how a detector sees people, from pictures of any people, best with labels."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
-from adapters.bodies.find import find_body
 from adapters.commands import options
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_table, reading_options
-from adapters.jobs.calibrate import calibrate_from_labels, calibrate_from_pictures, read_labels
-from adapters.jobs.compile_cache import enable_compile_cache
-from adapters.keypoints.readers import ReadingOptions
-from engine.evidence.calibration_estimate import CalibrationReport
-from engine.evidence.calibration_file import save_calibration
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from adapters.keypoints.readers import ReadingOptions
+    from engine.evidence.calibration_estimate import CalibrationReport
 
 
 @click.command(
     cls=Command,
-    short_help="How a detector sees people, from pictures.",
     examples="""
     samebody calibrate pictures/ --out calibration.json
     samebody calibrate labelled/ --people labels.csv --out calibration.json
@@ -57,6 +58,11 @@ def calibrate(
 
     The noise of keypoints acts on fits: fit references with the calibration too, and score with the same.
     """
+    from adapters.bodies.find import find_body
+    from adapters.jobs.calibrate import calibrate_from_labels, calibrate_from_pictures, read_labels
+    from adapters.jobs.compile_cache import enable_compile_cache
+    from engine.evidence.calibration_file import save_calibration
+
     enable_compile_cache()
     labels = None if people is None else read_labels(people)
     table = read_table(pictures, schema, reading)
@@ -74,6 +80,8 @@ def calibrate(
 
 
 def _lines(report: CalibrationReport) -> list[str]:
+    import numpy as np
+
     found = report.calibration
     # Left and right are alike.
     noise = ", ".join(

@@ -1,28 +1,27 @@
 """``samebody check``: from references and pictures to a page, in one command."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapters.bodies.find import find_body
 from adapters.commands import options
-from adapters.commands.check_text import COLUMNS, summary_of
 from adapters.commands.detector_options import detection_line, detector_option, photo_detection
 from adapters.commands.display import print_table, row_progress, say, stages
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_references, read_table, reading_options
-from adapters.jobs.check import Check, CheckSettings, check
-from adapters.jobs.check_folder import CheckFolder, FolderSettings, Looks, look_at, write_check
-from adapters.jobs.compile_cache import enable_compile_cache
-from adapters.jobs.detect import detect_to_table
-from adapters.keypoints.detectors.choice import DetectorName
-from adapters.keypoints.detectors.pictures import STILL_SUFFIXES, VIDEO_SUFFIXES, find_pictures
-from adapters.keypoints.readers import ReadingOptions
-from adapters.keypoints.table import KeypointTable
-from engine.evidence.calibration_file import load_calibration
+
+if TYPE_CHECKING:
+    from adapters.jobs.check import Check
+    from adapters.jobs.check_folder import CheckFolder, Looks
+    from adapters.keypoints.detectors.choice import DetectorName
+    from adapters.keypoints.readers import ReadingOptions
+    from adapters.keypoints.table import KeypointTable
+
 
 _DEFAULT_DETECTOR: DetectorName = "mediapipe"
 
@@ -30,7 +29,6 @@ _DEFAULT_DETECTOR: DetectorName = "mediapipe"
 @click.command(
     "check",
     cls=Command,
-    short_help="From references and pictures to a page, in one command.",
     examples="""
     samebody check references/ pictures/
     samebody check references.parquet keypoints.parquet --images pictures/ --out checked/
@@ -77,6 +75,12 @@ def check_command(
     against each other, calibrates on the pictures unless a calibration is given, scores, and writes a folder with a
     page to decide in. Prints the twenty pictures to look at first, and why.
     """
+    from adapters.bodies.find import find_body
+    from adapters.jobs.check import CheckSettings, check
+    from adapters.jobs.check_folder import FolderSettings, look_at, write_check
+    from adapters.jobs.compile_cache import enable_compile_cache
+    from engine.evidence.calibration_file import load_calibration
+
     enable_compile_cache()
     model = find_body(body)
     known = _keypoints(references, "references", detector, settings, schema, reading)
@@ -97,6 +101,9 @@ def _keypoints(
     schema: str | None,
     reading: ReadingOptions,
 ) -> KeypointTable:
+    from adapters.jobs.detect import detect_to_table
+    from adapters.keypoints.detectors.pictures import find_pictures
+
     if detector is None and not _photographs(path):
         if what == "references":
             return read_references([path], schema, reading, "largest")
@@ -110,6 +117,8 @@ def _keypoints(
 
 def _photographs(path: Path) -> bool:
     """Whether a path holds photographs and no keypoints; a folder with both holds keypoints of its photographs."""
+    from adapters.keypoints.detectors.pictures import STILL_SUFFIXES, VIDEO_SUFFIXES
+
     suffixes = {*STILL_SUFFIXES, *VIDEO_SUFFIXES}
     if path.is_file():
         return path.suffix.lower() in suffixes
@@ -122,6 +131,8 @@ def _folder_of_photographs(path: Path) -> Path | None:
 
 
 def _show(found: Check, folder: CheckFolder, looks: Looks) -> None:
+    from adapters.commands.check_text import COLUMNS, summary_of
+
     result = summary_of(found, folder.scores, looks.alike)
     for line in result.lines:
         click.echo(line)

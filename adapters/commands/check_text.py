@@ -1,15 +1,21 @@
 """What ``samebody check`` prints: how many of which kind, the references, and the pictures to look at first."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from jaxtyping import Int
 
-from adapters.jobs.check import Check
-from adapters.keypoints.clips import clip_of
-from adapters.results.ranking import Queue, clip_weights, make_queue, with_alike
-from adapters.results.scores import Scores
 from adapters.results.vocabulary import KIND_LABELS, RANKED, Kind, row_kinds
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from adapters.jobs.check import Check
+    from adapters.results.ranking import Queue
+    from adapters.results.scores import Scores
+
 
 FIRST = 20
 COLUMNS = ("rank", "evidence", "picture", "kind", "what differs most")
@@ -37,6 +43,11 @@ def summary_of(found: Check, scores: Scores, alike: Int[np.ndarray, " rows"]) ->
     Args:
         alike: of each row, the first picture of those that look like it.
     """
+    import numpy as np
+
+    from adapters.keypoints.clips import clip_of
+    from adapters.results.ranking import clip_weights, make_queue, with_alike
+
     probability = scores.numbers.get("same_body_probability")
     kinds = row_kinds(scores.labels, probability, scores.numbers["consistency"])
     counts = ", ".join(f"{int(np.sum(kinds == kind)):,} {KIND_LABELS[kind]}" for kind in Kind if np.any(kinds == kind))

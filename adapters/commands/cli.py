@@ -7,6 +7,7 @@ on stderr; 130 interrupted, 143 terminated. A traceback means a bug in samebody,
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import click
 
@@ -16,22 +17,30 @@ from adapters.commands.signals import MESSAGE, interruptible
 from engine import VERSION
 from engine.body.files import remove_temporaries
 
-# Commands are imported when they are called: `--help` need not wait for JAX.
+
+class _Entry(NamedTuple):
+    """Where a command is, and its line in the list of commands; it is imported when it is called."""
+
+    module: str
+    attribute: str
+    short_help: str
+
+
 _COMMANDS = {
-    "demo": ("adapters.commands.demo", "demo"),
-    "check": ("adapters.commands.check", "check_command"),
-    "detect": ("adapters.commands.detect", "detect"),
-    "fit": ("adapters.commands.fit", "fit"),
-    "score": ("adapters.commands.score", "score"),
-    "report": ("adapters.commands.report", "report"),
-    "apply": ("adapters.commands.apply", "apply"),
-    "plot": ("adapters.commands.plot", "plot"),
-    "cluster": ("adapters.commands.cluster", "cluster"),
-    "calibrate": ("adapters.commands.calibrate", "calibrate"),
-    "train-evidence": ("adapters.commands.train_evidence", "train_evidence"),
-    "export-body": ("adapters.commands.export_body", "export_body"),
-    "serve": ("adapters.commands.serve", "serve"),
-    "doctor": ("adapters.commands.doctor", "doctor"),
+    "demo": _Entry("demo", "demo", "See it work on packaged keypoints."),
+    "check": _Entry("check", "check_command", "From references and pictures to a page, in one command."),
+    "detect": _Entry("detect", "detect", "Find people and their keypoints in photographs."),
+    "fit": _Entry("fit", "fit", "One body shape from reference keypoints."),
+    "score": _Entry("score", "score", "Score every person in every picture."),
+    "report": _Entry("report", "report", "Make a page to look at scores with."),
+    "apply": _Entry("apply", "apply", "Move or copy the pictures that were marked in a report."),
+    "plot": _Entry("plot", "plot", "Figures of scores, pictures and bodies."),
+    "cluster": _Entry("cluster", "cluster", "Group pictures by body, without references."),
+    "calibrate": _Entry("calibrate", "calibrate", "How a detector sees people, from pictures."),
+    "train-evidence": _Entry("train_evidence", "train_evidence", "Train the evidence network of your own body."),
+    "export-body": _Entry("export_body", "export_body", "Make a body file, from SMPL's official files."),
+    "serve": _Entry("serve", "serve", "The HTTP interface on this machine, for trying it out."),
+    "doctor": _Entry("doctor", "doctor", "What is installed, what is missing, and the fix."),
 }
 
 
@@ -42,8 +51,12 @@ class _LazyGroup(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, attribute = _COMMANDS[cmd_name]
-        return getattr(importlib.import_module(module), attribute)
+        entry = _COMMANDS[cmd_name]
+        return getattr(importlib.import_module(f"adapters.commands.{entry.module}"), entry.attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.short_help) for name, entry in _COMMANDS.items()])
 
 
 @click.group(

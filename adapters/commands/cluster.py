@@ -1,27 +1,29 @@
 """``samebody cluster``: pictures grouped by body, without references."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
-from adapters.bodies.find import find_body
 from adapters.commands import options
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_table, reading_options
-from adapters.jobs.cluster_table import cluster_table
-from adapters.jobs.clustering import Clustering
-from adapters.jobs.compile_cache import enable_compile_cache
-from adapters.keypoints.readers import ReadingOptions
-from adapters.results.writers import check_result_path, open_result_writer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from adapters.jobs.clustering import Clustering
+    from adapters.keypoints.readers import ReadingOptions
+
 
 _SURE = 0.9
 
 
 @click.command(
     cls=Command,
-    short_help="Group pictures by body, without references.",
     examples="""
     samebody cluster keypoints/ --out clusters.csv
     """,
@@ -56,6 +58,11 @@ def cluster(
     body of its cluster. One picture with 17 keypoints at 1 % noise says less than a bit: then expect small clusters
     that mix people, and probabilities that say so.
     """
+    from adapters.bodies.find import find_body
+    from adapters.jobs.cluster_table import cluster_table
+    from adapters.jobs.compile_cache import enable_compile_cache
+    from adapters.results.writers import check_result_path, open_result_writer
+
     enable_compile_cache()
     check_result_path(out)
     model = find_body(body)
@@ -68,6 +75,8 @@ def cluster(
 
 
 def _lines(found: Clustering, rows: int, sizes: np.ndarray) -> list[str]:
+    import numpy as np
+
     largest = np.argsort(-sizes, kind="stable")[:10]
     sure = int(np.sum(found.probability >= _SURE))
     return [

@@ -1,19 +1,19 @@
 """``samebody demo``: the whole job on packaged keypoints of invented people."""
 
+from __future__ import annotations
+
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 from adapters.commands.display import print_table, say, stages
 from adapters.commands.help_text import Command
-from adapters.jobs.check import Check, check, together
-from adapters.jobs.check_folder import FolderSettings, look_at, write_check
-from adapters.jobs.compile_cache import enable_compile_cache
-from adapters.keypoints.readers import read_keypoints
-from adapters.keypoints.writers import write_keypoints
-from engine.body.embedded import load_embedded_body
+
+if TYPE_CHECKING:
+    from adapters.jobs.check import Check
+
 
 _DATA = "adapters.jobs.demo_data"
 _COLUMNS = ("person", "pictures", "evidence of one", "among the first 20", "all together", "same body?")
@@ -22,7 +22,6 @@ _FIRST = 20
 
 @click.command(
     cls=Command,
-    short_help="See it work on packaged keypoints.",
     examples="""
     samebody demo
     samebody demo --out somewhere/else
@@ -40,6 +39,13 @@ def demo(out: Path) -> None:
 
     The people are invented and their keypoints come with samebody: no files, no network needed.
     """
+    from adapters.jobs.check import check
+    from adapters.jobs.check_folder import FolderSettings, look_at, write_check
+    from adapters.jobs.compile_cache import enable_compile_cache
+    from adapters.keypoints.readers import read_keypoints
+    from adapters.keypoints.writers import write_keypoints
+    from engine.body.embedded import load_embedded_body
+
     enable_compile_cache()
     out.mkdir(parents=True, exist_ok=True)
     tables = []
@@ -59,6 +65,10 @@ def demo(out: Path) -> None:
 
 
 def _show(found: Check) -> None:
+    import numpy as np
+
+    from adapters.jobs.check import together
+
     names = np.array([image.rsplit("_", 1)[0] for image in found.scores.image.to_pylist()])
     evidence, first = found.scores.numbers["log_bayes_factor"], found.scores.order[:_FIRST]
     rows = []

@@ -1,22 +1,22 @@
 """``samebody detect``: from photographs to keypoints."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from adapters.commands.detector_options import detection_line, detector_option, photo_detection
 from adapters.commands.display import row_progress, say
 from adapters.commands.help_text import Command
-from adapters.jobs.detect import detect_to_file
-from adapters.keypoints.detectors.choice import DetectorName
-from adapters.keypoints.detectors.pictures import find_pictures
-from adapters.keypoints.writers import check_keypoint_path
+
+if TYPE_CHECKING:
+    from adapters.keypoints.detectors.choice import DetectorName
 
 
 @click.command(
     cls=Command,
-    short_help="Find people and their keypoints in photographs.",
     examples="""
     samebody detect photos/ --out keypoints.parquet
     samebody detect walk.mp4 --every 10 --out keypoints.parquet
@@ -42,6 +42,10 @@ def detect(
     cannot be read, is a row that says so. What was found is kept: the next run with the same detector looks only at
     files that are new.
     """
+    from adapters.jobs.detect import detect_to_file
+    from adapters.keypoints.detectors.pictures import find_pictures
+    from adapters.keypoints.writers import check_keypoint_path
+
     check_keypoint_path(out)
     files = find_pictures(photos)
     detection = photo_detection(detector, **settings)

@@ -1,5 +1,7 @@
 """Options of the commands that look at photographs."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import os
@@ -7,19 +9,18 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
-import pyarrow.parquet as pq
 
+from adapters.commands.choices import DETECTORS
 from adapters.commands.display import row_progress, say
-from adapters.jobs.detect import DetectSummary, PhotoDetection, detect_to_table
-from adapters.keypoints.detectors.choice import DETECTORS, DetectorChoice, DetectorName, make_detector
-from adapters.keypoints.detectors.detection_cache import DetectionCache, detections_folder
-from adapters.keypoints.detectors.pictures import find_pictures
-from adapters.keypoints.detectors.protocol import Box
-from adapters.keypoints.writers import arrow_table, write_keypoints
+
+if TYPE_CHECKING:
+    from adapters.jobs.detect import DetectSummary, PhotoDetection
+    from adapters.keypoints.detectors.choice import DetectorName
+    from adapters.keypoints.detectors.protocol import Box
+
 
 _OPTIONS = (
     click.option(
@@ -110,6 +111,10 @@ def photo_detection(
         DetectorError: it cannot be made.
         ValueError: the boxes cannot be read.
     """
+    from adapters.jobs.detect import PhotoDetection
+    from adapters.keypoints.detectors.choice import DetectorChoice, make_detector
+    from adapters.keypoints.detectors.detection_cache import DetectionCache, detections_folder
+
     if detector == "mmpose" and model is not None and weights is None and not download:
         click.echo(
             "samebody: no --weights, so they are random: this tries the installation, the keypoints are nonsense",
@@ -126,6 +131,10 @@ def photo_detection(
 
 
 def _read_boxes(path: Path) -> dict[str, list[Box]]:
+    import msgspec
+
+    from adapters.keypoints.detectors.protocol import Box
+
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, list[Box]])
     except msgspec.DecodeError as error:
@@ -144,6 +153,13 @@ def keypoint_files(
     Raises:
         ValueError: the photographs cannot be found, or an option of a detector is given without one.
     """
+    import pyarrow.parquet as pq
+
+    from adapters.jobs.detect import detect_to_table
+    from adapters.keypoints.detectors.detection_cache import detections_folder
+    from adapters.keypoints.detectors.pictures import find_pictures
+    from adapters.keypoints.writers import arrow_table, write_keypoints
+
     if detector is None:
         given = [f"--{name.replace('_', '-')}" for name, value in settings.items() if value != _DEFAULTS[name]]
         if given:

@@ -1,20 +1,19 @@
 """What commands show: tables on stdout, a summary and progress on stderr."""
 
+from __future__ import annotations
+
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Protocol
-
-from rich.box import ROUNDED
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-from rich.table import Table
+from typing import TYPE_CHECKING, Protocol
 
 from adapters.commands.installed import adapted
-from adapters.jobs.score import DIFFER, MATCH, ScoreSummary
+
+if TYPE_CHECKING:
+    from adapters.jobs.score import ScoreSummary
+
 
 LOG_SECONDS = 60.0
 _NUMBER = re.compile(r"[-+−]?[\d,]*\.?\d+ ?%?|")
@@ -26,6 +25,8 @@ class RowCounter(Protocol):
 
 def say(*lines: str) -> None:
     """Print lines for a reader, on stderr: in a pipe and in a log too, where stdout belongs to a program."""
+    from rich.console import Console
+
     if sys.stderr.isatty():
         console = Console(stderr=True)
         for line in lines:
@@ -70,6 +71,9 @@ def progress_text(description: str, done: int, expected: int | None, rows_per_s:
 @contextmanager
 def row_progress(description: str) -> Iterator[RowCounter]:
     """Rows done, their rate and the time that remains, on stderr: a bar on a terminal, else a line every minute."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
     if not sys.stderr.isatty():
         yield _Line(description)
         return
@@ -115,6 +119,11 @@ def stages() -> Iterator[Callable[[str, int, int | None], None]]:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; numbers are at the right. In a pipe it has no frame, and a row is a line however long."""
+    from rich.box import ROUNDED
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     if not sys.stdout.isatty():
         for line in (title, *plain_table(columns, rows)):
             print(line)
@@ -147,6 +156,8 @@ def _at_right(rows: Sequence[Sequence[str]], columns: int) -> list[bool]:
 
 
 def summary_lines(summary: ScoreSummary, out: str) -> list[str]:
+    from adapters.jobs.score import DIFFER, MATCH
+
     counts = ", ".join(f"{count:,} {status}" for status, count in sorted(summary.by_status.items()))
     lines = [f"{summary.rows:,} rows: {counts or 'none'}", f"median consistency {summary.median_consistency:.3f}"]
     if summary.verdicts is not None:

@@ -12,15 +12,7 @@ import click
 from adapters.commands.display import print_table
 from adapters.commands.help_text import Command
 from adapters.commands.installed import adapted
-from adapters.jobs.compile_cache import FOLDER_VARIABLE, cache_folder
-from adapters.keypoints.detectors.installed import detector_states
 from engine import VERSION
-from engine.batching import accelerator_bytes, tile_rows, used_devices, worker_count
-from engine.body.embedded import load_embedded_body
-from engine.body.keypoint_body import reduce_body
-from engine.body.schemas import SCHEMAS
-from engine.posed.search import TILE_SIZE as FREE_TILE_SIZE
-from engine.rest.tile_scorer import TILE_SIZE as REST_TILE_SIZE
 
 
 @dataclass(frozen=True)
@@ -92,18 +84,28 @@ def _attempt(subject: str, check: Callable[[], str], remedy: str) -> Finding:
 
 
 def _embedded_body() -> str:
+    from engine.body.embedded import load_embedded_body
+    from engine.body.keypoint_body import reduce_body
+    from engine.body.schemas import SCHEMAS
+
     body = load_embedded_body()
     covered = ", ".join(f"{name} {len(reduce_body(body, schema).schema)}" for name, schema in SCHEMAS.items())
     return f"{body.name}, {body.v_template.shape[0]:,} vertices; keypoints: {covered}"
 
 
 def _devices() -> str:
+    from engine.batching import used_devices
+
     kinds = Counter(f"{device.platform} {device.device_kind}" for device in used_devices())
     return ", ".join(f"{count} × {kind}" for kind, count in kinds.items())
 
 
 def _tiles() -> str:
     """What ``engine.batching`` will do with a file of COCO-17 keypoints."""
+    from engine.batching import accelerator_bytes, tile_rows, used_devices, worker_count
+    from engine.posed.search import TILE_SIZE as FREE_TILE_SIZE
+    from engine.rest.tile_scorer import TILE_SIZE as REST_TILE_SIZE
+
     device = used_devices()[0]
     memory = accelerator_bytes(device)
     sizes = (("free", FREE_TILE_SIZE), ("rest", REST_TILE_SIZE))
@@ -113,6 +115,8 @@ def _tiles() -> str:
 
 
 def _compile_cache() -> str:
+    from adapters.jobs.compile_cache import FOLDER_VARIABLE, cache_folder
+
     folder = cache_folder()
     if folder is None:
         return f"off ({FOLDER_VARIABLE} is empty)"
@@ -122,6 +126,9 @@ def _compile_cache() -> str:
 
 def examine() -> list[Finding]:
     """Everything that samebody needs, in the order in which it should be mended."""
+    from adapters.jobs.compile_cache import FOLDER_VARIABLE
+    from adapters.keypoints.detectors.installed import detector_states
+
     reinstall = "pip install --force-reinstall samebody"
     return [
         Finding("samebody", VERSION),
@@ -138,7 +145,6 @@ def examine() -> list[Finding]:
 
 @click.command(
     cls=Command,
-    short_help="What is installed, what is missing, and the fix.",
     examples="""
     samebody doctor
     """,

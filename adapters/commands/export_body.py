@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from adapters.bodies.smpl_files import GENDERS
-from adapters.bodies.smplx_export import export_smpl
+from adapters.commands.choices import GENDERS
 from adapters.commands.display import say
 from adapters.commands.help_text import Command, Group
 
@@ -53,6 +52,8 @@ def smplx_command(model_path: Path, gender: str, out: Path, betas: int) -> None:
     The files come from https://smpl.is.tue.mpg.de after a free registration and may not be passed on; neither may
     body files made from them. Reading them runs no code, and needs neither smplx nor chumpy.
     """
+    from adapters.bodies.smplx_export import export_smpl
+
     body = export_smpl(model_path, gender, out, betas)
     say(
         f"{body.name}: {body.v_template.shape[0]} vertices, {body.joint_count} joints, "

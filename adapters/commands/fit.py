@@ -1,30 +1,31 @@
 """``samebody fit``: one shape from reference keypoints."""
 
+from __future__ import annotations
+
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapters.bodies.find import find_body
 from adapters.commands import options
+from adapters.commands.choices import PERSONS
 from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_references, reading_options
-from adapters.jobs.compile_cache import enable_compile_cache
-from adapters.jobs.fit import PERSONS, FitSettings, Person, fit_references
-from adapters.keypoints.detectors.choice import DetectorName
-from adapters.keypoints.readers import ReadingOptions
-from adapters.keypoints.table import KeypointTable
-from engine.evidence.calibration_file import load_calibration
 from engine.scores import LABELS, Mode
-from engine.shape import Shape
+
+if TYPE_CHECKING:
+    from adapters.jobs.fit import Person
+    from adapters.keypoints.detectors.choice import DetectorName
+    from adapters.keypoints.readers import ReadingOptions
+    from adapters.keypoints.table import KeypointTable
+    from engine.shape import Shape
 
 
 @click.command(
     cls=Command,
-    short_help="One body shape from reference keypoints.",
     examples="""
     samebody fit cam01.json cam02.json --out shape.npz
     samebody fit references/ --body smpl_neutral.npz --out shape.npz
@@ -75,6 +76,11 @@ def fit(
     REFERENCES are keypoint files of MMPose, COCO and others (docs/keypoint-files.md), or folders of them. With
     --detector they are photographs, or folders of them.
     """
+    from adapters.bodies.find import find_body
+    from adapters.jobs.compile_cache import enable_compile_cache
+    from adapters.jobs.fit import FitSettings, fit_references
+    from engine.evidence.calibration_file import load_calibration
+
     if not out.parent.is_dir():
         raise ValueError(f"cannot write {out}: there is no folder {out.parent}; make it first")
     enable_compile_cache()

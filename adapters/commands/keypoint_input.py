@@ -4,21 +4,24 @@ What could not be read is told on stderr, always: a run that lost half of its pi
 not.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapters.jobs.fit import Person, choose_people
-from adapters.keypoints.people import chosen_lines
-from adapters.keypoints.readers import KeypointSource, ReadingOptions, open_keypoints
-from adapters.keypoints.readers.file_rules import MIN_SCORE, parse_image_size
-from adapters.keypoints.reading_report import ReadingReport
-from adapters.keypoints.table import KeypointTable, concat_tables
-from engine.body.schemas import find_schema
+from adapters.commands.choices import MIN_SCORE
+
+if TYPE_CHECKING:
+    from adapters.jobs.fit import Person
+    from adapters.keypoints.readers import KeypointSource, ReadingOptions
+    from adapters.keypoints.reading_report import ReadingReport
+    from adapters.keypoints.table import KeypointTable
+
 
 _FIRST_LOOK_ROWS = 256
 
@@ -28,6 +31,9 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(*args: Any, min_score: float, image_size: str | None, force: bool, **others: Any) -> Any:
+        from adapters.keypoints.readers import ReadingOptions
+        from adapters.keypoints.readers.file_rules import parse_image_size
+
         size = None if image_size is None else parse_image_size(image_size)
         return command(*args, reading=ReadingOptions(min_score, size, judge=not force), **others)
 
@@ -59,6 +65,10 @@ def open_source(
     Raises:
         ValueError: a file is no keypoint file, or no row of any can be used.
     """
+    from adapters.keypoints.readers import open_keypoints
+    from adapters.keypoints.reading_report import ReadingReport
+    from engine.body.schemas import find_schema
+
     source = open_keypoints(files, find_schema(schema) if schema else None, processes=processes, options=reading)
     first = replace(source, chunk_size=_FIRST_LOOK_ROWS, processes=1, report=ReadingReport())
     for _ in first:
@@ -75,6 +85,8 @@ def read_table(files: Sequence[Path], schema: str | None, reading: ReadingOption
     Raises:
         ValueError: a file is no keypoint file, or no row of any can be used.
     """
+    from adapters.keypoints.table import concat_tables
+
     source = open_source(files, schema, reading)
     table = concat_tables(source.schema, list(source))
     tell(source.report)
@@ -89,6 +101,10 @@ def read_references(
     Raises:
         ValueError: as ``read_table``; nobody was found; or the keypoints as a whole cannot be those of people.
     """
+    from adapters.jobs.fit import choose_people
+    from adapters.keypoints.people import chosen_lines
+    from adapters.keypoints.table import concat_tables
+
     source = open_source(files, schema, reading)
     table = concat_tables(source.schema, list(source))
     source.report.check_references(force=not reading.judge)

@@ -1,13 +1,17 @@
 """Options that several commands share, so that they mean the same everywhere."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from engine.body.embedded import EMBEDDED_BODY
-from engine.body.schemas import SCHEMAS
-from engine.evidence.calibration import Calibration
-from engine.evidence.calibration_file import default_calibration, load_calibration
+from adapters.commands.choices import EMBEDDED_BODY, SCHEMA_NAMES
+
+if TYPE_CHECKING:
+    from engine.evidence.calibration import Calibration
+
 
 body = click.option(
     "--body",
@@ -18,8 +22,10 @@ body = click.option(
 )
 schema = click.option(
     "--schema",
-    type=click.Choice(list(SCHEMAS), case_sensitive=False),
-    help="Which keypoints the files hold, where they do not say so.  [default: as the files say]",
+    type=click.Choice(SCHEMA_NAMES, case_sensitive=False),
+    metavar="NAME",
+    help=f"Which keypoints the files hold, where they do not name them: {', '.join(SCHEMA_NAMES)}.  "
+    "[default: as in the files]",
 )
 calibration = click.option(
     "--calibration",
@@ -71,6 +77,8 @@ def find_calibration(path: Path | None, body_fingerprint: str) -> Calibration:
     Raises:
         ValueError: it is about another, or the file cannot be read.
     """
+    from engine.evidence.calibration_file import default_calibration, load_calibration
+
     found = default_calibration() if path is None else load_calibration(path)
     found.check_body(body_fingerprint)
     return found

@@ -9,8 +9,6 @@ import click
 from adapters.commands import options
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
-from adapters.jobs.compile_cache import enable_compile_cache
-from engine.body.files import replace_file
 
 _REMEDY = "pip install 'samebody[plot]'"
 _KINDS = ("png", "svg", "pdf")
@@ -19,7 +17,6 @@ _COLUMNS = {"evidence": "log_bayes_factor", "probability": "same_body_probabilit
 
 @click.command(
     cls=Command,
-    short_help="Figures of scores, pictures and bodies.",
     examples="""
     samebody plot scores.parquet --out histogram.png
     samebody plot scores.parquet --score consistency --threshold 0.8 --out histogram.svg
@@ -69,6 +66,9 @@ def plot(
     SCORES is what `samebody score` wrote. A Parquet file says itself where its keypoints and its shape lie; to a .csv
     or .jsonl give them. In notebooks: adapters.results.plots.open_scores.
     """
+    from adapters.jobs.compile_cache import enable_compile_cache
+    from engine.body.files import replace_file
+
     if importlib.util.find_spec("matplotlib") is None:
         raise click.UsageError(f"figures need matplotlib, which is not installed; get it with: {_REMEDY}")
     if bodies and len(pictures) > 1:

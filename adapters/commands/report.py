@@ -8,14 +8,12 @@ import click
 from adapters.commands import options
 from adapters.commands.display import row_progress, say
 from adapters.commands.help_text import Command
-from adapters.jobs.compile_cache import enable_compile_cache
 
 REMEDY = "pip install 'samebody[report]'"
 
 
 @click.command(
     cls=Command,
-    short_help="Make a page to look at scores with.",
     examples="""
     samebody report scores.parquet --images pictures/ --out report.html
     samebody report scores.csv --keypoints dataset/ --shape shape.npz --images pictures/ --out report.html
@@ -55,6 +53,8 @@ def report(
     or .jsonl give them. The page needs no network and no server: open it in a browser. It holds cut-down pictures
     without their metadata, and no path of this machine.
     """
+    from adapters.jobs.compile_cache import enable_compile_cache
+
     if not can_report():
         raise click.UsageError(f"a report needs packages that are not installed; get them with: {REMEDY}")
     from adapters.results.report.build import ReportInputs, make_report

@@ -1,38 +1,29 @@
 """``samebody score``: how well a shape explains every picture of a data set."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapters.bodies.find import find_body
 from adapters.commands import options
+from adapters.commands.choices import EXCESS_THRESHOLD, REST_THRESHOLD
 from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import row_progress, say, summary_lines
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import open_source, reading_options, tell
-from adapters.jobs.calibrate import calibrate_on_dataset as calibrate_from_dataset
-from adapters.jobs.calibrate import calibration_advice
-from adapters.jobs.compile_cache import enable_compile_cache
-from adapters.jobs.ray_runner import RayCluster
-from adapters.jobs.score import RunSettings, score_to_file
-from adapters.jobs.scorer import ScoreSettings, calibration_of
-from adapters.keypoints.detectors.choice import DetectorName
-from adapters.keypoints.readers import ReadingOptions
-from adapters.results.recorded_sources import record_sources
-from adapters.results.writers import check_result_path
-from engine.batching import worker_count
-from engine.evidence.calibration_file import load_calibration, save_calibration
-from engine.posed.scoring import EXCESS_THRESHOLD
 from engine.rest.scores import REST_THRESHOLD
 from engine.scores import Mode
-from engine.shape import Shape
+
+if TYPE_CHECKING:
+    from adapters.keypoints.detectors.choice import DetectorName
+    from adapters.keypoints.readers import ReadingOptions
 
 
 @click.command(
     cls=Command,
-    short_help="Score every person in every picture.",
     examples="""
     samebody score dataset/ --shape shape.npz --out scores.parquet
     samebody score keypoints.parquet --shape shape.npz --out scores.csv --strict
@@ -127,6 +118,19 @@ def score(
     A long run that is interrupted keeps what it has done in a folder beside the output; the same command with --resume
     goes on from there.
     """
+    from adapters.bodies.find import find_body
+    from adapters.jobs.calibrate import calibrate_on_dataset as calibrate_from_dataset
+    from adapters.jobs.calibrate import calibration_advice
+    from adapters.jobs.compile_cache import enable_compile_cache
+    from adapters.jobs.ray_runner import RayCluster
+    from adapters.jobs.score import RunSettings, score_to_file
+    from adapters.jobs.scorer import ScoreSettings, calibration_of
+    from adapters.results.recorded_sources import record_sources
+    from adapters.results.writers import check_result_path
+    from engine.batching import worker_count
+    from engine.evidence.calibration_file import load_calibration, save_calibration
+    from engine.shape import Shape
+
     check_result_path(out)
     if calibrate_on_dataset and calibration is not None:
         raise ValueError("--calibration and --calibrate-on-dataset exclude each other; give one of them")

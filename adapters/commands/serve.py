@@ -7,10 +7,8 @@ from pathlib import Path
 
 import click
 
-from adapters.bodies.find import find_body
 from adapters.commands import options
 from adapters.commands.help_text import Command
-from adapters.jobs.compile_cache import enable_compile_cache
 from engine.scores import Mode
 
 _HOST = "127.0.0.1"
@@ -20,7 +18,6 @@ TOKEN_VARIABLE = "SAMEBODY_TOKEN"
 
 @click.command(
     cls=Command,
-    short_help="The HTTP interface on this machine, for trying it out.",
     examples="""
     samebody serve
     SAMEBODY_TOKEN=secret samebody serve --port 9000 --database team.db
@@ -42,6 +39,9 @@ def serve(database: Path, port: int, pose: Mode, body: str) -> None:
     Clients send `Authorization: Bearer TOKEN`. The token is that of the environment variable SAMEBODY_TOKEN, or a new
     one that is shown at the start. To serve others, include the router in an application of yours: docs/host-guide.md.
     """
+    from adapters.bodies.find import find_body
+    from adapters.jobs.compile_cache import enable_compile_cache
+
     missing = [name for name in _NEEDED if not importlib.util.find_spec(name)]
     if missing:
         raise click.ClickException(f"{', '.join(missing)} not installed; run: pip install 'samebody[api]'")

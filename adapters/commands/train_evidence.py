@@ -12,7 +12,6 @@ from adapters.commands.options import body as body_option
 @click.command(
     "train-evidence",
     cls=Command,
-    short_help="Train the fast evidence network of a body of your own.",
     examples="""
     samebody export-body smplx --model-path models/smpl --gender neutral --out smpl_neutral.npz
     samebody train-evidence --body smpl_neutral.npz
