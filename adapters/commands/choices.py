@@ -18,6 +18,6 @@ MIN_SCORE = 0.3
 EXCESS_THRESHOLD = 1.5
 """``engine.posed.scoring``"""
 REST_THRESHOLD = 0.1
-"""``engine.picture.misfit``"""
+"""``engine.rest.scores``"""
 MARKS = ("keep", "drop", "unsure")
 """``adapters.results.vocabulary``"""

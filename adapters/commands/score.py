@@ -14,7 +14,6 @@ from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import row_progress, say, summary_lines
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import open_source, reading_options, tell
-from engine.rest.scores import REST_THRESHOLD
 from engine.scores import Mode
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from adapters.keypoints.readers.file_rules import MIN_SCORE
 from adapters.results.vocabulary import MARKS
 from engine.body.embedded import EMBEDDED_BODY
 from engine.body.schemas import SCHEMAS
-from engine.picture.misfit import REST_THRESHOLD
 from engine.posed.scoring import EXCESS_THRESHOLD
+from engine.rest.scores import REST_THRESHOLD
 from tests.places import ROOT
 
 HEAVY = ("jax", "numpy", "pyarrow", "scipy", "equinox", "sqlalchemy", "fastapi", "matplotlib")

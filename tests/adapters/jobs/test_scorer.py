@@ -123,7 +123,7 @@ def test_a_worker_of_a_cluster_gives_the_same_bits(case: Case, anny: BodyModel, 
 @pytest.mark.slow
 def test_a_calibration_of_the_shape_changes_free_scores(case: Case, anny: BodyModel) -> None:
     plain = Scorer(
-        anny, case.pictures.schema, case.shape, ScoreSettings(calibration=Calibration(1, np.zeros((10, 10)), ""))
+        anny, case.pictures.schema, case.shape, ScoreSettings(calibration=Calibration(1.0, np.zeros((10, 10)), ""))
     )
     if case.mode == "free":
         assert not np.array_equal(plain(case.pictures)["log_bayes_factor"], case.scores["log_bayes_factor"])
