@@ -5,9 +5,11 @@ segments that keypoints show are compared with bodies drawn from β ~ N(0, I): s
 the mean of all seven taken off, and how far the two covariances are apart. Landmarks on skin are not joints, so means
 are not compared.
 
-``expressed`` gives the covariance B of β with which the body's segments vary as measured ones do.
+``expressed`` gives the covariance B of β with which the body's segments vary as measured ones do; --out writes it where
+calibrations start from (``engine.evidence.population.body_population``).
 """
 
+import json
 from pathlib import Path
 
 import click
@@ -21,6 +23,10 @@ from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import KeypointBody, reduce_body, rest_keypoints
 from engine.body.schemas import COCO_17
 
+_PROVENANCE = (
+    "covariance of beta with which seven segments of the embedded body vary as those of 6,068 people of ANSUR II (2012 "
+    "Anthropometric Survey of US Army Personnel, US Government work, public release)"
+)
 SEGMENTS = {
     "upper arm": ("left_shoulder", "left_elbow"),
     "forearm": ("left_elbow", "left_wrist"),
@@ -79,9 +85,11 @@ def _without_size(lengths: Float[np.ndarray, "people segments"]) -> Float[np.nda
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def main(folder: Path) -> None:
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where B goes (.json).")
+def main(folder: Path, out: Path | None) -> None:
     """Compare spreads of segments."""
-    body = reduce_body(load_embedded_body(), COCO_17)
+    model = load_embedded_body()
+    body = reduce_body(model, COCO_17)
     ours, theirs = drawn(body), measured(folder)
     rows = [
         (name, f"{one.std():.3f}", f"{other.std():.3f}", f"{one.std() / other.std():.2f}")
@@ -90,7 +98,15 @@ def main(folder: Path) -> None:
     print_table("standard deviation of log ratios", ("segment", "body", "measured", "body / measured"), rows)
     correlations = [np.corrcoef(one.T)[np.triu_indices(len(SEGMENTS), 1)] for one in (ours, theirs)]
     click.echo(f"correlation of the {len(correlations[0])} correlations {np.corrcoef(correlations)[0, 1]:.2f}")
-    spread = np.linalg.eigvalsh(expressed(body, np.cov(theirs.T)))
+    between = expressed(body, np.cov(theirs.T))
+    if out is not None:
+        record = {
+            "provenance": _PROVENANCE,
+            "body_fingerprint": model.fingerprint,
+            "between_people": np.round(between, 4).tolist(),
+        }
+        out.write_text(json.dumps(record, indent=1) + "\n")
+    spread = np.linalg.eigvalsh(between)
     deviations = " ".join(f"{value:.2f}" for value in np.sqrt(np.maximum(spread, 0)))
     click.echo(f"standard deviations along the axes of the covariance of β with measured segments: {deviations}")
 

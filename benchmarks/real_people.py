@@ -26,6 +26,7 @@ from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_estimate import calibrate, calibrate_unlabelled
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.comparison import log_bayes_factors
+from engine.evidence.population import Population, body_population, prior_population
 from engine.evidence.reliability import expected_calibration_error, reliability
 from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import make_context
@@ -114,21 +115,32 @@ def own_evidence(pictures: RealPictures, solver: str, cache: Path | None) -> Evi
     return evidence
 
 
+def _priors(limbs: int) -> tuple[Population, Population]:
+    """Of shapes, and of shapes and limbs."""
+    model = load_embedded_body()
+    shape = body_population(model.fingerprint, model.beta_count)
+    both, size = prior_population(model.beta_count + limbs), model.beta_count
+    both.between[:size, :size] = shape.between
+    return shape, both
+
+
 def calibrations(pictures: RealPictures, evidence: Evidence) -> dict[str, Score]:
     """None, without labels, with labels, and with labels and limbs; all but the first of people for development."""
     usable = pictures.for_development & (pictures.seen >= _LEAST_SEEN) & np.any(evidence.precision, axis=(1, 2))
     rows = np.flatnonzero(usable)
     limbs = with_limbs(evidence, pictures.keypoints, pictures.confidence, usable & pictures.whole)
     own, own_limbs = (Evidence(*(part[rows] for part in one)) for one in (evidence, limbs))
+    prior, prior_limbs = _priors(limbs.information.shape[1] - evidence.information.shape[1])
     unlabelled = {}
     for most in _UNLABELLED:
         few = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
-        found = calibrate_unlabelled(Evidence(*(part[few] for part in own)), "development people")
+        found = calibrate_unlabelled(Evidence(*(part[few] for part in own)), "development people", prior=prior)
         unlabelled[f"unlabelled ({len(few)})"] = evidence_score(evidence, found.calibration)
     group = np.unique(np.stack([pictures.person[rows], pictures.camera[rows]]), axis=1, return_inverse=True)[1]
     person = np.unique(pictures.person[rows], return_inverse=True)[1]
     labelled, limbs_too = (
-        calibrate(one, person, "development people", group.reshape(-1)).calibration for one in (own, own_limbs)
+        calibrate(one, person, "development people", group.reshape(-1), prior=start).calibration
+        for one, start in ((own, prior), (own_limbs, prior_limbs))
     )
     return {
         "uncalibrated": evidence_score(evidence, default_calibration()),

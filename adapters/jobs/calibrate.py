@@ -8,7 +8,7 @@ without a label are left out.
 
 import csv
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_estimate import LEAST_PICTURES, CalibrationReport, calibrate, calibrate_unlabelled
 from engine.evidence.keypoint_noise import MOST_PICTURES, keypoint_noise
+from engine.evidence.population import body_population
 from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import fit_own
@@ -124,7 +125,8 @@ def calibrate_from_labels(table: KeypointTable, labels: Labels, body: BodyModel,
         raise ValueError("no labelled picture has keypoints; are the images named as in the results of samebody score?")
     evidence, fitted, factors = _own_evidence(table, labelled.rows, body)
     known = np.unique(labelled.person[fitted], return_inverse=True)[1]
-    report = calibrate(evidence, known, provenance, labelled.group[fitted], factors)
+    prior = body_population(body.fingerprint, body.beta_count)
+    report = calibrate(evidence, known, provenance, labelled.group[fitted], factors, prior)
     return _of_body(report, body)
 
 
@@ -145,7 +147,7 @@ def calibrate_from_pictures(table: KeypointTable, body: BodyModel, provenance: s
     if len(rows) < LEAST_PICTURES:
         raise ValueError(f"{len(rows)} pictures with keypoints are too few for a calibration; give {LEAST_PICTURES}")
     evidence, _, factors = _own_evidence(table, rows, body)
-    return _of_body(calibrate_unlabelled(evidence, provenance, factors), body)
+    return _unlabelled(evidence, provenance, factors, body)
 
 
 def calibrate_on_dataset(
@@ -171,7 +173,7 @@ def calibrate_on_dataset(
         pictures = fit_own(prepared.context(fitted), *prepared.columns(table))
     known = np.asarray(pictures.known)
     evidence = Evidence(*(np.asarray(part)[known] for part in pictures.evidence))
-    return _of_body(calibrate_unlabelled(evidence, provenance, fitted.keypoint_noise), body)
+    return _unlabelled(evidence, provenance, fitted.keypoint_noise, body)
 
 
 def calibration_advice(calibration: Calibration) -> str | None:
@@ -226,6 +228,13 @@ def _own_evidence(
     pictures = fit_own(make_context(reduced, noise=noise), keypoints, confidence)
     fitted = np.isfinite(pictures.fit.energy)
     return Evidence(*(np.asarray(part)[fitted] for part in pictures.evidence)), fitted, factors
+
+
+def _unlabelled(
+    evidence: Evidence, provenance: str, keypoint_noise: Mapping[str, float], body: BodyModel
+) -> CalibrationReport:
+    prior = body_population(body.fingerprint, body.beta_count)
+    return _of_body(calibrate_unlabelled(evidence, provenance, keypoint_noise, prior), body)
 
 
 def _of_body(report: CalibrationReport, body: BodyModel) -> CalibrationReport:

@@ -78,6 +78,7 @@ def calibrate(
     provenance: str,
     group: Int[np.ndarray, " images"] | None = None,
     keypoint_noise: Mapping[str, float] | None = None,
+    prior: Population | None = None,
 ) -> CalibrationReport:
     """Estimate noise scale, population, within-person covariance and, where there are clips, the correlation in them.
 
@@ -87,6 +88,7 @@ def calibrate(
         provenance: which pictures, of which detector; kept with the result.
         group: a number for each clip or camera whose errors repeat; by default every picture is on its own.
         keypoint_noise: with which the pictures were fitted (``engine.evidence.keypoint_noise``); kept with the result.
+        prior: population to start from (``engine.evidence.population.body_population``).
 
     Raises:
         ValueError: fewer than two people, nobody with two pictures of different groups, or a group of two people.
@@ -101,7 +103,7 @@ def calibrate(
 
     def estimated(rows: np.ndarray) -> Calibration:
         own, own_group = _rows(evidence, rows), np.unique(group[rows], return_inverse=True)[1]
-        population = estimate_population(own, person[rows], _weights(own_group)).population
+        population = estimate_population(own, person[rows], _weights(own_group), prior).population
         found = _calibration(population, provenance, keypoint_noise, people_known=True)
         if np.bincount(own_group).max() == 1:
             return found
@@ -143,7 +145,10 @@ def calibrate(
 
 
 def calibrate_unlabelled(
-    evidence: Evidence, provenance: str, keypoint_noise: Mapping[str, float] | None = None
+    evidence: Evidence,
+    provenance: str,
+    keypoint_noise: Mapping[str, float] | None = None,
+    prior: Population | None = None,
 ) -> CalibrationReport:
     """Estimate noise scale, mean and within-person covariance from pictures of unknown people.
 
@@ -151,6 +156,7 @@ def calibrate_unlabelled(
         evidence: of each picture, as the fit gives it.
         provenance: which pictures, of which detector; kept with the result.
         keypoint_noise: with which the pictures were fitted; kept with the result.
+        prior: population to start from, whose spread of people is kept.
 
     Raises:
         ValueError: fewer than ``LEAST_PICTURES``.
@@ -167,11 +173,11 @@ def calibrate_unlabelled(
     gains = []
     for half in (0, 1):
         learnt, judged = (_rows(evidence, rows[rows % 2 == side]) for side in (half, 1 - half))
-        found = estimate_population(learnt).population
+        found = estimate_population(learnt, prior=prior).population
         people = np.arange(len(judged.information))
         gains.append([log_likelihood(judged, people, one) for one in (raw, found)])
     before, after = np.mean(gains, axis=0)
-    population = estimate_population(evidence).population
+    population = estimate_population(evidence, prior=prior).population
     return CalibrationReport(
         calibration=_calibration(population, provenance, keypoint_noise, people_known=False),
         pictures=count,
@@ -192,7 +198,7 @@ def _calibration(
         provenance=provenance,
         keypoint_noise=dict(keypoint_noise or {}),
         mean=population.mean,
-        between_people=population.between if people_known else None,
+        between_people=population.between,
         people_known=people_known,
     )
 

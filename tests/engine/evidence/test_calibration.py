@@ -7,7 +7,7 @@ import pytest
 
 from engine.body.schemas import COCO_17
 from engine.evidence.calibration import Calibration, calibrated, calibrated_noise, calibrated_pictures
-from engine.evidence.calibration_estimate import calibrate
+from engine.evidence.calibration_estimate import calibrate, calibrate_unlabelled
 from engine.evidence.reliability import expected_calibration_error, leave_one_out, reliability
 from engine.evidence.shape_evidence import Evidence, fuse, log_bayes_factor, weaken
 from engine.picture.noise import NoiseModel
@@ -164,3 +164,40 @@ def test_mistakes_are_named() -> None:
         reliability(np.array([0.5]), np.array([True]))
     with pytest.raises(ValueError, match="must be above 0"):
         Calibration(0.0, np.eye(4), "none")
+
+
+def test_pictures_of_unknown_people_show_where_a_detector_moves_them() -> None:
+    evidence, _ = _pictures(people=200, pictures=1, noise_scale=1.0, within=np.zeros((4, 4)))
+    shift = np.array([3.0, -2.0, 0.0, 1.0], np.float32)
+    moved = Evidence(evidence.precision, evidence.information + evidence.precision @ shift)
+    report = calibrate_unlabelled(moved, "drawn from the model")
+    assert report.calibration.mean is not None
+    np.testing.assert_allclose(report.calibration.mean, shift, atol=0.4)
+    assert report.log_likelihood_after > report.log_likelihood_before
+    assert report.warnings == ()
+    assert report.calibration.of_a_detector
+    assert not report.calibration.people_known
+
+
+def test_few_pictures_are_refused_or_warned_of() -> None:
+    evidence, person = _pictures(people=30, pictures=1, noise_scale=1.0, within=np.zeros((4, 4)))
+    with pytest.raises(ValueError, match="too few"):
+        calibrate_unlabelled(jax.tree.map(lambda part: part[:19], evidence), "a")
+    assert any("30 pictures" in warning for warning in calibrate_unlabelled(evidence, "a").warnings)
+    evidence, person = _pictures(people=3, pictures=6, noise_scale=1.0, within=np.zeros((4, 4)))
+    assert any("3 people" in warning for warning in calibrate(evidence, person, "a").warnings)
+
+
+def test_a_population_is_taken_out_of_the_evidence() -> None:
+    evidence, _ = _pictures(people=1, pictures=1, noise_scale=1.0, within=np.zeros((10, 10)), rank=12)
+    mean, between = np.linspace(-1, 1, 10), 1.5 * np.eye(10) + 0.2
+    calibration = Calibration(1.0, np.zeros((10, 10)), "by hand", mean=mean, between_people=between)
+    ours = calibrated_pictures(evidence, calibration)
+    x = np.linspace(0.5, -0.5, 10)
+    beta = mean + calibration.axes[1] @ x
+
+    def log(one: Evidence, at: np.ndarray) -> float:
+        return float(one.information[0] @ at - 0.5 * at @ one.precision[0] @ at)
+
+    expected = log(evidence, beta) - log(evidence, mean)
+    assert log(ours, x) == pytest.approx(expected, rel=1e-4)

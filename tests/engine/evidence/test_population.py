@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.evidence.population import Population, bounded_evidence, covariance_root, whitened
+from engine.evidence.population import Population, body_population, bounded_evidence, covariance_root, whitened
 from engine.evidence.population_estimate import Strength, estimate_population, log_likelihood
 from engine.evidence.shape_evidence import Evidence
 
@@ -125,3 +125,12 @@ def test_a_person_is_needed_for_every_picture() -> None:
     evidence, person = _pictures(people=3, pictures=2)
     with pytest.raises(ValueError, match="person each"):
         estimate_population(evidence, person[:-1])
+
+
+def test_calibrations_of_the_embedded_body_start_from_measured_people_and_others_from_their_own(anny) -> None:
+    measured = body_population(anny.fingerprint, anny.beta_count)
+    covariance_root(measured.between)
+    assert 0.3 < np.sqrt(np.diag(measured.between)).min()
+    assert np.sqrt(np.diag(measured.between)).max() < 3
+    assert np.abs(measured.between - np.eye(anny.beta_count)).max() > 0.1
+    np.testing.assert_array_equal(body_population("another body", 10).between, np.eye(10))
