@@ -5,6 +5,7 @@
     scores = sb.score("pictures/", anna)
     print(scores.worst(20))
     anna.save("anna.npz")
+    sb.check("references/", "keypoints.parquet", "checked/", images="pictures/")   # all of it, and a page
 
 Keypoints are given as paths, tables, arrays or results of MMPose (``fit`` lists the forms). Whatever is heavy is loaded
 when a function is called, and compiled code is kept for the next start (``SAMEBODY_CACHE``).
@@ -12,11 +13,13 @@ when a function is called, and compiled code is kept for the next start (``SAMEB
 
 import importlib
 import os
+import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adapters.jobs.check import Check, CheckSettings
     from adapters.jobs.fit import FitSettings
     from adapters.jobs.score import RunSettings, ScoreSummary
     from adapters.jobs.scorer import ScoreSettings
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "Calibration": "engine.evidence.calibration",
+    "Check": "adapters.jobs.check",
+    "CheckSettings": "adapters.jobs.check",
     "FitSettings": "adapters.jobs.fit",
     "RunSettings": "adapters.jobs.score",
     "ScoreSettings": "adapters.jobs.scorer",
@@ -39,12 +44,15 @@ _LAZY = {
 
 __all__ = [
     "Calibration",
+    "Check",
+    "CheckSettings",
     "FitSettings",
     "RunSettings",
     "ScoreSettings",
     "Scores",
     "Shape",
     "calibrate",
+    "check",
     "cluster",
     "detect",
     "fit",
@@ -139,6 +147,40 @@ def score_file(
     from adapters.keypoints.readers import open_keypoints
 
     return score_to_file(open_keypoints(_paths(dataset)), _body(body), _people(shape), out, settings, run)
+
+
+def check(
+    references: Any,
+    pictures: Any,
+    out: "Path | None" = None,
+    *,
+    images: "Path | None" = None,
+    body: "str | BodyModel" = "anny24",
+    settings: "CheckSettings | None" = None,
+) -> "Check":
+    """Which pictures do not show the person of the references: fit, check the references, calibrate, score, say why.
+
+    Args:
+        references: in any form that ``fit`` takes; so are ``pictures``. Photographs go through ``detect`` first.
+        out: a folder for the page, the scores, the shape and the calibration; nothing is written without it.
+        images: the folder that holds the pictures, for the page and to find pictures that look alike.
+        settings: solver and calibration; by default the pictures calibrate themselves.
+
+    Raises:
+        ValueError: keypoints cannot be read, or nobody in the references can be used.
+    """
+    _start()
+    from adapters.jobs.any_keypoints import any_table
+    from adapters.jobs.check import check as check_tables
+    from adapters.jobs.check_folder import FolderSettings, look_at, write_check
+
+    asked = any_table(pictures, None, None)
+    looks = look_at(asked, None if images is None else pathlib.Path(images))
+    found = check_tables(any_table(references, None, None), asked, _body(body), settings, looks.alike)
+    if out is not None:
+        named = FolderSettings(body) if isinstance(body, str) else FolderSettings()
+        write_check(found, asked, looks, pathlib.Path(out), named)
+    return found
 
 
 def read_keypoints(paths: "Path | Sequence[Path]", schema: str | None = None) -> "KeypointTable":

@@ -11,7 +11,6 @@ not made from better than the shipped one.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
@@ -22,13 +21,12 @@ from adapters.keypoints.clips import clip_of
 from adapters.keypoints.table import KeypointTable, even_tables
 from adapters.results.reasons import compare_proportions, reason
 from adapters.results.scores import Scores, concat_scores
-from adapters.results.vocabulary import DIFFER
 from engine.body.keypoint_body import KeypointBody
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_estimate import LEAST_PICTURES, calibrate_unlabelled
 from engine.evidence.comparison import best_matches, log_bayes_factors
-from engine.evidence.reliability import leave_one_out
+from engine.evidence.one_person import OUTLIER, against_the_others
 from engine.evidence.shape_evidence import Evidence
 from engine.evidence.stages import PRIOR_PROBABILITY, PictureEvidence, calibrated_people, compare_evidence
 from engine.scores import SCORED, Status
@@ -37,7 +35,6 @@ from engine.shape import Shape
 Progress = Callable[[str, int, int | None], None]
 
 FEW_REFERENCES = 8
-_DISAGREES_NATS = float(np.log(DIFFER / (1 - DIFFER)))
 _LITTLE_BITS = 1.0
 _MANY_UNSURE = 0.2
 
@@ -62,8 +59,8 @@ class ReferenceFinding:
 
     @property
     def disagrees(self) -> bool:
-        """Whether it shows another body with the probability at which pictures are called so."""
-        return self.log_bayes_factor <= _DISAGREES_NATS
+        """Whether it does not look like the others."""
+        return self.log_bayes_factor < OUTLIER
 
 
 @dataclass(frozen=True)
@@ -207,13 +204,13 @@ def _references(
         return ()
     raw = Evidence(*(np.asarray(part)[rows] for part in scored.evidence))
     evidence = calibrated_pictures(raw, calibration)
-    apart = leave_one_out(Evidence(*map(jnp.asarray, evidence)), jnp.zeros(len(rows), int), 1)
+    apart = against_the_others(evidence)
     total = Evidence(*(np.sum(part, axis=0) for part in evidence))
     others = Evidence(total.precision[None] - evidence.precision, total.information[None] - evidence.information)
     deviations = compare_proportions(reduced, evidence, others, *calibration.axes).deviations
     found = [
         ReferenceFinding(keys[row][0], float(value), reason(deviation))
-        for row, value, deviation in zip(rows, np.asarray(apart)[:, 0], deviations, strict=True)
+        for row, value, deviation in zip(rows, apart, deviations, strict=True)
     ]
     return tuple(sorted(found, key=lambda one: (one.log_bayes_factor, one.image)))
 
