@@ -42,6 +42,7 @@ DOCUMENTS = [
 ]
 
 WEIGHTS = "wants a checkpoint that is not shipped; tests/adapters/test_mmpose_detector.py runs the detector"
+APPLY = "wants marks that the page saved; tests/adapters/jobs/test_apply_marks.py applies some"
 PARSED = {
     "samebody detect photos/ --detector mmpose --model rtmpose-m_8xb256-420e_coco-256x192 --weights rtmpose-m.pth "
     "--out k.parquet": WEIGHTS,
@@ -50,6 +51,11 @@ PARSED = {
     "samebody score /shared/dataset.parquet --shape shape.npz --out scores.parquet --ray auto --resume": (
         "wants a cluster; tests/adapters/test_ray_runner.py starts a local one"
     ),
+    "samebody check references/ pictures/": "wants photographs of one person; tests/adapters/jobs/test_check.py checks",
+    "samebody apply marks.csv --pictures pictures/ --move-to dropped/": APPLY,
+    "samebody apply marks.csv --pictures pictures/ --move-to dropped/ --yes": APPLY,
+    "samebody apply marks.csv --pictures pictures/ --copy-to kept/ --mark keep --yes": APPLY,
+    "samebody apply marks.csv --pictures pictures/ --copy-to train/10_anna --mark keep --yes": APPLY,
     "samebody doctor": "loads every detector that is installed; tests/adapters/test_cli.py runs it",
 }
 WEIGHT_FILES = ("CHECKPOINT", "rtmpose-m.pth")
@@ -83,6 +89,7 @@ NOT_RUN = {
     ("host-guide.md", "class BodyAnalyzer:"): REPLACED,
     ("host-guide.md", '@app.post("/characters/{name}/references")'): REPLACED,
     ("host-guide.md", "def process_dataset(character_id, image_paths):"): REPLACED,
+    ("report.md", "import fiftyone as fo"): "wants FiftyOne, which brings a database",
 }
 """Python blocks, by document and first line."""
 
@@ -91,6 +98,10 @@ from adapters.keypoints.readers import read_keypoints
 table = read_keypoints(["samebody-demo/references.parquet"])
 """
 BEFORE = {
+    ("report.md", "import csv"): """
+import pathlib
+pathlib.Path("marks.csv").write_text("image,instance,mark\nanna_07.jpg,0,keep\nboris_06.jpg,0,drop\n")
+""",
     ("host-guide.md", "def upgrade() -> None:"): """
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
@@ -127,6 +138,9 @@ people = Evidence(*(np.asarray(part)[None] for part in Shape.load("shape.npz").e
 }
 """What a Python block takes for granted, by document and first line: names that its text introduces."""
 AFTER = {
+    ("report.md", "import csv"): """
+assert pathlib.Path("pictures/metadata.csv").read_text().split() == ["file_name,mark", "anna_07.jpg,keep"]
+""",
     ("host-guide.md", "def upgrade() -> None:"): """
 upgrade()
 assert connection.execute(sa.text("SELECT optimized_beta_blob FROM reference_images")).all() == [(None,)]
