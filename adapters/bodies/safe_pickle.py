@@ -28,6 +28,10 @@ LARGEST_FILE_BYTES = 2**30
 """The official SMPL files with 300 shape components are a quarter of this."""
 _MOST_DENSE_ENTRIES = 2**22
 _DEEPEST_EXPRESSION = 16
+_MOST_PARTS = 64
+
+_Known = dict[int, np.ndarray]
+"""Evaluated parts of one expression, by identity; the expression keeps them alive."""
 
 _NUMPY_CORE = ("numpy.core.", "numpy._core.")
 _SPARSE = {
@@ -215,23 +219,32 @@ def array_from(value: Any) -> np.ndarray:
         SafePickleError: it stands for none, or its parts contradict each other.
     """
     try:
-        return _evaluate(value, 0)
+        return _evaluate(value, 0, {})
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError) as error:
         if isinstance(error, SafePickleError):
             raise
         raise SafePickleError(f"damaged array ({type(error).__name__}: {error})") from None
 
 
-def _evaluate(value: Any, depth: int) -> np.ndarray:
+def _evaluate(value: Any, depth: int, known: _Known) -> np.ndarray:
+    """Parts that an expression shares are evaluated once: a short file can name one a thousand million times."""
     if depth > _DEEPEST_EXPRESSION:
         raise SafePickleError("an expression of arrays that does not end")
     if not isinstance(value, _Made):
         return _plain_array(value)
+    if id(value) not in known:
+        if len(known) >= _MOST_PARTS:
+            raise SafePickleError("an expression of more parts than any model has")
+        known[id(value)] = _evaluate_once(value, depth, known)
+    return known[id(value)]
+
+
+def _evaluate_once(value: _Made, depth: int, known: _Known) -> np.ndarray:
     kind = (value.name.module, value.name.name)
     if kind in _SPARSE:
-        return _dense(_SPARSE[kind], value.state, depth)
+        return _dense(_SPARSE[kind], value.state, depth, known)
     if _CHUMPY.fullmatch(value.name.module):
-        return _evaluate_chumpy(value.name, value.state, depth)
+        return _evaluate_chumpy(value.name, value.state, depth, known)
     match value.name.name:
         case "_reconstruct":
             _, shape, dtype, column_order, data = value.state
@@ -285,11 +298,11 @@ def _dtype(made: Any) -> np.dtype:
     return np.dtype(f"{byte_order if byte_order in ('<', '>') else '='}{code}")
 
 
-def _dense(layout: str, state: dict[str, Any], depth: int) -> np.ndarray:
-    rows, columns = (int(_evaluate(size, depth + 1)) for size in state.get("_shape") or state["shape"])
+def _dense(layout: str, state: dict[str, Any], depth: int, known: _Known) -> np.ndarray:
+    rows, columns = (int(_evaluate(size, depth + 1, known)) for size in state.get("_shape") or state["shape"])
     if rows < 0 or columns < 0 or rows * columns > _MOST_DENSE_ENTRIES:
         raise SafePickleError(f"a sparse matrix of {rows} × {columns}")
-    data, indices, starts = (_evaluate(state[key], depth + 1) for key in ("data", "indices", "indptr"))
+    data, indices, starts = (_evaluate(state[key], depth + 1, known) for key in ("data", "indices", "indptr"))
     major, minor = (columns, rows) if layout == "csc" else (rows, columns)
     if not {indices.dtype.kind, starts.dtype.kind} <= {"i", "u"}:
         raise SafePickleError("a sparse matrix whose indices are no integers")
@@ -304,15 +317,15 @@ def _dense(layout: str, state: dict[str, Any], depth: int) -> np.ndarray:
     return dense.T if layout == "csc" else dense
 
 
-def _evaluate_chumpy(name: _Name, state: dict[str, Any], depth: int) -> np.ndarray:
+def _evaluate_chumpy(name: _Name, state: dict[str, Any], depth: int, known: _Known) -> np.ndarray:
     match name.name:
         case "Ch":
-            return _evaluate(state["x"], depth + 1)
+            return _evaluate(state["x"], depth + 1, known)
         case "Select":
-            picked = _evaluate(state["a"], depth + 1).ravel()[_evaluate(state["idxs"], depth + 1)]
+            picked = _evaluate(state["a"], depth + 1, known).ravel()[_evaluate(state["idxs"], depth + 1, known)]
             return picked.reshape(state["preferred_shape"]) if "preferred_shape" in state else picked
         case "Reshape":
-            return _evaluate(state["a"], depth + 1).reshape(state["newshape"])
+            return _evaluate(state["a"], depth + 1, known).reshape(state["newshape"])
         case "transpose":
-            return np.transpose(_evaluate(state["a"], depth + 1), state.get("axes"))
+            return np.transpose(_evaluate(state["a"], depth + 1, known), state.get("axes"))
     raise SafePickleError(f"an array that only chumpy could compute ({name})")

@@ -12,12 +12,12 @@ mean nothing: without a table of its own such a body has the keypoints that are 
 
 import hashlib
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from adapters.bodies.model_folder import gender_of, model_like_files, what_was_seen
 from adapters.bodies.safe_pickle import SafePickleError, array_from, read_pickle
 from engine.body.body_file import BodyProvenance, build_body
 from engine.body.files.arrays import open_arrays
@@ -66,11 +66,6 @@ _ARRAYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f",
 LARGEST_ARRAYS_BYTES = 256 << 20
 """SMPL with 300 shape components, in float64 as its makers write it, takes 130 MiB."""
 _OTHER_MODELS = {5: "FLAME", 16: "MANO", 52: "SMPL+H", 55: "SMPL-X"}
-_SUBFOLDERS = ("", "smpl", "models", "smpl/models", "models/smpl")
-_FILE_NAME = re.compile(
-    r"(smpl_(?P<long>neutral|male|female)|basicmodel_(?P<short>neutral|n|m|f)_lbs_\d+_207_0_v[\d.]+)\.(pkl|npz)",
-    re.IGNORECASE,
-)
 
 
 class SmplFileError(ValueError):
@@ -80,49 +75,33 @@ class SmplFileError(ValueError):
         super().__init__(f"{message}. {WHERE_TO_GET_SMPL}")
 
 
-def _gender_of(file_name: str) -> str | None:
-    """What an official file name says; None for names of other kinds."""
-    match = _FILE_NAME.fullmatch(file_name)
-    if match is None:
-        return None
-    gender = (match["long"] or match["short"]).lower()
-    return {"n": "neutral", "m": "male", "f": "female"}.get(gender, gender)
-
-
-def _model_files(folder: Path) -> Iterator[Path]:
-    for subfolder in _SUBFOLDERS:
-        place = folder / subfolder
-        if place.is_dir():
-            # Of several versions the highest; SMPL_<GENDER> before basicmodel_<gender>.
-            files = [file for file in place.iterdir() if _gender_of(file.name)]
-            yield from sorted(files, key=lambda file: (file.name.lower(), file.name), reverse=True)
-
-
 def find_smpl_file(model_path: str | os.PathLike[str], gender: str) -> Path:
-    """The model file of a gender, by its official name, in a folder or its smpl/ and models/ subfolders; or the file.
+    """The model file of a gender, by its official name, in a folder or some levels below it; or the file.
 
     Raises:
-        SmplFileError: there is none, or the file's name says another gender.
+        SmplFileError: there is none, or the file's name is of another gender; the message lists what was found.
     """
     if gender not in GENDERS:
         raise SmplFileError(f"no SMPL model of gender {gender!r}; there are: {', '.join(GENDERS)}")
     path = Path(model_path)
     if path.is_file():
-        if _gender_of(path.name) not in (None, gender):
-            raise SmplFileError(f"{path.name} is the {_gender_of(path.name)} model, but {gender} was asked for")
+        if gender_of(path.name) not in (None, gender):
+            raise SmplFileError(f"{path.name} is the {gender_of(path.name)} model, but {gender} was asked for")
         return path
     if not path.is_dir():
         raise SmplFileError(f"there is no file or folder {path}")
-    files = list(_model_files(path))
+    found = model_like_files(path)
+    files = [file for file in found if gender_of(file.name)]
     for file in files:
-        if _gender_of(file.name) == gender:
+        if gender_of(file.name) == gender:
             return file
-    others = sorted({str(_gender_of(file.name)) for file in files})
-    found = f"only {' and '.join(others)}" if others else "no SMPL files at all"
+    others = sorted({str(gender_of(file.name)) for file in files})
+    seen = f"only {' and '.join(others)}" if others else "no SMPL files at all"
     initial = gender if gender == "neutral" else gender[0]
     raise SmplFileError(
-        f"{path} holds {found}, {gender} was asked for: expected SMPL_{gender.upper()}.pkl, SMPL_{gender.upper()}.npz "
-        f"or basicmodel_{initial}_lbs_10_207_0_v1.1.0.pkl"
+        f"{path} holds {seen}, {gender} was asked for: "
+        f"expected SMPL_{gender.upper()}.pkl, SMPL_{gender.upper()}.npz or basicmodel_{initial}_lbs_10_207_0_v1.1.0.pkl"
+        f"{what_was_seen(path, found, gender)}"
     )
 
 
@@ -238,5 +217,8 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _require_arrays(path: Path, entries: Mapping[str, object]) -> None:
     missing = [name for name in _ARRAYS if name not in entries]
+    inside = [name for name in entries if name.lower().endswith((".pkl", ".npz"))]
+    if missing and inside:
+        raise SmplFileError(f"{path.name} is an archive with {', '.join(inside[:5])} in it; unpack it first")
     if missing:
         raise SmplFileError(f"{path.name} is no SMPL model: it has no {', '.join(missing)}")

@@ -16,6 +16,7 @@ from adapters.bodies.smpl_files import (
     KeypointOrigin,
     build_smpl_body,
     find_smpl_file,
+    gender_of,
     load_smpl_file,
     smpl_provenance,
 )
@@ -74,6 +75,8 @@ def export_smpl(
         ValueError: the file has fewer shape components, or ``out`` cannot be written.
     """
     file = find_smpl_file(model_path, gender)
+    if os.path.exists(out) and (os.path.samefile(file, out) or gender_of(os.path.basename(out)) is not None):
+        raise ValueError(f"{out} is a model file of SMPL's and would be overwritten; give another --out")
     body = load_smpl_file(file, gender).with_betas(beta_count)
     save_body(out, body, smpl_provenance(file, gender))
     return body

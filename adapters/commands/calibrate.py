@@ -10,6 +10,7 @@ import click
 from adapters.commands import options
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_table, reading_options
+from adapters.commands.own_inputs import keep_inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +64,7 @@ def calibrate(
     from adapters.jobs.compile_cache import enable_compile_cache
     from engine.evidence.calibration_file import save_calibration
 
+    keep_inputs(out, (*pictures, people, body))
     enable_compile_cache()
     labels = None if people is None else read_labels(people)
     table = read_table(pictures, schema, reading)

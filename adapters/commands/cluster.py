@@ -11,6 +11,7 @@ from adapters.commands import options
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_table, reading_options
+from adapters.commands.own_inputs import keep_inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +66,7 @@ def cluster(
 
     enable_compile_cache()
     check_result_path(out)
+    keep_inputs(out, (*keypoints, body, calibration))
     model = find_body(body)
     trusted = options.find_calibration(calibration, model.fingerprint)
     table = read_table(keypoints, schema, reading)

@@ -14,6 +14,7 @@ from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_references, reading_options
+from adapters.commands.own_inputs import keep_inputs
 from engine.scores import LABELS, Mode
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def fit(
 
     if not out.parent.is_dir():
         raise ValueError(f"cannot write {out}: there is no folder {out.parent}; make it first")
+    keep_inputs(out, (*references, body, calibration))
     enable_compile_cache()
     with keypoint_files(references, detector, settings) as files:
         table = read_references(files, schema, reading, person)

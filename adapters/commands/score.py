@@ -14,6 +14,7 @@ from adapters.commands.detector_options import detector_option, keypoint_files
 from adapters.commands.display import row_progress, say, summary_lines
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import open_source, reading_options, tell
+from adapters.commands.own_inputs import keep_inputs
 from engine.scores import Mode
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ def score(
     from engine.shape import Shape
 
     check_result_path(out)
+    for written in (out, keep_evidence):
+        keep_inputs(written, (*dataset, *shapes, body, calibration))
     if calibrate_on_dataset and calibration is not None:
         raise ValueError("--calibration and --calibrate-on-dataset exclude each other; give one of them")
     # Before JAX has threads: Ray may start processes.

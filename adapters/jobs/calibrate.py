@@ -29,6 +29,8 @@ from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import fit_own
 from engine.scores import Status
 
+LARGEST_LABELS_BYTES = 256 << 20
+
 
 class Label(NamedTuple):
     """What is known of one person in one picture."""
@@ -58,23 +60,27 @@ def read_labels(path: str | os.PathLike[str]) -> Labels:
     """
     labels: Labels = {}
     try:
+        if os.path.getsize(path) > LARGEST_LABELS_BYTES:
+            raise ValueError(f"{path}: larger than any labels file ({LARGEST_LABELS_BYTES >> 20} MiB)")
         with open(path, newline="", encoding="utf-8-sig") as stream:
             rows = csv.DictReader(stream)
             if not {"image", "person"} <= set(rows.fieldnames or ()):
                 raise ValueError(f"{path}: the first line must name the columns image and person")
             for line, row in enumerate(rows, 2):
                 text = row.get("instance") or ""
-                if text and not text.isdecimal():
-                    raise ValueError(f"{path}, line {line}: instance {text!r} is no number")
+                if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
+                    raise ValueError(f"{path}, line {line}: instance {text[:20]!a} is no number")
+                if not row["image"] or not row["person"]:
+                    raise ValueError(f"{path}, line {line}: it has no image or no person")
                 key = (row["image"], int(text) if text else None)
                 if key in labels:
-                    raise ValueError(f"{path}, line {line}: {row['image']} is labelled twice")
+                    raise ValueError(f"{path}, line {line}: {row['image'][:80]} is labelled twice")
                 clip = row["group"] if "group" in row else clip_of(row["image"])
                 labels[key] = Label(row["person"], clip or None)
     except FileNotFoundError:
         raise ValueError(f"no labels file {path}; it is a CSV with the columns image and person") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: no UTF-8 text; labels are a CSV with the columns image and person") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: {error}; labels are a CSV in UTF-8 with the columns image and person") from error
     return labels
 
 

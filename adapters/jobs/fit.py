@@ -121,6 +121,7 @@ def _usable_rows(table: KeypointTable, body: BodyModel, settings: FitSettings) -
     check_focal_length(settings.focal_length_px, settings.mode)
     if settings.calibration is not None:
         settings.calibration.check_body(body.fingerprint)
+        settings.calibration.check_size(body.beta_count)
     rows = choose_people(table, settings.person)
     if not len(rows):
         raise ValueError("nobody was found in the reference pictures; there is nothing to fit")

@@ -229,6 +229,7 @@ def calibration_of(shapes: tuple[Shape, ...], given: Calibration | None = None) 
         (given,) = own.values()
     calibration = default_calibration() if given is None else given
     calibration.check_body(shapes[0].body_fingerprint)
+    calibration.check_size(len(shapes[0].betas))
     return calibration
 
 

@@ -2,7 +2,8 @@
 
 Paths are relative to the folder of the result file, written with ``/``: a folder that is moved as a whole stays
 readable, and a file that is passed on tells nobody how its maker's disk is laid out. What has nothing but the root of
-the disk in common with that folder, or lies on another disk, is not recorded.
+the disk in common with that folder, or lies on another disk, is not recorded. Only what lies below the folder of the
+result is opened without being named again (``is_below``).
 """
 
 import os
@@ -64,10 +65,21 @@ def recorded_sources(metadata: Mapping[str, str]) -> RecordedSources:
     """What the metadata of a result file tell; nothing if they are damaged, absolute or not there."""
     try:
         found = msgspec.json.decode(metadata.get(SOURCES_KEY, "{}"), type=RecordedSources)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return RecordedSources()
     paths = [*found.keypoints, *found.shapes, found.body or "", found.calibration or ""]
     return RecordedSources() if any(Path(path).is_absolute() for path in paths) else found
+
+
+def is_below(path: Path, folder: Path) -> bool:
+    """Whether a recorded path stays in the folder of the result, links resolved.
+
+    A result file may come from anybody: what it records is followed no further than that. The user may name the rest.
+    """
+    try:
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    except ValueError:  # a character that no path may have
+        return False
 
 
 def _relative(path: Path, folder: str) -> str | None:

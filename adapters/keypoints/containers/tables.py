@@ -116,7 +116,7 @@ def _csv_batches(path: str | os.PathLike[str], wanted: pa.Schema) -> Iterator[pa
             raise TableFileError(f"column {twice[0]} is there twice")
         present = [name for name in names if name in wanted.names]
         if not present:
-            raise TableFileError(f"it has none of the columns {', '.join(wanted.names)}")
+            raise TableFileError(f"it lacks the columns {', '.join(wanted.names)}"[:200])
         yield _typed([pa.array([], wanted.field(name).type) for name in present], present, wanted)
         for batch in reader:
             columns = [batch.column(name) for name in present]

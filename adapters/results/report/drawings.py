@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int
 from adapters.bodies.find import find_body
 from adapters.jobs.scorer import calibration_of
 from adapters.keypoints.readers import open_keypoints
-from adapters.results.recorded_sources import recorded_sources
+from adapters.results.recorded_sources import is_below, recorded_sources
 from adapters.results.report.fits import Fits, find_keypoints, fit_rows, nobody, seen_only
 from adapters.results.report.scores import Scores
 from engine.body.embedded import EMBEDDED_BODY
@@ -64,10 +64,12 @@ def complete(sources: FitSources, scores: Scores) -> FitSources:
 
     def still_there(paths: Sequence[str]) -> tuple[Path, ...]:
         found = tuple(folder / path for path in paths)
-        return found if all(path.exists() for path in found) else ()
+        return found if all(is_below(path, folder) and path.exists() for path in found) else ()
 
     body = sources.body or recorded.body or EMBEDDED_BODY
     if sources.body is None and body != EMBEDDED_BODY:
+        if not is_below(folder / body, folder):
+            raise ValueError(f"{sources.scores}: its body lies elsewhere; name it with --body")
         body = str(folder / body)
     calibration = still_there([recorded.calibration] if recorded.calibration else [])
     return replace(

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csc_matrix, csr_matrix
 
+from adapters.bodies import safe_pickle
 from adapters.bodies.safe_pickle import SafePickleError, array_from, read_pickle
 from tests.smpl_samples import python2_dumps, sample_model, write_chumpy_pkl
 
@@ -118,6 +119,19 @@ def test_chumpy_reshape_and_transpose(read):
     entries = read(_dumps({"reshaped": reshaped, "turned": _chumpy("transpose", a=reshaped, axes=None)}))
     np.testing.assert_array_equal(array_from(entries["reshaped"]), array.reshape(2, 3))
     np.testing.assert_array_equal(array_from(entries["turned"]), array.reshape(2, 3).T)
+
+
+def test_parts_that_an_expression_shares_are_evaluated_once(read):
+    """Each level names the one below twice: 2**15 evaluations, unless they are remembered."""
+    node = np.zeros(3, np.int64)
+    for _ in range(15):
+        node = _chumpy("Select", a=node, idxs=node)
+    evaluated = []
+    with pytest.MonkeyPatch.context() as patch:
+        plain = safe_pickle._evaluate_once
+        patch.setattr(safe_pickle, "_evaluate_once", lambda *given: evaluated.append(1) or plain(*given))
+        assert array_from(read(_dumps({"x": node}))["x"]).tolist() == [0, 0, 0]
+    assert len(evaluated) == 16
 
 
 def test_unknown_chumpy_operations_do_not_stop_the_file_from_being_read(read):

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import zipfile
 
 import jax
 import numpy as np
@@ -284,3 +285,44 @@ def test_a_pickled_array_that_is_not_needed_does_no_harm(tmp_path):
 def test_a_folder_in_place_of_a_file(tmp_path):
     with pytest.raises(SmplFileError, match="cannot read"):
         load_smpl_file(tmp_path, "neutral")
+
+
+@pytest.mark.parametrize(
+    "place", ["SMPL_python_v.1.0.0/smpl/models/basicModel_f_lbs_10_207_0_v1.0.0.pkl", "smplify_public/code/models/"]
+)
+def test_a_file_some_levels_deeper_is_found(tmp_path, place):
+    file = tmp_path / (place if place.endswith(".pkl") else f"{place}SMPL_FEMALE.pkl")
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert find_smpl_file(tmp_path, "female") == file
+
+
+def test_where_the_neutral_model_is(tmp_path):
+    for name in ("basicModel_f_lbs_10_207_0_v1.0.0.pkl", "basicmodel_m_lbs_10_207_0_v1.0.0.pkl"):
+        (tmp_path / name).touch()
+    with pytest.raises(SmplFileError, match=r"only female and male.*1\.0\.0 has no neutral model.*1\.1\.0"):
+        find_smpl_file(tmp_path, "neutral")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("SMPLX_NEUTRAL.npz", "SMPL-X"),
+        ("SMPLH_neutral.npz", r"SMPL\+H"),
+        ("MANO_RIGHT.pkl", "MANO"),
+        ("processed_basicModel_neutral_lbs_10_207_0_v1.0.0.pkl", "another program"),
+        ("SMPL_python_v.1.1.0.zip", "unpack"),
+    ],
+)
+def test_what_else_is_there_is_named_as_what_it_is(tmp_path, name, what):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / name).touch()
+    with pytest.raises(SmplFileError, match=f"no SMPL files at all.*below.{name} \\(.*{what}"):
+        find_smpl_file(tmp_path, "neutral")
+
+
+def test_an_archive_is_named_as_one(tmp_path):
+    with zipfile.ZipFile(tmp_path / "SMPL_python_v.1.1.0.zip", "w") as archive:
+        archive.writestr("smpl/models/basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl", b"")
+    with pytest.raises(SmplFileError, match="unpack it first"):
+        load_smpl_file(tmp_path / "SMPL_python_v.1.1.0.zip", "neutral")

@@ -1,0 +1,23 @@
+"""No command overwrites what it has just read."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def keep_inputs(out: Path | None, inputs: Iterable[str | os.PathLike[str] | None]) -> None:
+    """Refuse an output that is one of the inputs, or a keypoint file in one of the folders that are read.
+
+    Raises:
+        ValueError: it is; the message names both.
+    """
+    if out is None or not out.exists():
+        return
+    for path in inputs:
+        if path is None or not os.path.exists(path):
+            continue
+        read = (
+            os.path.isdir(path) and out.suffix.lower() == ".json" and out.resolve().is_relative_to(Path(path).resolve())
+        )
+        if read or os.path.samefile(out, path):
+            raise ValueError(f"{out} would be overwritten, and is an input itself ({path}); give another --out")
