@@ -1,9 +1,6 @@
 """Fixtures that many tests share. The embedded body and its reductions are read once."""
 
-import atexit
 import os
-import shutil
-import tempfile
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,15 +10,19 @@ from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import KeypointBody, reduce_body, rest_keypoints
 from engine.body.model import BodyModel
 from engine.body.schemas import COCO_17
+from tests.compiled import share_cache, warm
 
-# Tests leave the user's cache alone. All processes of one run share another, which begins empty: compiling a posed fit
-# takes most of a minute, and the tests start some dozen processes.
+# Tests leave the user's cache alone and share one of their own (``tests.compiled``).
 os.environ["SAMEBODY_CACHE"] = ""
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    cache = tempfile.mkdtemp(prefix="samebody-tests-")
-    atexit.register(shutil.rmtree, cache, ignore_errors=True)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+_CACHE = share_cache()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Warm the compile cache before workers start; a run of one process compiles what it needs."""
+    config = session.config
+    if getattr(config.option, "numprocesses", None) and not config.option.collectonly:
+        warm(_CACHE)
 
 
 @pytest.fixture(scope="session")
