@@ -60,7 +60,7 @@ class LoadResult:
     """Of the server: after the first request, then every second."""
     health_s: list[float] = field(default_factory=list)
     """Latencies of the health check."""
-    health_failures: int = 0
+    health_failures: list[str] = field(default_factory=list)
     server_cpu_s: float = 0.0
 
 
@@ -232,10 +232,12 @@ def _ask_for_health(port: int, result: LoadResult, end: float) -> None:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
             connection.request("GET", "/health")
-            result.health_failures += connection.getresponse().status != 200
+            answer = connection.getresponse()
+            if answer.status != 200:
+                result.health_failures.append(f"{answer.status}: {answer.read().decode()}")
             connection.close()
-        except OSError:
-            result.health_failures += 1
+        except OSError as error:
+            result.health_failures.append(type(error).__name__)
         result.health_s.append(time.monotonic() - start)
         time.sleep(0.05)
 
@@ -281,13 +283,14 @@ def main(clients: int, seconds: float, pose: str, hostile: int) -> None:
     requests = sum(result.statuses.values())
     percentiles = statistics.quantiles(result.latencies_s, n=100)
     click.echo(f"{clients} clients, {seconds:g} s, pose {pose}: {requests} requests, {requests / seconds:.0f} a second")
-    click.echo(f"statuses {dict(result.statuses)}; without an answer: {len(result.failures)}")
+    unanswered = dict(Counter(kind.rsplit(": ")[-1] for kind in result.failures))
+    click.echo(f"statuses {dict(result.statuses)}; without an answer: {unanswered}")
     click.echo(f"processor time of the server: {1000 * result.server_cpu_s / max(requests, 1):.1f} ms a request")
     health = statistics.quantiles(result.health_s, n=100)
     middle, late = 1000 * health[49], 1000 * health[98]
     click.echo(
         f"health: {len(result.health_s)} times, median {middle:.0f} ms, 99 % within {late:.0f} ms, "
-        f"{result.health_failures} failures"
+        f"failures: {dict(Counter(result.health_failures))}"
     )
     click.echo(f"latency: median {percentiles[49]:.2f} s, 99 % within {percentiles[98]:.2f} s")
     click.echo(

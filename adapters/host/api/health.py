@@ -7,15 +7,17 @@ tells nothing about anybody, and no error's own words, which may hold addresses.
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
 from sqlalchemy import false, select, text, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from adapters.host.api.problems import bounded_route, described
 from adapters.host.database import HostDatabase
@@ -27,6 +29,8 @@ _CHECK_SHARE = 0.05
 """A check takes no more than this share of the time, however long it takes."""
 _PATIENCE_S = 0.1
 """How long the operation waits for a check that is due."""
+_LOCKED_S = 30.0
+"""As long as writers wait for SQLite's lock (``database.connect``)."""
 _OLDEST_ACCESS_S = 10.0
 """An older state of the database is not told any more."""
 
@@ -98,20 +102,57 @@ class Probe:
         running.set_result(None)
 
 
-def check_access(database: HostDatabase) -> str | None:
+class AccessCheck:
     """Whether the tables can be read and written to."""
-    try:
-        with database.sessions() as session:
-            for table in (database.references, database.scores):
+
+    def __init__(self, database: HostDatabase) -> None:
+        self._database = database
+        self._locked_since: float | None = None
+
+    def __call__(self) -> str | None:
+        """What is wrong, or None. SQLite's lock being taken is not: somebody writes; unless it is never free."""
+        try:
+            self._try()
+        except OperationalError as error:
+            if "locked" not in str(error.orig):
+                return _trouble(error)
+            now = time.monotonic()
+            self._locked_since = self._locked_since or now
+            return "another program keeps the database locked" if now - self._locked_since >= _LOCKED_S else None
+        except SQLAlchemyError as error:
+            return _trouble(error)
+        self._locked_since = None
+        return None
+
+    def _try(self) -> None:
+        with self._database.sessions() as session:
+            for table in (self._database.references, self._database.scores):
                 session.execute(select(table.__table__).limit(0))
-            # Changes no row, but needs everything that a change needs.
-            session.execute(update(database.scores).where(false()).values(detail=None))
+            with _impatient(session):
+                # Changes no row, but needs everything that a change needs.
+                session.execute(update(self._database.scores).where(false()).values(detail=None))
             session.rollback()
-    except SQLAlchemyError as error:
-        if "readonly" in str(error) or "read-only" in str(error):
-            return "the database cannot be written to"
-        return "the database does not answer, or its tables are not those of this version"
-    return None
+
+
+def _trouble(error: SQLAlchemyError) -> str:
+    if "readonly" in str(error) or "read-only" in str(error):
+        return "the database cannot be written to"
+    return "the database does not answer, or its tables are not those of this version"
+
+
+@contextmanager
+def _impatient(session: Session) -> Iterator[None]:
+    """SQLite's lock is not waited for; PostgreSQL has none for whole databases."""
+    if session.get_bind().dialect.name != "sqlite":
+        yield
+        return
+    patience_ms = session.execute(text("PRAGMA busy_timeout")).scalar()
+    session.execute(text("PRAGMA busy_timeout = 0"))
+    try:
+        yield
+    finally:
+        # The connection goes back to the others.
+        session.execute(text(f"PRAGMA busy_timeout = {patience_ms}"))
 
 
 def check_integrity(database: HostDatabase) -> str | None:
@@ -127,7 +168,7 @@ def check_integrity(database: HostDatabase) -> str | None:
 def health_router(database: HostDatabase, body_name: str, schema_name: str, mode: Mode) -> APIRouter:
     """The one operation without authentication."""
     router = APIRouter(tags=["samebody"], route_class=bounded_route(0, 1), responses=described(503))
-    access = Probe(lambda: check_access(database), _ACCESS_EVERY_S)
+    access = Probe(AccessCheck(database), _ACCESS_EVERY_S)
     with database.sessions() as session:
         in_file = session.get_bind().dialect.name == "sqlite"
     integrity = Probe(lambda: check_integrity(database), _INTEGRITY_EVERY_S) if in_file else None

@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 from sqlalchemy.orm import sessionmaker
 
-from adapters.host.api import Limits, make_router
+from adapters.host.api import Limits, health, make_router
 from adapters.host.api import service as service_module
 from adapters.host.api.serving import PatientProtocol, settings
 from adapters.host.api.standalone import make_app
@@ -216,6 +216,18 @@ class TestHealth:
         reading = open_database(f"sqlite:///file:{file}?mode=ro&uri=true")
         assert "cannot be written to" in self.problem(make_app(HostDatabase(sessionmaker(reading)), anny, TOKEN))
         reading.dispose()
+
+    def test_a_lock_that_somebody_holds(self, app: FastAPI, database: HostDatabase, monkeypatch) -> None:
+        """Whoever writes does no harm; whoever never ends does."""
+        access = health.AccessCheck(database)
+        with database.sessions() as session:
+            session.execute(text("UPDATE body_scores SET detail = NULL"))
+            assert access() is None
+            monkeypatch.setattr(health, "_LOCKED_S", 0)
+            assert access() == "another program keeps the database locked"
+        assert access() is None
+        with database.sessions() as session:
+            assert session.execute(text("PRAGMA busy_timeout")).scalar() == 30_000
 
     def test_a_damaged_file(self, anny: BodyModel, tmp_path: Path, database: HostDatabase) -> None:
         with database.sessions.begin() as session:
