@@ -11,6 +11,7 @@ people, the right one has the highest score. Calibration error: expected, both k
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import numpy as np
@@ -18,10 +19,13 @@ from jaxtyping import Bool, Float
 
 from adapters.commands.display import print_table
 from benchmarks.limb_baseline import LimbModel, fit_limb_model, limb_log_ratios, limb_logs, with_limbs
+from benchmarks.real_sets import one_or_two
 from benchmarks.real_trials import RealPictures, Trials, draw_trials, load_deepfashion, load_market
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
 from engine.body.schemas import COCO_17
+from engine.evidence.amortised.evidence import amortised_evidence, make_amortised
+from engine.evidence.amortised.network_file import find_network
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_estimate import calibrate, calibrate_unlabelled
 from engine.evidence.calibration_file import default_calibration
@@ -29,7 +33,7 @@ from engine.evidence.comparison import log_bayes_factors
 from engine.evidence.population import Population, body_population, prior_population
 from engine.evidence.reliability import expected_calibration_error, reliability
 from engine.evidence.shape_evidence import Evidence
-from engine.posed.fit import make_context
+from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import fit_own
 
 _LEAST_SEEN = 12
@@ -38,6 +42,15 @@ _RESAMPLES, _BINS = 200, 400
 _SEED = 14
 _UNLABELLED = (200, 2000)
 """Pictures of calibrations without labels."""
+
+
+class Calibrated(NamedTuple):
+    """Raw evidence of all pictures and what is made of it."""
+
+    evidence: Evidence
+    calibration: Calibration
+
+
 Score = Callable[[Trials], Float[np.ndarray, "people people"]]
 
 
@@ -107,8 +120,15 @@ def own_evidence(pictures: RealPictures, solver: str, cache: Path | None) -> Evi
     if stored is not None and stored.exists():
         with np.load(stored, allow_pickle=False) as arrays:
             return Evidence(arrays["precision"], arrays["information"])
-    context = make_context(reduce_body(load_embedded_body(), COCO_17))
-    evidence = Evidence(*map(np.asarray, fit_own(context, pictures.keypoints, pictures.confidence, solver).evidence))
+    body, seen = load_embedded_body(), (pictures.keypoints, pictures.confidence)
+    if solver == "amortised":
+        network = find_network(body)
+        if network is None:
+            raise click.ClickException("no network comes with this body; make one with: samebody train-evidence")
+        evidence = amortised_evidence(make_amortised(body, network), COCO_17, POSED_NOISE, *seen)
+    else:
+        evidence = fit_own(make_context(reduce_body(body, COCO_17)), *seen, solver).evidence
+    evidence = Evidence(*map(np.asarray, evidence))
     if stored is not None:
         stored.parent.mkdir(parents=True, exist_ok=True)
         np.savez(stored, **evidence._asdict())
@@ -124,7 +144,7 @@ def _priors(limbs: int) -> tuple[Population, Population]:
     return shape, both
 
 
-def calibrations(pictures: RealPictures, evidence: Evidence) -> dict[str, Score]:
+def calibrations(pictures: RealPictures, evidence: Evidence) -> dict[str, Calibrated]:
     """None, without labels, with labels, and with labels and limbs; all but the first of people for development."""
     usable = pictures.for_development & (pictures.seen >= _LEAST_SEEN) & np.any(evidence.precision, axis=(1, 2))
     rows = np.flatnonzero(usable)
@@ -135,7 +155,7 @@ def calibrations(pictures: RealPictures, evidence: Evidence) -> dict[str, Score]
     for most in _UNLABELLED:
         few = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
         found = calibrate_unlabelled(Evidence(*(part[few] for part in own)), "development people", prior=prior)
-        unlabelled[f"unlabelled ({len(few)})"] = evidence_score(evidence, found.calibration)
+        unlabelled[f"unlabelled ({len(few)})"] = Calibrated(evidence, found.calibration)
     group = np.unique(np.stack([pictures.person[rows], pictures.camera[rows]]), axis=1, return_inverse=True)[1]
     person = np.unique(pictures.person[rows], return_inverse=True)[1]
     labelled, limbs_too = (
@@ -143,15 +163,15 @@ def calibrations(pictures: RealPictures, evidence: Evidence) -> dict[str, Score]
         for one, start in ((own, prior), (own_limbs, prior_limbs))
     )
     return {
-        "uncalibrated": evidence_score(evidence, default_calibration()),
+        "uncalibrated": Calibrated(evidence, default_calibration()),
         **unlabelled,
-        "labelled": evidence_score(evidence, labelled),
-        "labelled, limbs too": evidence_score(limbs, limbs_too),
+        "labelled": Calibrated(evidence, labelled),
+        "labelled, limbs too": Calibrated(limbs, limbs_too),
     }
 
 
-def evidence_score(evidence: Evidence, calibration: Calibration) -> Score:
-    ready = calibrated_pictures(evidence, calibration)
+def evidence_score(pictures: Calibrated) -> Score:
+    ready = calibrated_pictures(*pictures)
 
     def score(draw: Trials) -> np.ndarray:
         a, b = (Evidence(*(np.asarray(part)[side].sum(axis=1) for part in ready)) for side in (draw.a, draw.b))
@@ -206,18 +226,22 @@ def compare(
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--solver", "solvers", multiple=True, default=("auto",), show_default=True, help="Which evidence.")
+@click.option(
+    "--solver", "solvers", multiple=True, default=("auto",), show_default=True,
+    help="Which evidence: a solver of fits, or amortised; several times to compare them.",
+)  # fmt: skip
 @click.option("--cache", type=click.Path(path_type=Path), help="A folder that keeps evidence between runs.")
 def main(folder: Path, solvers: tuple[str, ...], cache: Path | None) -> None:
     """Compare all methods on identical pairs."""
     for pictures in (load_market(folder), load_deepfashion(folder)):
         methods: dict[str, Score] = {"limb LLR": limb_score(pictures)}
-        usable = np.ones(len(pictures.person), bool)
+        usable, sets = np.ones(len(pictures.person), bool), []
         for solver in solvers:
             evidence = own_evidence(pictures, solver, cache)
             usable &= np.any(evidence.precision, axis=(1, 2))
-            for name, score in calibrations(pictures, evidence).items():
-                methods[f"{solver}, {name}"] = score
+            for name, calibrated in calibrations(pictures, evidence).items():
+                methods[f"{solver}, {name}"] = evidence_score(calibrated)
+                sets.append((f"{solver}, {name}", *one_or_two(pictures, *calibrated)))
         rows = [
             (
                 kind,
@@ -230,6 +254,8 @@ def main(folder: Path, solvers: tuple[str, ...], cache: Path | None) -> None:
             for kind, name, one in compare(pictures, methods, usable)
         ]
         print_table(pictures.name, ("pairs", "method", "people / pairs", "AUC", "calibration", "rank 1"), rows)
+        columns = ("method", "of one / of two", "AUC", "calibration", "right of those called one person at 0.9")
+        print_table(f"{pictures.name}, sets of eight pictures: one person or two", columns, sets)
 
 
 if __name__ == "__main__":

@@ -74,13 +74,11 @@ def against_the_others(evidence: Evidence) -> Float[np.ndarray, " images"]:
         evidence: of each picture, calibrated.
     """
     precision, information = (np.asarray(part, float) for part in evidence)
-    total = Evidence(precision.sum(axis=0), information.sum(axis=0))
-    whole = _log_marginal(*total, 1.0)
+    all_precision, all_information = precision.sum(axis=0), information.sum(axis=0)
+    whole = _log_marginal(all_precision, all_information, 1.0)
     return np.array(
         [
-            whole
-            - _log_marginal(own, values, 1.0)
-            - _log_marginal(total.precision - own, total.information - values, 1.0)
+            whole - _log_marginal(own, values, 1.0) - _log_marginal(all_precision - own, all_information - values, 1.0)
             for own, values in zip(precision, information, strict=True)
         ]
     )

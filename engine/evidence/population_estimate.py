@@ -160,7 +160,7 @@ class _People(NamedTuple):
 
 
 def _observed(evidence: Evidence, weights: np.ndarray | None) -> _Pictures:
-    precision, information = evidence
+    precision, information = (np.asarray(part) for part in evidence)
     sizes, axes = np.linalg.eigh(precision)
     kept = sizes > LEAST_INFORMATIVE * np.maximum(sizes[:, -1:], 1e-30)
     along = np.einsum("nij,ni->nj", axes, information)
