@@ -22,7 +22,7 @@ from adapters.commands.options import body as body_option
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Network file to write.  [default: beside the body, BODY.evidence.npz, where it is found]",
+    help="Network file to write.  [default: in the folder where every command looks for networks]",
 )
 @click.option(
     "--poses",
@@ -49,22 +49,26 @@ def train_evidence(
     as long. An interrupted run goes on when the same command is given again.
     """
     from adapters.bodies.find import find_body
+    from adapters.bodies.networks import network_folder
     from adapters.commands.display import row_progress
     from adapters.jobs.compile_cache import enable_compile_cache
     from adapters.jobs.train_evidence import TrainingProgress, pose_pool, train_network
     from engine.body.embedded import EMBEDDED_BODY
-    from engine.evidence.amortised.network_file import network_beside
+    from engine.evidence.amortised.network_file import network_name
     from engine.evidence.amortised.training import TrainingSettings
 
     if out is None and body == EMBEDDED_BODY:
         raise click.UsageError("the embedded body has its network; give --body FILE, or --out to train another")
     enable_compile_cache()
     found = find_body(body)
+    if out is None:
+        out = network_folder() / network_name(found)
+        out.parent.mkdir(parents=True, exist_ok=True)
     settings = TrainingSettings(steps=steps, batch=batch, pairs=pairs, seed=seed)
     with row_progress("training on simulated pictures:") as advance:
 
         def show(now: TrainingProgress) -> None:
             advance(now.step * batch, now.steps * batch)
 
-        result = train_network(found, pose_pool(poses), settings, out or network_beside(body), show)
+        result = train_network(found, pose_pool(poses), settings, out, show)
     say(f"{found.name}: {result.steps:,} steps, mean loss {result.loss:.3f} nats", str(result.path))

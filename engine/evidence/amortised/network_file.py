@@ -1,7 +1,7 @@
 """Networks on disk: one .npz without pickles, weights as integers, with where they come from.
 
-A network belongs to one body, told by its fingerprint. The embedded body's ships with samebody; the network of a body
-file ``smpl_neutral.npz`` is looked for beside it, as ``smpl_neutral.evidence.npz``.
+A network belongs to one body, told by its fingerprint and number of shape components. The embedded body's ships with
+samebody; others are kept in a folder of the user's, under the name that ``network_name`` gives.
 """
 
 import hashlib
@@ -33,10 +33,9 @@ class NetworkFileError(ValueError):
     """A file is not a network that can be used here; the message says why and what to do."""
 
 
-def network_beside(body_path: str | os.PathLike[str]) -> Path:
-    """Where the network of a body file is looked for."""
-    path = Path(body_path)
-    return path.with_name(path.stem + SUFFIX)
+def network_name(body: BodyModel) -> str:
+    """The file name under which a folder keeps the network of a body."""
+    return f"{body.fingerprint}-{body.beta_count}{SUFFIX}"
 
 
 def save_network(
@@ -125,14 +124,14 @@ def _checked(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], origin
     return from_integers(arrays)
 
 
-def find_network(body: BodyModel, body_path: str | os.PathLike[str] | None = None) -> Network | None:
-    """The network beside a body's file, or the shipped one of the embedded body; None for a body without.
+def find_network(body: BodyModel, folder: str | os.PathLike[str] | None = None) -> Network | None:
+    """The network of a body from a folder, or the shipped one of the embedded body; None for a body without.
 
     Raises:
         NetworkFileError: a network is there but cannot be used.
     """
-    if body_path is not None and network_beside(body_path).exists():
-        return load_network(network_beside(body_path), body)
+    if folder is not None and (Path(folder) / network_name(body)).exists():
+        return load_network(Path(folder) / network_name(body), body)
     shipped = _shipped()
     if shipped is None:
         return None

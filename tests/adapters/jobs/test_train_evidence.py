@@ -10,7 +10,7 @@ from adapters.jobs.train_evidence import TrainingProgress, pose_pool, train_netw
 from engine.body.body_file import BodyProvenance, load_body, save_body
 from engine.body.embedded import load_embedded_body
 from engine.body.model import BodyModel
-from engine.evidence.amortised.network_file import NetworkFileError, find_network, load_network, network_beside
+from engine.evidence.amortised.network_file import NetworkFileError, find_network, load_network, network_name
 from engine.evidence.amortised.training import TrainingSettings
 
 TINY = TrainingSettings(steps=12, batch=32, pairs=8, layers=1, warm_up=2)
@@ -46,25 +46,25 @@ def test_training_is_reproducible_and_resumable(
         if progress.step == 7:
             raise Interrupted
 
-    beside = network_beside(path)
+    kept = path.with_name(network_name(body))
     with pytest.raises(Interrupted):
-        train_network(body, pool, TINY, beside, stop)
-    assert not beside.exists()
+        train_network(body, pool, TINY, kept, stop)
+    assert not kept.exists()
     resumed: list[TrainingProgress] = []
-    train_network(body, pool, TINY, beside, resumed.append)
+    train_network(body, pool, TINY, kept, resumed.append)
     assert resumed[0].step == 6
-    assert not beside.with_name(beside.name + ".training.npz").exists()
-    one, other = load_network(whole, body), load_network(beside, body)
+    assert not kept.with_name(kept.name + ".training.npz").exists()
+    one, other = load_network(whole, body), load_network(kept, body)
     assert all(np.array_equal(getattr(one, name), value) for name, value in vars(other).items())
-    # A network that lies beside its body's file is found, and belongs to no other body.
-    assert find_network(body, path) is not None
+    # A network in the folder is found by its body, and belongs to no other.
+    assert find_network(body, path.parent) is not None
     with pytest.raises(NetworkFileError, match="belongs to"):
-        load_network(beside, load_embedded_body())
-    damaged = bytearray(beside.read_bytes())
+        load_network(kept, load_embedded_body())
+    damaged = bytearray(kept.read_bytes())
     damaged[len(damaged) // 2] ^= 1
-    beside.write_bytes(damaged)
+    kept.write_bytes(damaged)
     with pytest.raises(NetworkFileError):
-        load_network(beside, body)
+        load_network(kept, body)
 
 
 def test_poses_are_read_and_left_out(tmp_path: Path) -> None:

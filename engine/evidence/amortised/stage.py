@@ -1,0 +1,61 @@
+"""The network as the evidence stage of a score, and the consistency that goes with it.
+
+Without a fit there is no energy at the reference shape. The evidence is a quadratic in β, and
+
+    excess = ½ (β_ref − m)ᵀ Λ (β_ref − m),   m = (I + Λ)⁻¹ h the picture's own shape,
+
+is how much less likely it makes the reference shape than the picture's own, in nats: 0 for the picture that the
+reference shape was made from.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32
+
+from engine.batching import AnyArray, map_samples
+from engine.body.schemas import KeypointSchema
+from engine.evidence.amortised.evidence import AmortisedModel, amortised_evidence
+from engine.evidence.shape_evidence import Evidence, posterior
+from engine.evidence.stages import PictureEvidence
+from engine.rest.problem import NoiseModel
+from engine.scores import Status
+
+_TILE_SIZE = 1024
+
+
+def picture_evidence(
+    model: AmortisedModel,
+    schema: KeypointSchema,
+    noise: NoiseModel,
+    keypoints_px: Float[AnyArray, "images keypoints 2"],
+    confidence: Float[AnyArray, "images keypoints"],
+) -> PictureEvidence:
+    """Evidence of every picture (``engine.evidence.stages.EvidenceStage`` once model, schema and noise are given).
+
+    Raises:
+        ValueError: the arrays do not have the schema's columns.
+    """
+    evidence = amortised_evidence(model, schema, noise, keypoints_px, confidence)
+    known = np.any(evidence.precision != 0, axis=(1, 2))
+    return PictureEvidence(
+        evidence=evidence,
+        status=np.where(known, Status.OK, Status.TOO_FEW_KEYPOINTS).astype(np.int8),
+        swapped_labels=np.zeros(len(known), np.int8),
+        known=known,
+    )
+
+
+def quadratic_excess(evidence: Evidence, betas: Float[AnyArray, "images betas"]) -> Float32[np.ndarray, " images"]:
+    """How much less likely each picture's evidence makes a shape than its own, nats.
+
+    Args:
+        betas: one for each picture.
+    """
+    samples = (Evidence(*(np.asarray(part, np.float32) for part in evidence)), np.asarray(betas, np.float32))
+    return map_samples(_excess, None, samples, _TILE_SIZE, concurrent=False)
+
+
+def _excess(_: None, sample: tuple[Evidence, Float[Array, " betas"]]) -> Float[Array, ""]:
+    evidence, betas = sample
+    apart = betas - posterior(evidence).mean
+    return jnp.maximum(0.5 * apart @ jnp.asarray(evidence.precision) @ apart, 0.0)
