@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from adapters.bodies.networks import amortised_model
 from benchmarks.synthetic import LEGS, PoseSet, SyntheticSettings, make_pictures
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import KeypointBody
-from engine.evidence.amortised.evidence import AmortisedModel, amortised_evidence, make_amortised
-from engine.evidence.amortised.network_file import find_network
+from engine.evidence.amortised.evidence import AmortisedModel, amortised_evidence
 from engine.evidence.calibration import calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.shape_evidence import Evidence, log_bayes_factor, posterior
@@ -105,19 +105,27 @@ def photograph(
     confidence = drawn.confidence.reshape(people * pictures, -1).astype(np.float32)
     observations = observe_pictures(context, keypoints, confidence)
     fit = fit_shapes(context, observations)
+    amortised = amortised_of(context, keypoints, confidence)
+    return People(keypoints, confidence, observations, fit, shape_evidence(context, fit), amortised, drawn.betas)
+
+
+def amortised_of(
+    context: PosedContext,
+    keypoints_px: Float[np.ndarray, "images keypoints 2"],
+    confidence: Float[np.ndarray, "images keypoints"],
+) -> Evidence:
+    """The network's evidence of pictures of the embedded body, at the noise that the fits assume."""
     schema = context.model.body.schema
     level = float(np.mean(np.asarray(context.problem.noise.sigmas) / np.asarray(NoiseModel(1.0).sigmas(schema))))
-    amortised = amortised_evidence(_network_model(), schema, NoiseModel(level), keypoints, confidence)
-    return People(keypoints, confidence, observations, fit, shape_evidence(context, fit), amortised, drawn.betas)
+    return amortised_evidence(_network_model(), schema, NoiseModel(level), keypoints_px, confidence)
 
 
 @cache
 def _network_model() -> AmortisedModel:
-    body = load_embedded_body()
-    network = find_network(body)
-    if network is None:
+    model = amortised_model(load_embedded_body())
+    if model is None:
         raise FileNotFoundError("the embedded body has no evidence network")
-    return make_amortised(body, network)
+    return model
 
 
 def pairs_of(people: int, pictures: int, references: int = REFERENCES) -> Pairs:
