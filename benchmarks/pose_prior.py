@@ -77,7 +77,7 @@ UNUSUAL_POSES: dict[str, dict[str, tuple[float, float, float]]] = {
 
 def unusual_pose(name: str) -> Float[np.ndarray, "23 3"]:
     """Radians."""
-    pose = np.asarray(load_pose_prior().mean[0], np.float64).reshape(-1, 3).copy()
+    pose = np.asarray(load_pose_prior().mean, np.float64).reshape(-1, 3).copy()
     for joint, degrees in UNUSUAL_POSES[name].items():
         pose[POSED_JOINTS.index(f"left_{joint}")] = np.radians(degrees)
         pose[POSED_JOINTS.index(f"right_{joint}")] = np.radians(degrees) * [1, -1, -1]

@@ -62,7 +62,7 @@ def invented_scores(count: int, seed: int = 0) -> Scores:
 def invented_fits(count: int, seed: int = 0) -> Fits:
     """People near the prior's mean pose, turned anywhere; every fiftieth row has nobody."""
     draw = np.random.default_rng(seed)
-    mean = np.asarray(load_pose_prior().mean[0], float).reshape(-1, 3)
+    mean = np.asarray(load_pose_prior().mean, float).reshape(-1, 3)
     turn = Rotation.from_quat(draw.standard_normal((count, 4))).as_rotvec()[:, None]
     pose = np.concatenate([turn, mean + draw.normal(0, 0.3, (count, *mean.shape))], axis=1)
     drawn = np.arange(count) % 50 != 49

@@ -53,11 +53,11 @@ FREE_HELP = "free: every picture has its own pose. rest: the original recipe, T-
 
 solver = click.option(
     "--solver",
-    type=click.Choice(("auto", "lm", "adam", "lbfgs")),
+    type=click.Choice(("auto", "amortised", "lm", "adam", "lbfgs")),
     default="auto",
     show_default=True,
-    help="auto: Levenberg-Marquardt (lm) where the pose is free, the closed form with --pose rest. adam and lbfgs "
-    "reach the same minima, much slower.",
+    help="auto: the closed form with --pose rest; else the body's evidence network (amortised), or Levenberg-Marquardt "
+    "fits (lm) for a body without. adam and lbfgs reach the minima of lm, much slower.",
 )
 
 

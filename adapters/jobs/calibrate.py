@@ -10,15 +10,15 @@ import csv
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from adapters.jobs.prepared import COMPUTING, body_columns, prepare
+from adapters.jobs.prepared import COMPUTING, prepare
 from adapters.keypoints.clips import clip_of
 from adapters.keypoints.table import KeypointTable, concat_tables
-from engine.body.keypoint_body import reduce_body
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_estimate import LEAST_PICTURES, CalibrationReport, calibrate, calibrate_unlabelled
@@ -176,7 +176,7 @@ def calibrate_on_dataset(
         raise ValueError(f"{count} pictures with keypoints are too few for a calibration; give {LEAST_PICTURES}")
     prepared = prepare(body, table.schema)
     with COMPUTING:
-        pictures = fit_own(prepared.context(fitted), *prepared.columns(table))
+        pictures = prepared.evidence_stage(fitted)(*prepared.columns(table))
     known = np.asarray(pictures.known)
     evidence = Evidence(*(np.asarray(part)[known] for part in pictures.evidence))
     return _unlabelled(evidence, provenance, fitted.keypoint_noise, body)
@@ -224,16 +224,20 @@ def _rows(table: KeypointTable, rows: np.ndarray) -> KeypointTable:
 def _own_evidence(
     table: KeypointTable, rows: np.ndarray, body: BodyModel
 ) -> tuple[Evidence, np.ndarray, dict[str, float]]:
-    """Evidence of the rows that could be fitted, which of them those are, and the noise of keypoints."""
-    reduced = reduce_body(body, table.schema)
-    keypoints, confidence = (values[rows] for values in body_columns(table, reduced))
-    context = make_context(reduced)
-    factors = keypoint_noise(context, fit_own(context, keypoints, confidence).fit)
-    # With this noise, as everything will be from now on. Estimating again drifts (benchmarks/results.md, "Identity").
-    noise = POSED_NOISE.with_factors(factors)
-    pictures = fit_own(make_context(reduced, noise=noise), keypoints, confidence)
-    fitted = np.isfinite(pictures.fit.energy)
-    return Evidence(*(np.asarray(part)[fitted] for part in pictures.evidence)), fitted, factors
+    """Evidence of the rows that have any, which of them those are, and the noise of keypoints.
+
+    The noise of keypoints is read off fits; the network, which has seen detectors of all kinds, is used without.
+    """
+    prepared = prepare(body, table.schema)
+    keypoints, confidence = (values[rows] for values in prepared.columns(table))
+    stage, factors = prepared.evidence_stage(), {}
+    if prepared.free_solver() != "amortised":
+        factors = keypoint_noise(prepared.context(), stage(keypoints, confidence).fit)
+        # With this noise, as everything will be from now on. Estimating again drifts (results.md, "Identity").
+        stage = partial(fit_own, make_context(prepared.reduced, noise=POSED_NOISE.with_factors(factors)))
+    pictures = stage(keypoints, confidence)
+    known = np.asarray(pictures.known)
+    return Evidence(*(np.asarray(part)[known] for part in pictures.evidence)), known, factors
 
 
 def _unlabelled(

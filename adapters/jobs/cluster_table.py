@@ -12,7 +12,6 @@ from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.stages import LOW_INFORMATION_BITS
-from engine.posed.scoring import fit_own
 from engine.scores import LABELS, Status
 
 COLUMNS = pa.schema(
@@ -56,9 +55,9 @@ def cluster_table(
     trusted.check_body(body.fingerprint)
     prepared = prepare(body, table.schema)
     with COMPUTING:
-        pictures = fit_own(prepared.context(trusted), *prepared.columns(table))
+        pictures = prepared.evidence_stage(trusted)(*prepared.columns(table))
     evidence = calibrated_pictures(pictures.evidence, trusted)
-    usable = np.flatnonzero(np.isfinite(pictures.fit.energy) & (table.status == Status.OK))
+    usable = np.flatnonzero(pictures.known & (table.status == Status.OK))
     found = cluster_pictures(type(evidence)(*(np.asarray(part)[usable] for part in evidence)), least)
 
     def spread(values: np.ndarray) -> pa.Array:
@@ -69,7 +68,7 @@ def cluster_table(
         return pa.array(column)
 
     sizes = np.bincount(found.group)
-    status = np.where(table.status == Status.OK, pictures.fit.status, table.status)
+    status = np.where(table.status == Status.OK, pictures.status, table.status)
     bits = 0.5 * np.linalg.slogdet(np.asarray(evidence.precision, float) + np.eye(body.beta_count))[1] / np.log(2)
     status = np.where((status == Status.OK) & (bits < LOW_INFORMATION_BITS), Status.LOW_INFORMATION, status)
     numbers = (found.group, sizes[found.group], found.log_bayes_factor, found.margin, found.probability)

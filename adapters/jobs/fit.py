@@ -1,10 +1,11 @@
 """From keypoints to a shape: choose whose keypoints are meant, fit one β, keep the history."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
+import jax.numpy as jnp
 import numpy as np
 
 from adapters.jobs.prepared import COMPUTING, PreparedBody, prepare
@@ -16,7 +17,7 @@ from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.one_person import OUTLIER, against_the_others
-from engine.evidence.shape_evidence import Evidence
+from engine.evidence.shape_evidence import Evidence, posterior
 from engine.posed.fit import POSED_NOISE, observe_pictures
 from engine.posed.shared_shape import fit_shared_shapes
 from engine.rest.fit import fit_rest_shape, fit_rest_shapes
@@ -75,6 +76,8 @@ def fit_references(table: KeypointTable, body: BodyModel, settings: FitSettings 
     settings = settings or FitSettings()
     rows = _usable_rows(table, body, settings)
     prepared = prepare(body, table.schema)
+    if settings.mode == "free":
+        settings = replace(settings, solver=prepared.free_solver(settings.solver, settings.focal_length_px))
     keypoints, confidence = (values[rows] for values in prepared.columns(table))
     fit = _fit_rest if settings.mode == "rest" else _fit_free
     with COMPUTING:
@@ -207,6 +210,8 @@ def _fit_rest_people(
 
 
 def _fit_free(prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndarray, settings: FitSettings) -> _Fitted:
+    if settings.solver == "amortised":
+        return _of_network(prepared, keypoints, confidence, settings)
     context = prepared.context(settings.calibration)
     focal_px = np.inf if settings.focal_length_px is None else settings.focal_length_px
     pictures = observe_pictures(context, keypoints, confidence, focal_px)
@@ -235,3 +240,20 @@ def _alike(evidence: Evidence, calibration: Calibration | None) -> np.ndarray:
 
 def _unknown(like: np.ndarray) -> np.ndarray:
     return np.full(len(like), np.nan)
+
+
+def _of_network(
+    prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndarray, settings: FitSettings
+) -> _Fitted:
+    """The posterior mean of all references together. Nothing is fitted: there is no error, and nothing to converge.
+
+    Raises:
+        ValueError: no reference has enough keypoints.
+    """
+    pictures = prepared.evidence_stage(settings.calibration, settings.solver)(keypoints, confidence)
+    if not pictures.known.any():
+        raise ValueError("no reference has enough keypoints to fit a shape")
+    evidence = Evidence(*(np.asarray(part, np.float64).sum(axis=0).astype(np.float32) for part in pictures.evidence))
+    betas = np.asarray(posterior(Evidence(*map(jnp.asarray, evidence))).mean)
+    alike = _alike(pictures.evidence, settings.calibration)
+    return _Fitted(betas, True, evidence, np.asarray(pictures.status), _unknown(alike), alike)

@@ -6,18 +6,23 @@ backend can lock up where two threads run batched linear algebra at once.
 
 import threading
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 
+from adapters.bodies.networks import amortised_model
 from adapters.keypoints.table import KeypointTable
 from engine.body.keypoint_body import KeypointBody, reduce_body
 from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema
+from engine.evidence.amortised.evidence import AmortisedModel
+from engine.evidence.amortised.stage import picture_evidence
 from engine.evidence.calibration import Calibration, calibrated_noise
 from engine.evidence.calibration_file import default_calibration
+from engine.evidence.stages import EvidenceStage
 from engine.picture.noise import NoiseModel
 from engine.posed.fit import POSED_NOISE, make_context
+from engine.posed.scoring import fit_own
 from engine.posed.search import PosedContext
 
 COMPUTING = threading.RLock()
@@ -39,6 +44,43 @@ class PreparedBody:
             if noise not in self._contexts:
                 self._contexts[noise] = make_context(self.reduced, noise=noise)
             return self._contexts[noise]
+
+    @cached_property
+    def amortised(self) -> AmortisedModel | None:
+        """The body's evidence network; None for a body without.
+
+        Raises:
+            ValueError: a network is there but cannot be used.
+        """
+        return amortised_model(self.body)
+
+    def free_solver(self, name: str = "auto", focal_length_px: float | None = None) -> str:
+        """Where the evidence of free poses comes from: ``auto`` is the network, or ``lm`` for a body without and where
+        the focal length is known, which only fits can use.
+
+        Raises:
+            ValueError: the network is asked for, and the body has none, or the focal length is known.
+        """
+        if name == "auto":
+            return "lm" if self.amortised is None or focal_length_px is not None else "amortised"
+        if name == "amortised" and focal_length_px is not None:
+            raise ValueError("the evidence network takes no focal length; use --solver lm with --focal-length")
+        if name == "amortised" and self.amortised is None:
+            raise ValueError(
+                f"{self.body.name} has no evidence network here; train one: samebody train-evidence --body"
+            )
+        return name
+
+    def evidence_stage(
+        self, calibration: Calibration | None = None, solver: str = "auto", focal_length_px: float | None = None
+    ) -> EvidenceStage:
+        """The first stage of a score, for a calibrated detector, by default the shipped calibration."""
+        chosen = self.free_solver(solver, focal_length_px)
+        if chosen != "amortised" or self.amortised is None:
+            focal_px = np.inf if focal_length_px is None else focal_length_px
+            return partial(fit_own, self.context(calibration), solver=chosen, focal_px=focal_px)
+        noise = calibrated_noise(POSED_NOISE, default_calibration() if calibration is None else calibration)
+        return partial(picture_evidence, self.amortised, self.reduced.schema, noise)
 
     def columns(self, table: KeypointTable) -> tuple[np.ndarray, np.ndarray]:
         """The table's keypoints and confidences in the order of the body's own keypoints.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from adapters.jobs.prepared import COMPUTING, PreparedBody, prepare
-from adapters.jobs.scorer import ScoredColumns, calibration_of, scores_of
+from adapters.jobs.scorer import ScoredColumns, ScoreSettings, calibration_of, fit_columns, scores_of
 from adapters.keypoints.table import KeypointTable
 from adapters.results.scores import Scores
 from engine.body.model import BodyModel
@@ -17,7 +17,6 @@ from engine.body.schemas import KeypointSchema
 from engine.evidence.calibration_file import calibration_id
 from engine.evidence.shape_evidence import Evidence
 from engine.evidence.stages import Comparison, PictureEvidence, compare_evidence
-from engine.posed.scoring import fit_at_shapes, fit_own
 from engine.rest.scoring import score_rest_people
 from engine.shape import Shape
 
@@ -78,15 +77,14 @@ def _score_free(
     rows: Sequence[slice],
 ) -> ScoredColumns:
     calibration = calibration_of((shapes[0],))
-    context = prepared.context(calibration)
-    pictures = fit_own(context, keypoints, confidence)
+    pictures = prepared.evidence_stage(calibration)(keypoints, confidence)
     compared = [
         compare_evidence(_part(pictures, own), [shape], calibration) for shape, own in zip(shapes, rows, strict=True)
     ]
     together = Comparison(*(np.concatenate(column) for column in zip(*compared, strict=True)))
     betas = np.repeat(np.stack([shape.betas for shape in shapes]), [own.stop - own.start for own in rows], axis=0)
-    fits = fit_at_shapes(context, pictures.fit, betas.astype(pictures.fit.betas.dtype))
-    numbers = {**together._asdict(), **fits._asdict()}
+    fits = fit_columns(prepared.context, pictures, (keypoints, confidence), betas, ScoreSettings(), calibration)
+    numbers = {**together._asdict(), **fits}
     return ScoredColumns(
         together.status, numbers, together.best, np.asarray(pictures.swapped_labels), pictures.evidence
     )

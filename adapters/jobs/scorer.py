@@ -6,30 +6,35 @@ Mode, body and calibration come from the shapes. ``engine.evidence.stages`` has 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float32
 
 from adapters.jobs.prepared import COMPUTING, PreparedBody, prepare
 from adapters.keypoints.table import KeypointTable
 from adapters.results.scores import Scores, arrow_columns
 from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema
+from engine.evidence.amortised.stage import quadratic_excess
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import calibration_id, default_calibration
 from engine.evidence.shape_evidence import Evidence
-from engine.evidence.stages import EvidenceStage, compare_evidence
+from engine.evidence.stages import PictureEvidence, compare_evidence
 from engine.picture.swapped_labels import ARMS, LEGS
 from engine.posed.first_order import SOLVERS as POSED_SOLVERS
-from engine.posed.scoring import EXCESS_THRESHOLD, fit_at_shapes, fit_own
+from engine.posed.scoring import EXCESS_THRESHOLD, fit_at_shapes, fit_to_shapes
+from engine.posed.search import PosedContext
 from engine.rest.fit import SOLVERS as REST_SOLVERS
 from engine.rest.scores import REST_THRESHOLD
 from engine.rest.scoring import score_rest_pictures
 from engine.scores import Mode, Status, score_names
 from engine.shape import Shape, ShapeFileError
+
+FREE_SOLVERS = (*POSED_SOLVERS, "amortised")
+"""Where the evidence of free poses may come from: fits, or the network."""
 
 CHUNK_SIZE: dict[Mode, int] = {"rest": 65536, "free": 4096}
 """Pictures that are computed together: full tiles, and a few seconds to a minute of work."""
@@ -54,11 +59,20 @@ class ScoreSettings:
     """By default that of the shapes, or else the shipped one."""
     focal_length_px: float | None = None
     """Of the camera, in pixels of these pictures; by default perspective is neglected. Free pose only."""
+    fit: bool = False
+    """Fit every picture at the shape too, where the evidence comes from the network: for the columns of a fit."""
 
     def facts(self) -> list[str]:
         """Everything in it as text, for comparing runs."""
         calibration = "" if self.calibration is None else calibration_id(self.calibration)
-        return [str(self.mode), self.solver, repr(self.threshold), calibration, repr(self.focal_length_px)]
+        return [
+            str(self.mode),
+            self.solver,
+            repr(self.threshold),
+            calibration,
+            repr(self.focal_length_px),
+            str(self.fit),
+        ]
 
 
 class Scorer:
@@ -92,6 +106,11 @@ class Scorer:
         self.mode: Mode = scoring_mode(self.shapes, settings)
         check_solver(settings.solver, self.mode)
         check_focal_length(settings.focal_length_px, self.mode)
+        if self.mode == "free":
+            settings = replace(settings, solver=self.prepared.free_solver(settings.solver, settings.focal_length_px))
+        self.solver = settings.solver
+        self.fits = settings.fit or settings.solver != "amortised"
+        """Whether rows have the columns of a fit."""
         self.calibration = calibration_of(self.shapes, settings.calibration)
         self._score: Callable[[np.ndarray, np.ndarray], ScoredColumns] = (
             _rest_scorer(self.prepared, self.shapes, settings)
@@ -102,7 +121,7 @@ class Scorer:
     @property
     def columns(self) -> pa.Schema:
         """Of the result files."""
-        return arrow_columns(self.mode, several=bool(self.names))
+        return arrow_columns(self.mode, several=bool(self.names), fits=self.fits)
 
     def __call__(self, table: KeypointTable) -> Scores:
         """One row per row of keypoints, in the same order.
@@ -146,7 +165,7 @@ def scores_of(mode: Mode, table: KeypointTable, found: ScoredColumns, people: tu
     best = None
     if people and found.best is not None:
         best = np.where(np.isnan(found.numbers["consistency"]), -1, found.best).astype(np.int32)
-    names = (*score_names(mode), *(("margin",) if people else ()))
+    names = (*score_names(mode, fits="reprojection_error" in found.numbers), *(("margin",) if people else ()))
     return Scores(
         mode=mode,
         image=table.image,
@@ -181,24 +200,50 @@ def _rest_scorer(
 def _free_scorer(
     prepared: PreparedBody, shapes: tuple[Shape, ...], settings: ScoreSettings, calibration: Calibration
 ) -> Callable[[np.ndarray, np.ndarray], ScoredColumns]:
-    level = EXCESS_THRESHOLD if settings.threshold is None else settings.threshold
-    if not level > 0:
-        raise ValueError(f"the threshold must be positive, not {level}")
-    context = prepared.context(calibration)
-    focal_px = np.inf if settings.focal_length_px is None else settings.focal_length_px
-    evidence_stage: EvidenceStage = partial(fit_own, context, solver=settings.solver, focal_px=focal_px)
+    if settings.threshold is not None and not settings.threshold > 0:
+        raise ValueError(f"the threshold must be positive, not {settings.threshold}")
+    evidence_stage = prepared.evidence_stage(calibration, settings.solver, settings.focal_length_px)
     betas = np.stack([shape.betas for shape in shapes])
 
     def score(keypoints: np.ndarray, confidence: np.ndarray) -> ScoredColumns:
         pictures = evidence_stage(keypoints, confidence)
         compared = compare_evidence(pictures, shapes, calibration)
-        fits = fit_at_shapes(context, pictures.fit, betas[compared.best].astype(pictures.fit.betas.dtype), level)
-        numbers = {**compared._asdict(), **fits._asdict()}
+        best = betas[compared.best]
+        fits = fit_columns(prepared.context, pictures, (keypoints, confidence), best, settings, calibration)
         return ScoredColumns(
-            compared.status, numbers, compared.best, np.asarray(pictures.swapped_labels), pictures.evidence
+            compared.status,
+            {**compared._asdict(), **fits},
+            compared.best,
+            np.asarray(pictures.swapped_labels),
+            pictures.evidence,
         )
 
     return score
+
+
+def fit_columns(
+    context: Callable[[Calibration], PosedContext],
+    pictures: PictureEvidence,
+    seen: tuple[np.ndarray, np.ndarray],
+    betas: Float32[np.ndarray, "images betas"],
+    settings: ScoreSettings,
+    calibration: Calibration,
+) -> dict[str, np.ndarray]:
+    """Consistency with the shape that matches each picture best, and the columns of fits where there are any.
+
+    Args:
+        context: makes the context of fits, which takes seconds, where they are needed.
+        seen: keypoints and confidence, in the body's columns.
+        betas: of the best shape, one for each picture.
+    """
+    level = EXCESS_THRESHOLD if settings.threshold is None else settings.threshold
+    if pictures.fit is not None:
+        return fit_at_shapes(
+            context(calibration), pictures.fit, betas.astype(pictures.fit.betas.dtype), level
+        )._asdict()
+    columns = fit_to_shapes(context(calibration), *seen, betas)._asdict() if settings.fit else {}
+    excess = quadratic_excess(pictures.evidence, betas)
+    return columns | {"consistency": np.where(pictures.known, np.exp(-excess / level), np.nan)}
 
 
 def scoring_mode(shapes: tuple[Shape, ...], settings: ScoreSettings) -> Mode:
@@ -239,7 +284,7 @@ def check_solver(solver: str, mode: Mode) -> None:
     Raises:
         ValueError: it does not; the message lists those that it has.
     """
-    known = REST_SOLVERS if mode == "rest" else POSED_SOLVERS
+    known = REST_SOLVERS if mode == "rest" else FREE_SOLVERS
     if solver not in known:
         raise ValueError(f"--solver {solver} does not go with --pose {mode}, which has: {', '.join(known)}")
 

@@ -25,9 +25,10 @@ from engine.body.keypoint_body import KeypointBody
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.stages import PRIOR_PROBABILITY, PictureEvidence, compare_evidence
+from engine.picture.cameras import WeakPerspective
 from engine.picture.misfit import object_keypoint_similarity, reprojection_error
 from engine.picture.observation import Observation
-from engine.posed.fit import fit_shapes, observe_pictures
+from engine.posed.fit import fit_poses, fit_shapes, observe_pictures
 from engine.posed.problem import Picture, PictureUnknowns
 from engine.posed.results import Described, PosedFit, describe, posed_energies, shape_evidence
 from engine.posed.search import PosedContext, Search, open_lanes
@@ -134,12 +135,34 @@ def fit_at_shapes(
     if not threshold > 0:
         raise ValueError(f"the threshold must be positive, not {threshold}")
     excess, at_reference = excess_energy(context, own, betas)
-    observation = own.pictures.observation
-    error, oks = map_samples(_misfit, context.model.body, (observation, at_reference.residuals), _TILE_SIZE)
-    fitted = np.isfinite(own.energy)
-    camera = at_reference.camera_px
+    consistency = np.exp(-excess / threshold)
+    return _columns(context, own, consistency, at_reference.residuals, at_reference.camera_px)
+
+
+def fit_to_shapes(
+    context: PosedContext,
+    keypoints_px: Float[AnyArray, "images keypoints 2"],
+    confidence: Float[AnyArray, "images keypoints"],
+    betas: Float[AnyArray, "images betas"],
+) -> ReferenceFits:
+    """The fit stage for pictures that have no fit of their own; consistency, which takes two fits, is not a number.
+
+    Raises:
+        ValueError: arrays do not fit the body.
+    """
+    fit = fit_poses(context, observe_pictures(context, keypoints_px, confidence), betas)
+    unknown = np.full(len(fit.energy), np.nan, np.float32)
+    return _columns(context, fit, unknown, fit.residuals, fit.camera_px)
+
+
+def _columns(
+    context: PosedContext, fit: PosedFit, consistency: np.ndarray, residuals: AnyArray, camera: WeakPerspective
+) -> ReferenceFits:
+    observation = fit.pictures.observation
+    error, oks = map_samples(_misfit, context.model.body, (observation, residuals), _TILE_SIZE)
+    fitted = np.isfinite(fit.energy)
     columns = (
-        np.exp(-excess / threshold),
+        consistency,
         error,
         error * observation.person_height_px,
         oks,

@@ -75,7 +75,7 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
         raise ScoreFileError(f"no result file {path}; make one with: samebody score DATASET --out {path}") from None
     names = set(table.column_names)
     mode: Mode = "free" if "log_bayes_factor" in names else "rest"
-    missing = {"image", "instance", "status", *score_names(mode)} - names
+    missing = {"image", "instance", "status", *score_names(mode, fits=mode == "rest")} - names
     if missing:
         raise ScoreFileError(f"{path}: no result of samebody score; it lacks {', '.join(sorted(missing))}")
     if table["instance"].null_count:
@@ -87,13 +87,19 @@ def _scores(table: pa.Table, metadata: Mapping[str, str], mode: Mode) -> Scores:
     def texts(name: str) -> list[str]:
         return [text or "" for text in table[name].to_pylist()]
 
+    def number(name: str) -> np.ndarray:
+        # Results without fits lack their columns.
+        if name not in table.column_names:
+            return np.full(len(table), np.nan, np.float32)
+        return table[name].to_numpy().astype(np.float32)
+
     return Scores(
         mode=mode,
         image=texts("image"),
         instance=table["instance"].to_pylist(),
         status=texts("status"),
         detail=texts("detail") if "detail" in table.column_names else [""] * len(table),
-        numbers={name: table[name].to_numpy().astype(np.float32) for name in score_names(mode)},
+        numbers={name: number(name) for name in score_names(mode)},
         best_match=texts("best_match") if "best_match" in table.column_names else None,
         metadata=metadata,
     )

@@ -17,7 +17,7 @@ from engine.body.schemas import KeypointSchema
 from engine.evidence.amortised.evidence import AmortisedModel, amortised_evidence
 from engine.evidence.shape_evidence import Evidence, posterior
 from engine.evidence.stages import PictureEvidence
-from engine.rest.problem import NoiseModel
+from engine.picture.noise import NoiseModel
 from engine.scores import Status
 
 _TILE_SIZE = 1024
@@ -52,7 +52,7 @@ def quadratic_excess(evidence: Evidence, betas: Float[AnyArray, "images betas"])
         betas: one for each picture.
     """
     samples = (Evidence(*(np.asarray(part, np.float32) for part in evidence)), np.asarray(betas, np.float32))
-    return map_samples(_excess, None, samples, _TILE_SIZE, concurrent=False)
+    return np.asarray(map_samples(_excess, None, samples, _TILE_SIZE, concurrent=False))
 
 
 def _excess(_: None, sample: tuple[Evidence, Float[Array, " betas"]]) -> Float[Array, ""]:

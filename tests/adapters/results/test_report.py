@@ -60,7 +60,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_keypoints(folder / "keypoints.parquet", slice_table(read_keypoints([DEMO / "dataset.parquet"]), 0, ROWS))
     shape, out = folder / "shape.npz", folder / "scores.parquet"
     assert main(["fit", str(DEMO / "references.parquet"), "--out", str(shape)]) == 0
-    assert main(["score", str(folder / "keypoints.parquet"), "--shape", str(shape), "--out", str(out)]) == 0
+    assert main(["score", str(folder / "keypoints.parquet"), "--shape", str(shape), "--out", str(out), "--fit"]) == 0
     (folder / "pictures").mkdir()
     exif = Image.Exif()
     exif[0x010F] = "SecretCamera"

@@ -48,7 +48,7 @@ SWAPPED = {"legs swapped": LEGS, "arms swapped": ARMS}
 
 
 def _one_pose(degrees_of: dict[str, tuple[float, float, float]]) -> PoseSet:
-    pose = np.asarray(load_pose_prior().mean[0], np.float64).reshape(-1, 3).copy()
+    pose = np.asarray(load_pose_prior().mean, np.float64).reshape(-1, 3).copy()
     for joint, degrees in degrees_of.items():
         pose[POSED_JOINTS.index(f"left_{joint}")] = np.radians(degrees)
         pose[POSED_JOINTS.index(f"right_{joint}")] = np.radians(degrees) * [1, -1, -1]
