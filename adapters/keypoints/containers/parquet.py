@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adapters.keypoints.containers.parquet_footer import ChunkSize, chunk_sizes
+from adapters.keypoints.containers.parquet_footer import ChunkSize, check_pages, chunk_sizes
 
 LARGEST_CHUNK_BYTES = 256 << 20
 LARGEST_GROWTH = 50
@@ -40,7 +40,10 @@ class ParquetFileError(ValueError):
 class StoredTable:
     """A Parquet file that is open."""
 
-    def __init__(self, file: pq.ParquetFile, chunks: list[list[ChunkSize]], size_bytes: int) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], file: pq.ParquetFile, chunks: list[list[ChunkSize]], size_bytes: int
+    ) -> None:
+        self._path = path
         self._file = file
         self._chunks = chunks
         self.schema: pa.Schema = file.schema_arrow
@@ -88,12 +91,14 @@ class StoredTable:
             yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
     def _check_size(self, columns: Sequence[str], groups: Sequence[int]) -> None:
-        for group in groups:
-            for chunk in self._chunks[group]:
+        wanted = [chunk for group in groups for chunk in self._chunks[group] if chunk.column in columns]
+        with open(self._path, "rb") as stream:
+            for chunk in wanted:
                 bound = max(LARGEST_CHUNK_BYTES, LARGEST_GROWTH * chunk.stored_bytes)
-                if chunk.column in columns and chunk.decoded_bytes > bound:
+                if chunk.decoded_bytes > bound:
                     size = chunk.decoded_bytes >> 20
                     raise ParquetFileError(f"column {chunk.column} would grow to {size} MiB in one row group")
+                check_pages(stream, chunk)
 
 
 @contextmanager
@@ -120,7 +125,7 @@ def open_parquet_file(path: str | os.PathLike[str], failure: type[ValueError]) -
                 pre_buffer=False,
                 buffer_size=_BUFFER_BYTES,
             ) as file:
-                yield StoredTable(file, chunks, stream.size())
+                yield StoredTable(path, file, chunks, stream.size())
     except FileNotFoundError:
         raise
     except Exception as error:

@@ -1,15 +1,20 @@
-"""How large the columns of a Parquet file are, from its footer.
+"""How large the columns of a Parquet file are, from its footer and from the headers of its pages.
 
 pyarrow tells this too, but ends the process where a damaged footer contradicts itself (an exception of C++ that nobody
-catches, pyarrow 26). The footer is a Thrift structure in the compact protocol; four of its structures are of interest.
+catches, pyarrow 26). The footer is a Thrift structure in the compact protocol; four of its structures are of interest,
+and so is the header of a page.
 
-Source: parquet.thrift of the Apache Parquet format (FileMetaData, RowGroup, ColumnChunk, ColumnMetaData); Apache
-Thrift, "Thrift compact protocol encoding".
+Source: parquet.thrift of the Apache Parquet format (FileMetaData, RowGroup, ColumnChunk, ColumnMetaData, PageHeader);
+Apache Thrift, "Thrift compact protocol encoding".
 """
 
 from typing import Any, BinaryIO, NamedTuple
 
 LARGEST_FOOTER_BYTES = 64 << 20
+_LONGEST_PAGE_HEADER = 1 << 16
+"""Statistics in it hold the least and the largest value, which may be texts."""
+_SLACK_BYTES = 1 << 20
+"""Not all writers count alike what a column takes decoded."""
 _MAGIC = b"PAR1"
 _DEEPEST = 16
 _BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _MAP, _STRUCT = (1, 2), 3, (4, 5, 6), 7, 8, (9, 10), 11, 12
@@ -26,6 +31,8 @@ class ChunkSize(NamedTuple):
     decoded_bytes: int
     """The larger of what the pages and what the values take."""
     stored_bytes: int
+    start: int
+    """Where its first page is in the file."""
 
 
 def chunk_sizes(stream: BinaryIO) -> list[list[ChunkSize]]:
@@ -54,7 +61,37 @@ def _chunk(facts: dict[int, Any]) -> ChunkSize:
     values, decoded, stored = facts[5], facts[6], facts[7]
     if min(values, decoded, stored) < 0:
         raise ValueError("its footer has a negative size")
-    return ChunkSize(facts[3][0].decode(), values, max(decoded, values * _WIDTHS.get(facts[1], 8)), stored)
+    start = min(place for place in (facts[9], facts.get(11, 0)) if place > 0)
+    return ChunkSize(facts[3][0].decode(), values, max(decoded, values * _WIDTHS.get(facts[1], 8)), stored, start)
+
+
+def check_pages(stream: BinaryIO, chunk: ChunkSize) -> None:
+    """Whether the pages of a column are where and what the footer claims, without decoding them.
+
+    Arrow believes the header of a page: a damaged one may be decompressed to gigabytes, or read for ever.
+
+    Raises:
+        ValueError: they are not.
+    """
+    at, end, values, decoded = chunk.start, chunk.start + chunk.stored_bytes, 0, 0
+    try:
+        while at < end:
+            stream.seek(at)
+            content = _Compact(stream.read(min(_LONGEST_PAGE_HEADER, end - at)))
+            header = content.structure(0)
+            stored = header[3]
+            data = header.get(5) or header.get(8)
+            values += data[1] if data is not None else 0
+            decoded += header[2]
+            if stored < 0 or header[2] < 0 or (data is not None and data[1] < 0):
+                raise ValueError(f"column {chunk.column} has a page of a negative size")
+            at += content.position + stored
+    except (IndexError, KeyError, TypeError) as error:
+        raise ValueError(f"column {chunk.column} has a damaged page") from error
+    except ValueError as error:
+        raise ValueError(f"column {chunk.column} has a damaged page ({error})") from error
+    if at != end or values != chunk.values or decoded > 2 * chunk.decoded_bytes + _SLACK_BYTES:
+        raise ValueError(f"the pages of column {chunk.column} are not those of the footer")
 
 
 class _Compact:
@@ -63,6 +100,10 @@ class _Compact:
     def __init__(self, content: bytes) -> None:
         self._content = content
         self._at = 0
+
+    @property
+    def position(self) -> int:
+        return self._at
 
     def structure(self, depth: int) -> dict[int, Any]:
         if depth > _DEEPEST:
