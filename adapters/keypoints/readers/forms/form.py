@@ -19,6 +19,7 @@ from adapters.keypoints.readers.json_text import MISFIT, reason, shown, untyped
 from adapters.keypoints.readers.source_files import SourceFile
 from engine.body.schemas import SCHEMAS, KeypointSchema
 
+_cut = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _NUMBERS = frozenset({float, int})
 _KNOWN_COUNTS = frozenset(len(schema) for schema in SCHEMAS.values())
 
@@ -171,6 +172,20 @@ def decoded(record: Any) -> Any:
         return untyped(record)
     except MISFIT as error:
         raise BadRecord(reason(error)) from error
+
+
+def cut(value: Any) -> Any:
+    """A list whose text is not read yet, cut into its records; anything else decoded.
+
+    Raises:
+        BadRecord: it cannot be read.
+    """
+    if isinstance(value, msgspec.Raw):
+        try:
+            return _cut(value)
+        except MISFIT:
+            return decoded(value)
+    return value
 
 
 def frame_name(name: str, frame: int) -> str:

@@ -32,6 +32,7 @@ from adapters.keypoints.readers.forms.form import (
     Form,
     Pose,
     box_xyxy,
+    cut,
     decoded,
     frame_name,
     named_people,
@@ -229,23 +230,30 @@ def _entries_dump(document: Document) -> Iterator[Entry]:
     pictures = list(_pictures_of_dump(document))
     for k, (place, records) in enumerate(pictures):
         image = document.source.name if len(pictures) == 1 else frame_name(document.source.name, k)
-        if isinstance(records, list):
-            yield from people(records, image, place, instance_pose)
-        else:
-            yield Entry(image, -1, place, None, f"{shown(records)} is not a list of instances")
+        try:
+            instances = cut(records)
+            if not isinstance(instances, list):
+                raise BadRecord(f"{shown(instances)} is not a list of instances")
+        except BadRecord as error:
+            yield Entry(image, -1, place, None, str(error))
+            continue
+        yield from people(instances, image, place, instance_pose)
 
 
 def _pictures_of_dump(document: Document) -> Iterator[tuple[str, Any]]:
     path = document.source.path
     if document.records is None:
-        predictions = document.member("predictions")
+        try:
+            predictions = cut(document.members["predictions"])
+        except BadRecord:
+            predictions = document.members["predictions"]
         yield from _pictures(predictions, f"{path}: predictions")
         return
     for k, raw in enumerate(document.records):
         try:
-            value = decoded(raw)
-        except BadRecord as error:
-            value = str(error)
+            value = cut(raw)
+        except BadRecord:
+            value = raw
         if isinstance(value, dict) and "predictions" in value:
             yield from _pictures(value["predictions"], f"{path}: record[{k}].predictions")
         else:
@@ -253,10 +261,14 @@ def _pictures_of_dump(document: Document) -> Iterator[tuple[str, Any]]:
 
 
 def _pictures(predictions: Any, place: str) -> Iterator[tuple[str, Any]]:
-    if not isinstance(predictions, list) or any(isinstance(item, dict) for item in predictions):
+    if not isinstance(predictions, list) or any(map(_is_object, predictions)):
         yield place, predictions
         return
     yield from ((f"{place}[{k}]", records) for k, records in enumerate(predictions))
+
+
+def _is_object(item: Any) -> bool:
+    return bytes(item).lstrip().startswith(b"{") if isinstance(item, msgspec.Raw) else isinstance(item, dict)
 
 
 MMPOSE = Form("MMPose 1.x", _recognises, _entries, _schema)

@@ -20,6 +20,7 @@ from adapters.keypoints.readers.forms.form import (
     Form,
     Pose,
     all_seen,
+    cut,
     decoded,
     frame_name,
     people,
@@ -76,15 +77,23 @@ def _picture(picture: Any, image: str, place: str) -> Iterator[Entry]:
         key = next((key for key in _LISTS if key in found), None)
         if key is None:
             raise BadRecord("it has no people")
-        records = decoded(found[key])
+        records = cut(found[key])
         if not isinstance(records, list):
             raise BadRecord(f"{key} is {shown(records)}, expected a list")
         size = _canvas(found)
     except BadRecord as error:
         yield Entry(image, -1, place, None, str(error))
         return
-    present = [record for record in records if not _is_absent(record)]
+    present = (record for record in map(_readable, records) if not _is_absent(record))
     yield from people(present, image, f"{place}: {key}", lambda record: _pose(record, size))
+
+
+def _readable(record: Any) -> Any:
+    """A record, or its text where it cannot be read."""
+    try:
+        return decoded(record)
+    except BadRecord:
+        return record
 
 
 def _is_absent(record: Any) -> bool:

@@ -23,6 +23,7 @@ from adapters.keypoints.readers.forms.form import (
     Pose,
     all_seen,
     box_xyxy,
+    cut,
     decoded,
     entry,
     frame_name,
@@ -72,7 +73,7 @@ def _picture(picture: Any, image: str, place: str) -> Iterator[Entry]:
         key = next((key for key in _KEYPOINTS if key in found), None)
         if key is None:
             raise BadRecord("it has no keypoints")
-        everybody = decoded(found[key])
+        everybody = cut(found[key])
         if not isinstance(everybody, list):
             raise BadRecord(f"{key} is {shown(everybody)}, expected a list of people")
         scores = _beside(found, _SCORES, len(everybody))
@@ -92,7 +93,7 @@ def _beside(found: Mapping[str, Any], names: tuple[str, ...], count: int) -> lis
     """The first of the lists that is there with one entry a person."""
     for name in names:
         if name in found:
-            values = decoded(found[name])
+            values = cut(found[name])
             values = values.get("tensor") if isinstance(values, dict) else values
             if isinstance(values, list) and len(values) == count:
                 return values
@@ -100,7 +101,8 @@ def _beside(found: Mapping[str, Any], names: tuple[str, ...], count: int) -> lis
 
 
 def _pose(person: tuple[Any, Any, Any, float]) -> Pose:
-    keypoints, beside, box, scale = person
+    keypoints, beside, box = map(decoded, person[:3])
+    scale = person[3]
     points, scores = split_points(keypoints, "keypoints")
     if isinstance(beside, list):
         # torchvision's third number is a constant; its scores stand beside the keypoints.
@@ -113,15 +115,25 @@ def _pose(person: tuple[Any, Any, Any, float]) -> Pose:
 
 
 def _recognises_vitpose(document: Document) -> bool:
-    frames = document.member("keypoints") if "skeleton" in document.members else None
-    return isinstance(frames, list) and all(isinstance(frame, dict) for frame in frames)
+    if not {"skeleton", "keypoints"} <= document.members.keys():
+        return False
+    try:
+        frames = cut(document.members["keypoints"])
+    except BadRecord:
+        return False
+    return isinstance(frames, list) and all(bytes(frame).lstrip().startswith(b"{") for frame in frames)
 
 
 def _entries_of_vitpose(document: Document) -> Iterator[Entry]:
-    frames, name = document.member("keypoints"), document.source.name
-    for k, frame in enumerate(frames):
+    frames, name = cut(document.members["keypoints"]), document.source.name
+    for k, raw in enumerate(frames):
         image = name if len(frames) == 1 else frame_name(name, k)
         place = f"{document.source.path}: keypoints[{k}]"
+        try:
+            frame = decoded(raw)
+        except BadRecord as error:
+            yield Entry(image, -1, place, None, str(error))
+            continue
         if not frame:
             yield Entry(image, -1, place, None)
         for number, (person, points) in enumerate(frame.items()):
