@@ -11,6 +11,8 @@ visibility counts as not seen, as in the detector. World landmarks are metres an
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from adapters.keypoints.readers.forms.form import (
     Document,
     Entry,
@@ -22,10 +24,19 @@ from adapters.keypoints.readers.forms.form import (
     plain_numbers,
 )
 from adapters.keypoints.readers.json_rows import BadRecord, required
-from adapters.keypoints.readers.json_text import shown
+from adapters.keypoints.readers.json_text import MISFIT, shown
 
 _LISTS = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")
 _LEAST_VISIBILITY = 0.5
+
+
+class _Landmark(msgspec.Struct, gc=False):
+    x: float
+    y: float
+    visibility: float = 1.0
+
+
+_decode_marks = msgspec.json.Decoder(list[_Landmark]).decode
 
 
 def _recognises(document: Document) -> bool:
@@ -73,6 +84,10 @@ def decoded_or_text(raw: Any) -> Any:
 
 
 def _frame(value: Any, image: str, place: str) -> Iterator[Entry]:
+    typed = _typed_pose(value) if isinstance(value, msgspec.Raw) else None
+    if typed is not None:
+        yield Entry(image, 0, place, typed)
+        return
     try:
         poses = decoded(value)
         while isinstance(poses, dict):
@@ -88,6 +103,22 @@ def _frame(value: Any, image: str, place: str) -> Iterator[Entry]:
     yield from people([poses] if _is_pose(poses) else poses or [], image, place, _pose)
 
 
+def _typed_pose(raw: msgspec.Raw) -> Pose | None:
+    """A list of landmarks; None where it is something else."""
+    try:
+        marks = _decode_marks(raw)
+    except MISFIT:
+        return None
+    return (
+        _seen([n for mark in marks for n in (mark.x, mark.y)], [mark.visibility for mark in marks]) if marks else None
+    )
+
+
+def _seen(points: list[float], visibility: list[float]) -> Pose:
+    # NaN fails the comparison.
+    return Pose(points, [score if score >= _LEAST_VISIBILITY else 0.0 for score in visibility])
+
+
 def _pose(value: Any) -> Pose:
     while isinstance(value, dict):
         key = next((key for key in _LISTS if key in value), _LISTS[0])
@@ -97,8 +128,7 @@ def _pose(value: Any) -> Pose:
     x, y, visibility = (plain_numbers([_number(mark, key) for mark in value], key) for key in ("x", "y", "visibility"))
     points = [0.0] * (2 * len(value))
     points[0::2], points[1::2] = x, y
-    # NaN fails the comparison.
-    return Pose(points, [score if score >= _LEAST_VISIBILITY else 0.0 for score in visibility])
+    return _seen(points, visibility)
 
 
 def _number(landmark: Any, key: str) -> Any:
