@@ -30,7 +30,8 @@ _TILES_IN_FLIGHT = 2
 """On accelerators: one computes while another is copied."""
 _LARGEST_MULTIPLE = 64
 _WORK_BYTES_PER_BYTE = 64
-"""Of a sample, with room to spare: a posed fit works on 28 kB for a picture of 0.7 kB. Not measured on accelerators."""
+"""Working memory per byte of a sample, with room to spare: a posed fit uses 28 kB for a picture of 0.7 kB. Not measured
+on accelerators."""
 _MEMORY_OF_A_SMALL_ACCELERATOR = 4 << 30
 
 Context = TypeVar("Context")

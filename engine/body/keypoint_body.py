@@ -23,14 +23,14 @@ from engine.body.schemas import KeypointSchema
 
 
 class KeypointBody(eqx.Module):
-    """What of a body is seen by one detector. Made by ``reduce_body``."""
+    """A body reduced to the keypoints of one detector. Made by ``reduce_body``."""
 
     offsets: Float[Array, "keypoints joints 3"]
-    """Of each keypoint from each joint that carries part of it, weighted (o_kj)."""
+    """Offset of each keypoint from each joint that carries part of it, weighted (o_kj)."""
     offset_shapedirs: Float[Array, "keypoints joints 3 betas"]
     offset_posedirs: Float[Array, "keypoints joints 3 pose_features"]
     masses: Float[Array, "keypoints joints"]
-    """How much of each keypoint each joint carries (m_kj); rows sum to one."""
+    """Share of each keypoint that each joint carries (m_kj); rows sum to one."""
     joints: Float[Array, "joints 3"]
     """Rest positions of the joints at β = 0."""
     joint_shapedirs: Float[Array, "joints 3 betas"]

@@ -76,7 +76,7 @@ class PosedBody(NamedTuple):
 
 
 class Skeleton(NamedTuple):
-    """Where every joint is in the world, and how it is turned."""
+    """Position and rotation of every joint in the world."""
 
     rotations: Float[Array, "joints 3 3"]
     positions: Float[Array, "joints 3"]

@@ -1,4 +1,4 @@
-"""How people hold themselves: a Gaussian over the 23 joint rotations of SMPL's tree, and hinges at knees and elbows.
+"""Prior of body poses: a Gaussian over the 23 joint rotations of SMPL's tree, and hinges at knees and elbows.
 
     p(θ) = N(θ; μ, A Aᵀ)        θ = the 69 coordinates of the joints' rotation vectors, radians
 
@@ -80,7 +80,7 @@ def mirror_indices() -> tuple[Int[np.ndarray, " coordinates"], Float[np.ndarray,
 
 
 def hinge_residuals(hinges: Hinges, body_pose: Float[Array, "posed_joints 3"]) -> Float[Array, " hinges"]:
-    """How far each knee and elbow is outside its range, in units of its softness; zero inside."""
+    """Distance of each knee and elbow from its range, in units of its softness; zero inside."""
     flexion = jnp.sum(body_pose[np.array(hinges.joints)] * hinges.axes, axis=-1)
     beyond = jnp.maximum(flexion - hinges.upper, 0.0) - jnp.maximum(hinges.lower - flexion, 0.0)
     return beyond / hinges.softness

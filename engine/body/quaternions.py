@@ -1,7 +1,7 @@
 """Unit quaternions (w, x, y, z): the global orientation of a person, with no special place at π or anywhere else.
 
 A quaternion and its negative are one rotation. Functions take any non-zero quaternion and normalise it, so that a
-solver that knows nothing of the unit sphere may add to its four numbers.
+general solver may add to its four numbers.
 
 Source: Solà, "Quaternion kinematics for the error-state Kalman filter", 2017, sections 1-2.
 """

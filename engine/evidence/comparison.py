@@ -42,14 +42,14 @@ _TILE_ROWS = 1024
 
 
 class Matches(NamedTuple):
-    """Whom each picture shows, if anybody. Pictures that say nothing have margin 0 and the prior's probabilities."""
+    """The person in each picture, if any. Uninformative pictures have margin 0 and the prior's probabilities."""
 
     best: Int32[np.ndarray, " images"]
     """Number of the person with the largest Bayes factor, the first of equals."""
     log_bayes_factor: Float32[np.ndarray, " images"]
-    """Of that person against a stranger, nats."""
+    """That person against a stranger, nats."""
     margin: Float32[np.ndarray, " images"]
-    """To the second best, nats; infinite where there is only one person."""
+    """Distance to the second best, nats; infinite where there is only one person."""
     probability: Float32[np.ndarray, " images"]
     """That it is the best one."""
     none_probability: Float32[np.ndarray, " images"]
@@ -78,7 +78,7 @@ def match_people(pictures: Evidence, people: Evidence, none_prior: float = NONE_
     """The best match of each picture, in memory that does not grow with pairs.
 
     Raises:
-        ValueError: there is nobody to compare with, or ``none_prior`` is no probability below 1.
+        ValueError: there is nobody to compare with, or ``none_prior`` is not in 0..1, 1 excluded.
     """
     parts = []
     for start in range(0, max(len(pictures.information), 1), _CHUNK_SIZE):
@@ -91,7 +91,7 @@ def best_matches(log_bayes: Float32[np.ndarray, "images people"], none_prior: fl
     """The best match of each row of a table of log Bayes factors.
 
     Raises:
-        ValueError: there is nobody to compare with, or ``none_prior`` is no probability below 1.
+        ValueError: there is nobody to compare with, or ``none_prior`` is not in 0..1, 1 excluded.
     """
     count = log_bayes.shape[1]
     if not count:
@@ -124,7 +124,7 @@ def _best(each: AnyArray, none: AnyArray, log_bayes: Float[AnyArray, "images peo
 def fuse_groups(
     evidence: Evidence, group: Int[np.ndarray, " images"], correlation: float = GROUP_CORRELATION
 ) -> Evidence:
-    """What many pictures of one person say together.
+    """Evidence of many pictures of one person together.
 
     Args:
         evidence: of each picture, calibrated.
@@ -132,7 +132,7 @@ def fuse_groups(
         correlation: ρ, of the errors within a group: 0 adds all pictures up, 1 counts each group as one picture.
 
     Raises:
-        ValueError: a correlation that is none, or one group number per picture is missing.
+        ValueError: the correlation is not in 0..1, or there is not one group number per picture.
     """
     if np.shape(group) != (len(evidence.information),):
         raise ValueError(f"{len(evidence.information)} pictures need a group number each, not {np.shape(group)}")
@@ -141,20 +141,20 @@ def fuse_groups(
 
 
 def evidence_of_groups(evidence: Evidence, group: Int[np.ndarray, " images"], correlation: float) -> Evidence:
-    """What the pictures of each group say together, in double precision.
+    """Evidence of the pictures of each group together, in double precision.
 
     Args:
         group: from 0, none left out.
 
     Raises:
-        ValueError: a correlation that is none.
+        ValueError: the correlation is not in 0..1.
     """
     if not 0 <= correlation <= 1:
         raise ValueError(f"the correlation is {correlation}; it must lie between 0 and 1")
     precision, information = (np.asarray(part, np.float64) for part in evidence)
-    # A picture that says nothing is not one of those that repeat each other.
-    says = np.any(precision != 0, axis=(1, 2))
-    weight = 1 / (1 + np.maximum(np.bincount(group, weights=says) - 1, 0) * correlation)
+    # Uninformative pictures do not count among those that repeat each other.
+    informative = np.any(precision != 0, axis=(1, 2))
+    weight = 1 / (1 + np.maximum(np.bincount(group, weights=informative) - 1, 0) * correlation)
     sums = []
     for part in (precision, information):
         total = np.zeros((len(weight), *part.shape[1:]))

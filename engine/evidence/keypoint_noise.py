@@ -1,4 +1,4 @@
-"""Which keypoints a detector is less sure of than was assumed, from fits; nobody needs to be labelled.
+"""The actual noise of a detector at each keypoint, estimated from fits without labels.
 
 As in ``engine.posed.noise_scale`` the whitened residuals of a picture, linearised at its fit and brought to z = 0, β =
 0, are

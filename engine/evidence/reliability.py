@@ -1,7 +1,7 @@
-"""Do probabilities keep their word? Of the pairs that got a probability near p, a share p should be pairs of one body.
+"""Calibration error of probabilities: a share p of the pairs with a probability near p should be pairs of one body.
 
-Both kinds of pairs are given the same total weight, as the prior probability of ½ assumes. Where nothing but labelled
-pictures is at hand, each is left out of its person's and compared with everybody.
+Both kinds of pairs are given the same total weight, as the prior probability of ½ assumes. With labelled pictures only,
+each picture is left out of its person's and compared with everybody.
 
 Source: Guo et al., "On calibration of modern neural networks", ICML 2017 (expected calibration error).
 """

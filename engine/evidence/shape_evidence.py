@@ -1,4 +1,4 @@
-"""What pictures say about a body: shape evidence, and whether two sets of pictures show the same one.
+"""Evidence of pictures about a body's shape, and the Bayes factor of two sets of pictures showing the same body.
 
 The likelihood of one picture as a function of β, pose and camera eliminated, is near its best shape a Gaussian
 
@@ -12,8 +12,8 @@ the evidence for "r and p are one body" against "r and p are two bodies drawn fr
 
     log B = log m(Λ_r + Λ_p, h_r + h_p) − log m(Λ_r, h_r) − log m(Λ_p, h_p).
 
-Clothes, hair and the detector's habits move the apparent shape of one person from picture to picture. With that
-within-person covariance W a picture's β is the person's plus N(0, W), and its evidence about the person is weaker:
+Clothes, hair and systematic errors of the detector move the apparent shape of one person from picture to picture. With
+that within-person covariance W a picture's β is the person's plus N(0, W), and its evidence about the person is weaker:
 
     Λ' = (Λ⁻¹ + W)⁻¹ = (I + ΛW)⁻¹ Λ,   h' = (I + ΛW)⁻¹ h.
 
@@ -41,7 +41,7 @@ class Evidence(NamedTuple):
 
 
 class Normal(NamedTuple):
-    """What is known of a shape, prior included."""
+    """Posterior of a shape."""
 
     mean: Float[Array, " betas"]
     covariance: Float[Array, "betas betas"]
@@ -53,7 +53,7 @@ def fuse(evidence: Evidence) -> Evidence:
 
 
 def weaken(evidence: Evidence, within_person: Float[Array, "betas betas"]) -> Evidence:
-    """What a picture says about the person when its own apparent shape varies by N(0, within_person)."""
+    """The evidence of a picture about the person when its apparent shape varies by N(0, within_person)."""
     identity = jnp.eye(within_person.shape[-1], dtype=within_person.dtype)
     mixing = identity + evidence.precision @ within_person
     both = jnp.concatenate([evidence.precision, evidence.information[:, None]], axis=-1)
@@ -77,7 +77,7 @@ def log_marginal(evidence: Evidence) -> Float[Array, ""]:
 
 
 def log_bayes_factor(reference: Evidence, probe: Evidence) -> Float[Array, ""]:
-    """Same body against different bodies, in nats; 0 where one of the two says nothing."""
+    """Same body against different bodies, in nats; 0 where one of the two is uninformative."""
     together = Evidence(reference.precision + probe.precision, reference.information + probe.information)
     return log_marginal(together) - log_marginal(reference) - log_marginal(probe)
 

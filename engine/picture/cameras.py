@@ -29,7 +29,7 @@ def image_plane(points: Float[Array, "*n 3"]) -> Float[Array, "*n 2"]:
 
 
 def project(camera: WeakPerspective, points: Float[Array, "keypoints 3"]) -> Float[Array, "keypoints 2"]:
-    """Where the points are seen."""
+    """Image of the points."""
     return camera.scale * image_plane(points) + camera.translation
 
 
@@ -43,17 +43,17 @@ class Lens(eqx.Module):
     inverse_focal: Float[AnyArray, "*images"]
     """1 / focal length, in person heights; 0 for weak perspective."""
     principal_point: Float[AnyArray, "*images 2"]
-    """Where the optical axis is seen, person heights; only matters with perspective."""
+    """Place of the optical axis in the picture, person heights; only matters with perspective."""
 
 
-# Nearer to the camera than a third of the body's distance perspective is taken to be constant: no person fits there.
+# Nearer to the camera than a third of the body's distance, the magnification is kept constant: no person fits there.
 _LARGEST_DEPTH_FACTOR = 3.0
 
 
 def pinhole_depth_factor(
     lens: Lens, scale: Float[Array, ""], depth: Float[Array, "*n"]
 ) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-    """How much larger than at the body's origin things are seen, and the derivative by (scale · depth)."""
+    """Magnification relative to the body's origin, and its derivative by (scale · depth)."""
     remaining = 1.0 - lens.inverse_focal * scale * depth
     near = remaining < 1.0 / _LARGEST_DEPTH_FACTOR
     factor = jnp.where(near, _LARGEST_DEPTH_FACTOR, 1.0 / jnp.where(near, 1.0, remaining))

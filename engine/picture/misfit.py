@@ -1,4 +1,4 @@
-"""How far modelled keypoints are from the seen ones.
+"""Distance between modelled and seen keypoints.
 
     reprojection error = √(Σ c_k |y_k − ŷ_k|² / Σ c_k), in person heights
     OKS                = mean over seen keypoints of exp(−|y_k − ŷ_k|² / (2 area (2 σ_k)²))

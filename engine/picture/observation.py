@@ -1,7 +1,7 @@
-"""What was seen in one picture, in units of the person instead of pixels.
+"""The keypoints of one picture in units of the person instead of pixels.
 
 The keypoints of a picture are shifted to their weighted mean and divided by the person's size, so that everything
-after this module is blind to resolution and position: no fit and no score depends on them.
+after this module is independent of resolution and position: no fit and no score depends on them.
 
 The person's size is the height in pixels that an average person would have standing upright at that distance. A bone
 of length L metres is seen at most scale·L pixels long, whatever the pose, so each limb bounds the scale from below; the
@@ -55,8 +55,8 @@ Edges = tuple[tuple[int, int], ...]
 def size_edges(schema: KeypointSchema) -> tuple[Edges, Edges]:
     """Pairs of columns whose distance bounds the person's size: limbs, and parts for pictures that show no limb.
 
-    The hips are not among them: so close together, their distance says more about noise than about size. Faces and
-    feet overstate the scale for the same reason and speak only where no limb does.
+    The hips are left out: they are so close together that their distance is dominated by noise. Faces and feet
+    overstate the scale for the same reason and are used only where no limb is seen.
     """
 
     def columns(edges: tuple[tuple[str, str], ...]) -> Edges:

@@ -1,12 +1,12 @@
-"""Keypoints of arms or legs that say left for right: which can be noticed, and how they are put right.
+"""Swapped left and right labels of arms or legs: which swaps matter, and how they are undone.
 
-Swap ALL labels of a picture and nothing is lost: seen from afar, a symmetric body and its reflection in depth make
-the same picture, and the reflected body is one with left and right swapped, in the mirrored pose, which the prior
-finds just as likely. The fit then shows the person from the other side, at the same energy and with the same evidence
-about the shape. No 2D keypoint can tell, and no score needs to know.
+A swap of ALL labels of a picture does not matter. Seen from afar, a symmetric body and its reflection in depth make the
+same picture; the reflected body has left and right swapped and stands in the mirrored pose, which is equally likely
+under the prior. The fit then shows the person from the other side, at the same energy and with the same evidence about
+the shape.
 
-Swap the labels of the arms alone, or of the legs, and no body fits: limbs cross the trunk. Both swaps, and both
-together, are tried where a fit is bad. What was done is kept as a code, the sum of ``LEGS`` and ``ARMS``.
+If the labels of the arms alone, or of the legs, are swapped, no body fits: limbs cross the trunk. Both swaps, and both
+together, are tried where a fit is bad. The result is kept as a code, the sum of ``LEGS`` and ``ARMS``.
 """
 
 import equinox as eqx
@@ -24,7 +24,7 @@ _PARTS = {LEGS: ("knee", "ankle", "big_toe", "small_toe", "heel"), ARMS: ("elbow
 
 
 def swapped_columns(schema: KeypointSchema) -> Int[np.ndarray, "codes keypoints"]:
-    """Where each column comes from, for every code from 0 (nothing swapped) to ``LEGS + ARMS``."""
+    """Source of each column for every code from 0 (nothing swapped) to ``LEGS + ARMS``."""
     identity = np.arange(len(schema))
     part = np.array([name.partition("_")[2] for name in schema.keypoint_names])
     columns = np.tile(identity, (1 + LEGS + ARMS, 1))

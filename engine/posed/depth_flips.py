@@ -81,7 +81,7 @@ def _mirror(limb: _Limb, mirrored: Bool[Array, "2"]) -> tuple[Float[Array, "3"],
     """Rotation vectors of the upper joint and the hinge that put the bones, some mirrored, where they are wanted."""
     flip = jnp.array([1.0, 1.0, -1.0], limb.bones.dtype)
     first, second = jnp.where(mirrored[:, None], flip, 1.0) * limb.bones
-    # A straight limb does not say where its hinge points: then it stays where it was, or where mirroring puts it.
+    # The hinge axis of a straight limb is undetermined: it stays where it was, or where mirroring puts it.
     guess = jnp.where(jnp.all(mirrored), -flip, 1.0) * limb.seen_axis
     wanted_axis = jnp.cross(first, second) + _STRAIGHT_LIMB * guess
     turned = _frame(first, wanted_axis) @ _frame(limb.rest_bones[0], limb.hinge_axis).T

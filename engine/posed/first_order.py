@@ -29,7 +29,7 @@ from engine.solvers.first_order import AdamSettings, FirstOrderSettings, LBFGSSe
 from engine.solvers.small_systems import whitening_factor
 
 SOLVERS = ("auto", "lm", "adam", "lbfgs")
-"""Of posed fits; ``auto`` is Levenberg-Marquardt."""
+"""Solvers of posed fits; ``auto`` is Levenberg-Marquardt."""
 
 
 def posed_loop(solver: str) -> FirstOrderSettings | None:
@@ -86,7 +86,7 @@ def _shape_loop(loop: _Loop, lane: tuple[Picture, PictureUnknowns]):
 
 
 class FirstOrderSearch:
-    """What ``engine.posed.search.Search`` does, by a first-order loop."""
+    """``engine.posed.search.Search`` with a first-order loop instead of Levenberg-Marquardt."""
 
     def __init__(self, context: PosedContext, pictures: Picture, settings: FirstOrderSettings) -> None:
         self._search = Search(context, pictures)
@@ -125,7 +125,7 @@ class SharedMinimum(NamedTuple):
     betas: Float[Array, " betas"]
     unknowns: PictureUnknowns
     energy: Float[Array, ""]
-    """Of all pictures, with ½ |β|²."""
+    """Energy of all pictures, with ½ |β|²."""
     steps: Array
     converged: Bool[Array, ""]
 

@@ -3,7 +3,7 @@
 ``fit_poses`` finds pose and camera of each picture for a given shape, ``fit_shapes`` frees the shape of each picture as
 well; ``engine.posed.shared_shape`` finds one shape for all references of a person.
 
-A picture whose keypoints of arms or legs say left for right fits badly; where a fit is bad, swapped labels are tried
+A picture with swapped left and right labels of arms or legs fits badly; where a fit is bad, swapped labels are tried
 (``engine.picture.swapped_labels``).
 """
 
@@ -30,7 +30,7 @@ from engine.scores import Status
 from engine.solvers.first_order import FirstOrderSettings
 
 POSED_NOISE = NoiseModel(level=0.01)
-"""What detectors do on real pictures: 0.9 to 1.1 % of a person's height."""
+"""Detectors on real pictures are off by 0.9 to 1.1 % of a person's height."""
 
 _CHUNK_SIZE = 4096
 """Pictures searched at once: bounds the memory, changes no result."""
@@ -42,7 +42,7 @@ _SWAP_MARGIN = 5.0
 
 
 def make_context(body: KeypointBody, prior: PosePrior | None = None, noise: NoiseModel = POSED_NOISE) -> PosedContext:
-    """What all posed fits with one body, schema, pose prior (by default the shipped one) and noise share.
+    """Data shared by all posed fits with one body, schema, pose prior (by default the shipped one) and noise.
 
     Takes a second or two; make it once.
 

@@ -123,7 +123,7 @@ def _latent_rows(
 def _corrective_rows(
     model: PosedModel, posed: PosedBody, along: Float[Array, "keypoints 2"], depth: Float[Array, "keypoints 2"]
 ) -> Float[Array, "keypoints 2 posed_joints 3"]:
-    """What the pose blendshapes add."""
+    """Contribution of the pose blendshapes."""
     parts = np.array(model.corrective_parts)
     keypoints, joints = np.array(model.part_keypoints)[parts], np.array(model.part_joints)[parts]
     moved = jnp.einsum("nab,nbf->naf", posed.rotations[joints], model.corrective_posedirs)
@@ -139,7 +139,7 @@ def _corrective_rows(
 
 
 def _shape_motion(model: PosedModel, posed: PosedBody) -> Float[Array, "keypoints 3 betas"]:
-    """How each keypoint moves per unit of each shape component.
+    """Motion of each keypoint per unit of each shape component.
 
     Sums instead of products with constant matrices: in those XLA makes all lanes of a tile the columns of one large
     matrix, and rounds columns differently by where they stand.

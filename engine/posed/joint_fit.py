@@ -66,7 +66,7 @@ class _Followed(NamedTuple):
     unknowns: PictureUnknowns
     energy: Float[Array, "*images"]
     decrease: Float[Array, "*images"]
-    """Of the energy, predicted by the linear model."""
+    """Predicted decrease of the energy."""
 
 
 def _eliminate(problem: PosedProblem, lane: _Damped):

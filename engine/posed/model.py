@@ -1,4 +1,6 @@
-"""What all posed fits with one body, schema and pose prior share, laid out for speed. Exact but for what is said here.
+"""Precomputed data shared by all posed fits with one body, schema and pose prior.
+
+The only approximation is stated below.
 
 A keypoint hangs on few joints: the (keypoint, joint) pairs that carry anything are listed as *parts*. A rotation of
 joint j moves keypoint k only if a part of k is below j and away from j; joints that move nothing are left out of the
@@ -107,7 +109,7 @@ def make_posed_model(body: KeypointBody, prior: PosePrior) -> PosedModel:
     lever = _largest_levers(body)
     moving = tuple(int(j) for j in range(1, body.joint_count) if posedirs.size or lever[j] > 0)
     dtype = prior.axes.dtype
-    # In double precision: rounding would turn axes that move keypoints alike, and with them every fit a little.
+    # Double precision: rounding would rotate axes that move keypoints by similar amounts and change every fit slightly.
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), (body, prior))
         motion = np.asarray(_motion_covariance(*exact))

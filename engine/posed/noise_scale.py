@@ -1,4 +1,4 @@
-"""How noisy the keypoints of one picture really are, from its own fit: nobody needs to be labelled.
+"""The actual noise of the keypoints of one picture, estimated from its own fit without labels.
 
 With pose z, shape β (both N(0, I)) and noise of s times the assumed deviation, the whitened residuals of a picture are,
 linearised at its fit and brought to z = 0, β = 0,
@@ -9,10 +9,10 @@ so with the frame integrated out, up to a constant,
 
     log p(y | s) = −½ log|V| − ½ log|Fᵀ V⁻¹ F| − ½ yᵀ (V⁻¹ − V⁻¹F (FᵀV⁻¹F)⁻¹ FᵀV⁻¹) y.
 
-Directions that pose and shape can explain anyway say little about s and the others much. One picture has some fifteen
-of those, so its estimate leans on a prior, log s ~ N(0, τ²), and is the posterior mean of log s. What a picture says
-about its shape is then (Λ, h)/s²: it uses nothing but the picture itself, so no score depends on its neighbours, and
-pictures that are worse than was assumed say less (benchmarks/results.md, "Identity", has the alternatives).
+Directions that pose and shape can explain carry little information about s. One picture has some fifteen others, so
+its estimate needs a prior, log s ~ N(0, τ²), and is the posterior mean of log s. The evidence of the picture is then
+(Λ, h)/s². It depends on this picture alone, and noisier pictures are less informative (benchmarks/results.md,
+"Identity", has the alternatives).
 
 The fit has bent towards the noise that was assumed, so the estimate lies between the truth and 1.
 
@@ -69,7 +69,7 @@ def keypoint_rows(linear: LinearModel, betas: Float[Array, " betas"], keypoints:
 def noise_scale(
     linear: LinearModel, betas: Float[Array, " betas"], seen: Bool[Array, " keypoints"]
 ) -> Float[Array, ""]:
-    """Actual over assumed noise of one picture, about 0.2 to 5; 1 where it cannot tell.
+    """Actual over assumed noise of one picture, about 0.2 to 5; 1 where the picture is uninformative.
 
     Args:
         linear: at the picture's fit, with its shape free (``engine.posed.jacobian.linearise``).

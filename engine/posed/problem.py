@@ -4,10 +4,10 @@
     r_k = √c_k (y_k − project(camera, x_k(β, θ, R))) / σ_k
     ρ(s) = w² s / (w² + s)                                        Geman-McClure of width w
 
-The shape prior ½ |β|² is not in it: it belongs to whoever frees β, once per person. A solver that knows nothing but
-functions minimises ``posed_energy`` over the fields of ``PictureUnknowns`` (and β); Levenberg-Marquardt uses
-``engine.posed.jacobian`` and the chart of ``apply_step``, in which the orientation R is multiplied from the left by
-exp(ω), so that no orientation is special.
+The shape prior ½ |β|² is not included: callers that free β add it once per person. A general solver minimises
+``posed_energy`` over the fields of ``PictureUnknowns`` (and β). Levenberg-Marquardt uses ``engine.posed.jacobian`` and
+the chart of ``apply_step``, in which the orientation R is multiplied from the left by exp(ω), so that no orientation is
+special.
 
 The robust loss is a re-weighting of residuals by ρ' (here and nowhere else): the gradient is exact, and the
 Gauss-Newton Hessian bounds the loss from above.
@@ -38,25 +38,25 @@ from engine.posed.model import PosedModel, descendant_matrix
 
 
 class PictureUnknowns(eqx.Module):
-    """What is unknown of one picture, shape aside; a leading ``images`` axis when batched."""
+    """Unknowns of one picture besides the shape; a leading ``images`` axis when batched."""
 
     orientation: Float[AnyArray, "*images 4"]
     """Quaternion, body to camera; need not be of unit length."""
     latent: Float[AnyArray, "*images latents"]
     """Pose in the prior's whitened coordinates."""
     log_scale: Float[AnyArray, "*images"]
-    """Of person heights per metre, at the body's origin."""
+    """Logarithm of person heights per metre at the body's origin."""
     translation: Float[AnyArray, "*images 2"]
-    """Where the body's origin is seen, person heights."""
+    """Place of the body's origin in the picture, person heights."""
 
 
 class Noise(NamedTuple):
-    """How far seen keypoints may be from the model's."""
+    """Expected distance between seen and modelled keypoints."""
 
     sigmas: Float[Array, " keypoints"]
     """Standard deviations, person heights."""
     width: Float[Array, ""]
-    """Of the robust loss, in sigmas."""
+    """Width of the robust loss, in sigmas."""
 
 
 ROBUST_WIDTH = 8.0
@@ -71,7 +71,7 @@ def noise_of(model: NoiseModel, schema: KeypointSchema, width: float = ROBUST_WI
 
 
 class PosedProblem(eqx.Module):
-    """What the posed problems of all pictures share: the body with its pose prior, and the noise of keypoints."""
+    """Data shared by the posed problems of all pictures: the body with its pose prior, and the noise of keypoints."""
 
     model: PosedModel
     noise: Noise
@@ -92,7 +92,7 @@ class PosedBody(NamedTuple):
     vectors: Float[Array, "posed_joints 3"]
     """Rotation vectors of all joints but the root, radians."""
     parts: Float[Array, "parts 3"]
-    """What each joint carries of each keypoint."""
+    """The part of each keypoint that each joint carries."""
     keypoints: Float[Array, "keypoints 3"]
 
 
@@ -143,7 +143,7 @@ def _world_rotations(model: PosedModel, local: Float[Array, "joints 3 3"]) -> Fl
 
 
 def seen_at(unknowns: PictureUnknowns, lens: Lens, points: Float[Array, "keypoints 3"]) -> Float[Array, "keypoints 2"]:
-    """Where points in the camera's orientation are seen, person heights."""
+    """Image of points in the camera's orientation, person heights."""
     scale = jnp.exp(unknowns.log_scale)
     factor, _ = pinhole_depth_factor(lens, scale, points[:, 2])
     plane = image_plane(points)
@@ -166,7 +166,7 @@ def keypoint_residuals(
 
 
 def posed_residuals(problem: PosedProblem, picture: Picture, unknowns: PictureUnknowns) -> Float[Array, " residuals"]:
-    """Everything that the energy is half the sum of squares of: for solvers that take any residuals."""
+    """All residuals; the energy is half the sum of their squares. General solvers take these."""
     residuals = keypoint_residuals(problem, picture, unknowns)
     # The length of each residual becomes √ρ.
     softened = residuals * jnp.sqrt(robustness(jnp.sum(residuals**2, axis=-1, keepdims=True), problem.noise.width))

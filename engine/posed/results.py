@@ -1,16 +1,16 @@
-"""What comes out of posed fits: poses, cameras, residuals, and what each picture says about the shape.
+"""Results of posed fits: poses, cameras, residuals, and the evidence of each picture about the shape.
 
 Near its best fit the energy of a picture is quadratic in the shape β, the pose z and the frame c (turn and camera).
-With z and c eliminated, Λ = H_ββ − H_βη H_ηη⁻¹ H_ηβ is left of the Gauss-Newton Hessian; the shape prior is no part of
-it. In the small space of the residuals, with M = I + A Aᵀ, B and F the derivatives by β and c,
+With z and c eliminated, Λ = H_ββ − H_βη H_ηη⁻¹ H_ηβ is left of the Gauss-Newton Hessian, without the shape prior. In
+the small space of the residuals, with M = I + A Aᵀ, B and F the derivatives by β and c,
 
     B̃ = B − F (FᵀM⁻¹F)⁻¹ FᵀM⁻¹B,   Λ = B̃ᵀ M⁻¹ B̃,   g = B̃ᵀ M⁻¹ (r − A z),   h = Λ β − g.
 
 g is the gradient by β that is left when pose and frame have followed, so h belongs to the minimum of the quadratic even
 where the fit stopped a little short of it; at the minimum g = −β and h = (Λ + I) β.
 
-All this takes the assumed noise for granted. ``shape_evidence`` divides Λ and h by s², the noise that the picture
-itself shows (``engine.posed.noise_scale``).
+All this rests on the assumed noise. ``shape_evidence`` divides Λ and h by s², the noise estimated from the picture
+itself (``engine.posed.noise_scale``).
 """
 
 import equinox as eqx
@@ -49,12 +49,12 @@ class PosedFit(eqx.Module):
     """One row per picture. In rows whose status is ``too_few_keypoints`` all numbers but ``pictures`` are NaN or 0."""
 
     pictures: Picture
-    """What was fitted: labels as ``swapped_labels`` says, betas those of the fit."""
+    """The fitted pictures: labels swapped as in ``swapped_labels``, betas of the fit."""
     unknowns: PictureUnknowns
     pose: Float[AnyArray, "images joints 3"]
     """Rotation vectors in radians, the global orientation in the camera's frame first."""
     camera: WeakPerspective
-    """At the body's origin; person heights per metre, person heights."""
+    """Scale at the body's origin and its place in the picture; person heights per metre, person heights."""
     camera_px: WeakPerspective
     """The same in pixels."""
     residuals: Float[AnyArray, "images keypoints 2"]
@@ -67,7 +67,7 @@ class PosedFit(eqx.Module):
     """Levenberg-Marquardt steps taken, all starts of the picture together."""
     status: Int[AnyArray, " images"]
     swapped_labels: Int[AnyArray, " images"]
-    """Which limbs' labels said left for right, as the code of ``engine.picture.swapped_labels``; 0 for none."""
+    """Limbs whose left and right labels were swapped back, as the code of ``engine.picture.swapped_labels``."""
 
     @property
     def betas(self) -> Float[AnyArray, "images betas"]:
@@ -160,19 +160,19 @@ def _evidence_of(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns])
 
 
 def shape_evidence(context: PosedContext, fit: PosedFit) -> Evidence:
-    """What each picture says about the shape, pose and camera eliminated, the shape prior left out, at its own noise.
+    """Evidence of each picture about the shape, pose and camera eliminated, without the shape prior, at its own noise.
 
-    Meant for fits with free shape: the quadratic is taken at the fit's β. Pictures that could not be fitted, or that
-    are more exact than these numbers can hold, say nothing: zeros.
+    The fits have free shapes: the quadratic is taken at the fit's β. The evidence is zero for pictures that could not
+    be fitted or whose numbers overflow.
     """
     unknowns = jax.tree.map(np.nan_to_num, fit.unknowns)
     exact = float(np.max(context.problem.noise.sigmas)) < _EXACT_SIGMA
     run = map_samples_in_double if exact else map_samples
     evidence = run(_evidence_of, context.problem, (fit.pictures, unknowns), TILE_SIZE)
     dtype = fit.energy.dtype
-    says = np.isfinite(fit.energy) & np.isfinite(evidence.precision).all(axis=(1, 2))
-    says &= np.isfinite(evidence.information).all(axis=1)
+    known = np.isfinite(fit.energy) & np.isfinite(evidence.precision).all(axis=(1, 2))
+    known &= np.isfinite(evidence.information).all(axis=1)
     return Evidence(
-        np.where(says[:, None, None], evidence.precision, 0).astype(dtype),
-        np.where(says[:, None], evidence.information, 0).astype(dtype),
+        np.where(known[:, None, None], evidence.precision, 0).astype(dtype),
+        np.where(known[:, None], evidence.information, 0).astype(dtype),
     )

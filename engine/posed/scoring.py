@@ -6,9 +6,9 @@ Every picture is fitted twice: with its own free shape, and, starting from that 
     consistency = exp(−excess / threshold)
 
 The bare error at the reference shape would be a poor measure: pose bends to make up for a wrong shape, and some poses
-and views are hard for any shape. What the picture says about the shape (``engine.evidence.shape_evidence``) is compared
-with what the references said: the Bayes factor of "one body" against "two bodies", and its probability. Evidence is
-kept raw and calibrated here, on use (``engine.evidence.calibration``).
+and views are hard for any shape. The evidence of the picture about the shape (``engine.evidence.shape_evidence``) is
+compared with that of the references: the Bayes factor of "one body" against "two bodies", and its probability.
+Evidence is kept raw and calibrated here, on use (``engine.evidence.calibration``).
 
 With several people a picture is compared with all of them, and its row is about the one that matches best.
 """
@@ -205,8 +205,8 @@ def compare_people(
     Raises:
         ValueError: nobody to compare with, or a parameter is out of range.
     """
-    trusted = default_calibration() if calibration is None else calibration
-    compared = compare_evidence(pictures, people, trusted, prior_probability)
+    used = default_calibration() if calibration is None else calibration
+    compared = compare_evidence(pictures, people, used, prior_probability)
     betas = np.stack([np.asarray(person.betas, pictures.fit.betas.dtype) for person in people])
     fits = fit_at_shapes(context, pictures.fit, betas[compared.best], threshold)
     return PosedScore(**compared._asdict(), **fits._asdict(), swapped_labels=pictures.swapped_labels)
@@ -215,7 +215,7 @@ def compare_people(
 def excess_energy(
     context: PosedContext, own: PosedFit, betas: Float[AnyArray, "images betas"]
 ) -> tuple[Float[AnyArray, " images"], Described]:
-    """How much worse each picture is explained by a given shape than by its own, in nats, and its fit at that shape.
+    """Excess energy of each picture at a given shape over its own shape, in nats, and its fit at the given shape.
 
     Args:
         own: fits with free shapes.
@@ -234,7 +234,7 @@ def _refit(
 ) -> tuple[Picture, PictureUnknowns]:
     """Fit of every picture at a given shape, starting from the pose that goes with its own shape.
 
-    Staying near that pose is what is wanted: the excess shall measure the change of shape, not of the pose's basin.
+    The fit stays near that pose, so that the excess measures the change of shape and not a jump to another pose.
     """
     pictures = Picture(own.pictures.observation, betas)
     # Pictures that could not be fitted come along as some pose of nobody; their rows are masked by the caller.

@@ -36,10 +36,10 @@ _FLIPS = 4
 _FLIP_STEPS = 3
 _FINISHING_STEPS = 6
 _FINISHED = 2e-8
-"""Nats that the last step may promise: what is left moves no score by 1e-4, where 1e-4 nats moved some by 1e-3
+"""Nats of predicted decrease at the last step: the rest moves no score by 1e-4, where 1e-4 nats moved some by 1e-3
 (benchmarks/results.md, "Identity", "Laws")."""
 MAX_STEPS = 80
-"""After which a lane is left where it is; it counts as converged if its last step promised less than ``NEAR``."""
+"""A lane stops after that many; it counts as converged if the predicted decrease of its last step is below ``NEAR``."""
 
 # Little noise makes narrow valleys, in which starts get stuck: below this largest sigma (hips at just under 1 % noise),
 # person heights, all but the last rounds assume up to three times the noise, one start more is kept, and the limbs of
@@ -51,7 +51,7 @@ _REFINING_STEPS = 6
 _SCREENING_WIDTH = 30.0
 """Robust width, in sigmas, while starts are compared: a start that is still far off must feel every keypoint."""
 
-# How far one step may go: radians, log scale, person heights, standard deviations of β.
+# The longest step: radians, log scale, person heights, standard deviations of β.
 FRAME_UNIT = (0.5, 0.5, 0.5, 0.3, 0.3, 0.3)
 _BETA_UNIT = 1.0
 
@@ -59,7 +59,7 @@ Tree = TypeVar("Tree")
 
 
 class PosedContext(eqx.Module):
-    """What all pictures of a posed fit share. Made by ``engine.posed.fit.make_context``."""
+    """Data shared by all pictures of a posed fit. Made by ``engine.posed.fit.make_context``."""
 
     problem: PosedProblem
     library: StartLibrary
@@ -84,7 +84,7 @@ class _Open(NamedTuple):
     unknowns: PictureUnknowns
     damping: Float[AnyArray, "*lanes"]
     growth: Float[AnyArray, "*lanes"]
-    promise: Float[AnyArray, "*lanes"]
+    predicted: Float[AnyArray, "*lanes"]
 
 
 class Free(NamedTuple):
@@ -120,7 +120,7 @@ def picture_problem(problem: PosedProblem, picture: Picture, free_betas: bool) -
 def _advance(context: _Rounds, lane: _Open, free_betas: bool) -> Lane:
     problem = picture_problem(context.problem, lane.picture, free_betas)
     opened = open_lane(problem, Free(lane.unknowns, lane.picture.betas))
-    opened = opened._replace(damping=lane.damping, growth=lane.growth, promise=lane.promise)
+    opened = opened._replace(damping=lane.damping, growth=lane.growth, predicted=lane.predicted)
     return jax.lax.while_loop(
         lambda lane: ~lane.converged & (lane.steps < context.steps),
         lambda lane: take_step(problem, lane, LMSettings(), context.tolerance),
@@ -165,7 +165,7 @@ class Lanes(NamedTuple):
     energy: Float[AnyArray, "images starts"]
     damping: Float[AnyArray, "images starts"]
     growth: Float[AnyArray, "images starts"]
-    promise: Float[AnyArray, "images starts"]
+    predicted: Float[AnyArray, "images starts"]
     converged: Bool[AnyArray, "images starts"]
 
 
@@ -238,12 +238,12 @@ class Search:
                 unknowns.picture,
                 lanes.damping.reshape(-1),
                 lanes.growth.reshape(-1),
-                lanes.promise.reshape(-1),
+                lanes.predicted.reshape(-1),
             ),
             TILE_SIZE,
         )
         self.steps += done.steps.reshape(self.count, starts).sum(axis=1)
-        ended = Lanes(done.unknowns, done.energy, done.damping, done.growth, done.promise, done.converged)
+        ended = Lanes(done.unknowns, done.energy, done.damping, done.growth, done.predicted, done.converged)
         return _grouped(ended, starts)
 
     def starts(self) -> Lanes:
@@ -270,7 +270,7 @@ class Search:
             open_rows = open_rows[~advanced.converged[:, 0]]
             if not len(open_rows):
                 break
-        return lanes._replace(converged=lanes.converged | (lanes.promise < NEAR))
+        return lanes._replace(converged=lanes.converged | (lanes.predicted < NEAR))
 
     def run(self, free_betas: bool, initial: Lanes | None = None) -> Lanes:
         """From starts to one finished lane per picture."""

@@ -123,6 +123,6 @@ def _final_lanes(joint: JointFit) -> Lanes:
         energy=joint.picture_energies()[:, None],
         damping=joint.damping[joint.person, None],
         growth=joint.growth[joint.person, None],
-        promise=np.full((len(joint.person), 1), np.inf),
+        predicted=np.full((len(joint.person), 1), np.inf),
         converged=joint.converged[joint.person, None],
     )

@@ -1,4 +1,4 @@
-"""Where to start: the most similar of thousands of known pictures.
+"""Starts of a posed fit: the most similar of thousands of known pictures.
 
 A library of poses, drawn once from the pose prior and seen from all around, is compared with the keypoints of a
 picture. For each entry the best turn in the picture plane, scale and shift are known in closed form: with keypoints as
@@ -29,14 +29,14 @@ from engine.posed.problem import Noise, PictureUnknowns, pose_model
 LIBRARY_SIZE = 2048
 SECTORS = 16
 _MISFIT = 0.02
-"""How far the best entry's keypoints are from the truth, person heights (half of it per coordinate at this size)."""
+"""Distance of the best entry's keypoints from the truth, person heights (half of it per coordinate at this size)."""
 _PITCH_DEVIATION_DEGREES = 25.0
 _ANY_VIEW_SHARE = 0.1
 """Entries seen from anywhere on the sphere; the others from around the horizon."""
 _LATENTS_VARIED = 20
 """Directions of the pose that move keypoints least are left at the mean: they would only add noise."""
 # Times 1/stature: the observation's scale is a bound from below, and a person whose limbs all point at the camera
-# looks larger than it says.
+# looks larger than the observation's scale.
 _SCALE_RANGE = (0.75, 2.0)
 
 
@@ -92,7 +92,7 @@ def make_start_library(model: PosedModel) -> StartLibrary:
 
 
 class _Overlap(NamedTuple):
-    """How entries lie on a picture: sums over keypoints of weighted products."""
+    """Overlap of entries with a picture: sums over keypoints of weighted products."""
 
     real: Float[Array, " entries"]
     imaginary: Float[Array, " entries"]
@@ -135,7 +135,7 @@ def find_starts(library: StartLibrary, noise: Noise, observation: Observation, c
     _, sectors = jax.lax.top_k(best, count)
     entries = sectors * (len(library.plane) // SECTORS) + first[sectors]
 
-    # What the chosen few need is computed again: keeping it for all would cost more.
+    # Computed again for the chosen few: keeping these numbers for all entries would cost more.
     chosen = _overlap(library.plane[entries], weights, centred)
     size = jnp.sqrt(chosen.real**2 + chosen.imaginary**2)
     turn = jnp.arctan2(chosen.imaginary, jnp.where(size > 0, chosen.real, 1.0))

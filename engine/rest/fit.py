@@ -1,7 +1,7 @@
 """Rest-pose mode: one β per person.
 
 This is the original recipe: the body stands in a T-pose, only camera and shape are fitted. It is exact and fast, and
-it knows nothing of pose: a person who does not stand in a T-pose looks like another body to it.
+it does not model pose: a person who does not stand in a T-pose looks like another body.
 
 Three solvers reach the same minimum of the same problem (``engine.rest.problem``): the closed form (cameras eliminated,
 Gauss-Newton on β), and the loops Adam and L-BFGS over β and all cameras together.
@@ -50,7 +50,7 @@ def first_order_settings(solver: str) -> FirstOrderSettings | None:
 
 
 class RestContext(eqx.Module):
-    """What all people, or all pictures, of one call share."""
+    """Data shared by all people, or all pictures, of one call."""
 
     body: KeypointBody
     noise: NoiseModel
@@ -134,8 +134,11 @@ def fit_rest_shapes(
 def _usable_references(
     body: KeypointBody, keypoints_px: np.ndarray, confidence: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures with fewer keypoints than a camera needs fit anything and must not vote; then padding to a power of two,
-    so that few sizes are compiled and a person's own number of references decides which."""
+    """References with enough keypoints, padded to a power of two.
+
+    Pictures with fewer keypoints than a camera needs fit any body and are left out. Few sizes are compiled, and a
+    person's own number of references decides which.
+    """
     check_keypoints(body, keypoints_px, confidence)
     usable = (np.isfinite(keypoints_px).all(-1) & (confidence > 0)).sum(-1) >= MIN_KEYPOINTS
     if not usable.any():

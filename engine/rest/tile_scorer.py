@@ -44,7 +44,7 @@ PerPicture = Float[Array, "blocks lanes"]
 
 
 class _Reference(NamedTuple):
-    """What a tile is compared with: one shape for each block."""
+    """The shapes that a tile is compared with, one for each block."""
 
     x: Float[AnyArray, "blocks keypoints 1"]
     y: Float[AnyArray, "blocks keypoints 1"]

@@ -1,6 +1,6 @@
 """First-order loops: Adam and L-BFGS from optax, on any whitened residuals.
 
-They know nothing of bodies: residuals are a function from a pytree of unknowns to a vector, the energy is half its
+They are independent of bodies: residuals are a function from a pytree of unknowns to a vector, the energy is half its
 square. Shape, scale and translation pull on each other, and plain gradient steps crawl along the valley between them;
 so the loops run in coordinates v in which the curvature at the start is the identity,
 
@@ -50,14 +50,15 @@ FirstOrderSettings = AdamSettings | LBFGSSettings
 
 
 class Minimum(NamedTuple):
-    """Where a loop ended."""
+    """The end of a loop."""
 
     unknowns: Any
     """The same pytree as the start."""
     energy: Float[Array, ""]
     """½ of the squared residuals."""
     gradient_norm: Float[Array, ""]
-    """In the loop's coordinates: the distance to the minimum, were the energy quadratic, in standard deviations."""
+    """Gradient norm in the loop's coordinates: for a quadratic energy, the distance to the minimum in standard
+    deviations."""
     steps: Int[Array, ""]
     converged: Bool[Array, ""]
 
@@ -71,7 +72,7 @@ _SMALLEST_CURVATURE = 1e-6
 def minimise(
     residuals: Callable[[Unknowns], Float[Array, " residuals"]], initial: Unknowns, settings: FirstOrderSettings
 ) -> Minimum:
-    """Minimise half the squared residuals from a start; never raises for a bad start, ``converged`` tells."""
+    """Minimise half the squared residuals from a start; never raises for a bad start; ``converged`` is False then."""
     start, unravel = ravel_pytree(initial)
     jacobian = jax.jacfwd(lambda flat: residuals(unravel(flat)))(start)
     curvature = jacobian.T @ jacobian

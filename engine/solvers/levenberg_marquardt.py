@@ -1,7 +1,7 @@
 """Levenberg-Marquardt for few residuals and many unknowns, most of which have a prior of unit variance.
 
-The unknowns are z ~ N(0, I) and c, few, with precision Q (zero where there is no prior). With the residuals r and their
-derivatives A (by z) and F (by c) a step minimises
+The unknowns are z ~ N(0, I) and a few others c with precision Q (zero where c has no prior). With the residuals r and
+their derivatives A (by z) and F (by c) a step minimises
 
     ½ |r + A δz + F δc|² + ½ |z + δz|² + ½ (c + δc)ᵀ Q (c + δc) + ½ λ (|δz|² + δcᵀ D δc).
 
@@ -16,9 +16,9 @@ residuals that the linear model predicts; because everything is made of gradient
 λ follows the ratio of actual to predicted decrease, and steps are bounded in length as well, so that no picture leaves
 the region where linearising means anything. Every lane controls its own steps.
 
-Near a minimum energies differ by rounding only, but what a step promises, made of gradients, goes on falling. There
-steps are taken on trust and λ follows the promises: where they grow, the neglected second derivatives are larger than
-the curvature that is known, and λ makes up for them.
+Near a minimum energies differ by rounding only, while the predicted decrease, made of gradients, goes on falling. There
+steps are accepted without comparing energies, and λ follows the predicted decrease: where it grows, the neglected
+second derivatives are larger than the known curvature, and λ makes up for them.
 
 Sources: Marquardt, SIAM J. Appl. Math. 1963; Nielsen, "Damping parameter in Marquardt's method", 1999; Golub and Van
 Loan, "Matrix computations", 2013, section 2.1.4 (Sherman-Morrison-Woodbury).
@@ -50,13 +50,13 @@ class LinearModel(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What the solver needs to know. Energies are negative log posteriors, in nats."""
+    """The functions that the solver calls. Energies are negative log posteriors, in nats."""
 
     linearise: Callable[[Any], LinearModel]
     energy: Callable[[Any], Float[Array, ""]]
     apply_step: Callable[[Any, Float[Array, " whitened"], Float[Array, " dense"]], Any]
     dense_unit: Float[Array, " dense"]
-    """How far each entry of c may go in one step: the unit in which it is damped and bounded."""
+    """The largest change of each entry of c in one step; also the unit of its damping."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +64,21 @@ class LMSettings:
     """Step control."""
 
     fastest_shrink: float = 0.1
-    """What a step that did all it promised multiplies the damping by."""
+    """Factor of the damping after a step whose actual decrease is the predicted one."""
     whitened_bound: float = 4.0
     """Longest step of any entry of z, in standard deviations of its prior."""
 
 
 INITIAL_DAMPING = 1.0
-"""As much as the prior itself."""
+"""The prior's own precision."""
 GROWTH = 2.0
-"""Of the damping when a step fails; twice that when the next fails too (Nielsen)."""
+"""Factor of the damping when a step fails; twice that when the next fails too (Nielsen)."""
 NEAR = 1e-4
-"""Nats of promised decrease below which steps are taken on trust: the linear model's minimum is within √(2 · 1e-4)
-posterior standard deviations."""
+"""Nats of predicted decrease below which steps are accepted without a trial: the linear model's minimum is within
+√(2 · 1e-4) posterior standard deviations."""
 DAMPING_RANGE = (1e-6, 1e6)
-# Where promises grow again a damping of nearly nothing must become one at once; far above the prior's own precision it
-# makes steps that say nothing about what is left.
+# Where the predicted decrease grows again, a tiny damping must become a useful one at once. Damping far above the
+# prior's own precision makes steps so short that they do not show how much is left.
 _STARTING_AGAIN = 0.01
 _LARGEST_NEAR = 30.0
 # Coordinates come out of a long chain of products and are off by a few units in the last place.
@@ -93,9 +93,9 @@ class Lane(NamedTuple):
     energy: Float[Array, ""]
     damping: Float[Array, ""]
     growth: Float[Array, ""]
-    """What the damping is multiplied by when the next step fails; near the minimum, whether promises have grown."""
-    promise: Float[Array, ""]
-    """Bound of what could still be gained before the last step, by the linear model, in nats; infinite at first."""
+    """Factor of the damping when the next step fails; near the minimum, whether the predicted decrease has grown."""
+    predicted: Float[Array, ""]
+    """Upper bound of the decrease left before the last step, by the linear model, in nats; infinite at first."""
     steps: Int[Array, ""]
     converged: Bool[Array, ""]
 
@@ -133,12 +133,12 @@ def eliminate_whitened(model: LinearModel, damping: Float[AnyArray, ""] | float)
 
 
 class Proposal(NamedTuple):
-    """A step and what it promises."""
+    """A step and its predicted decrease."""
 
     whitened: Float[Array, " whitened"]
     dense: Float[Array, " dense"]
     decrease: Float[Array, ""]
-    """Of the energy, by the undamped linear model."""
+    """Predicted decrease of the energy by the undamped linear model."""
 
 
 def complete_step(
@@ -179,21 +179,21 @@ def open_lane(problem: Problem, unknowns: Any) -> Lane:
         energy,
         damping=jnp.full_like(energy, INITIAL_DAMPING),
         growth=jnp.full_like(energy, GROWTH),
-        promise=jnp.full_like(energy, jnp.inf),
+        predicted=jnp.full_like(energy, jnp.inf),
         steps=jnp.zeros((), jnp.int32),
         converged=jnp.zeros((), bool),
     )
 
 
 class Rounding(NamedTuple):
-    """How far rounding alone may move things, in nats: what relative errors of a few units in the last place of c do.
+    """Changes by rounding alone, in nats, from relative errors of a few units in the last place of c.
 
-    Small sigmas make this large: whitened residuals are differences of coordinates, divided by sigma.
+    Small sigmas make them large: whitened residuals are differences of coordinates, divided by sigma.
     """
 
     energy: Float[Array, ""]
     decrease: Float[Array, ""]
-    """What a step may seem to promise at the minimum itself."""
+    """Predicted decrease at the minimum itself."""
 
 
 def rounding(model: LinearModel, dense_unit: Float[Array, " dense"]) -> Rounding:
@@ -208,25 +208,25 @@ def take_step(
     """One step; a converged lane stays exactly as it is.
 
     Args:
-        tolerance: a lane whose step promises a smaller decrease, in nats, has converged.
+        tolerance: a lane whose step has a smaller predicted decrease, in nats, has converged.
     """
     model = problem.linearise(lane.unknowns)
     proposal = propose_step(model, lane.damping, problem.dense_unit, settings.whitened_bound)
     proposed = problem.apply_step(lane.unknowns, proposal.whitened, proposal.dense)
     energy = problem.energy(proposed)
     finite = jnp.isfinite(energy) & jnp.isfinite(proposal.decrease)
-    # Damping makes steps, and so what they promise, small for its own reason; priors bound by how much.
-    promise = jnp.where(finite, proposal.decrease * (1 + lane.damping), jnp.inf)
+    # Damping shortens steps and so their predicted decrease. The prior bounds by how much.
+    predicted = jnp.where(finite, proposal.decrease * (1 + lane.damping), jnp.inf)
     rounds = rounding(model, problem.dense_unit)
-    near = promise < jnp.maximum(NEAR, rounds.energy)
+    near = predicted < jnp.maximum(NEAR, rounds.energy)
     accepted = finite & ((energy < lane.energy) | near) & ~lane.converged
-    # Rounding hides whether steps help, and damped ones promise next to nothing: this is as far as it goes.
+    # Rounding hides whether steps help, and strongly damped ones predict almost no decrease: the lane stops here.
     stuck = finite & ~accepted & (lane.damping > _LARGEST_NEAR) & (proposal.decrease < NEAR)
     ratio = (lane.energy - energy) / jnp.maximum(proposal.decrease, jnp.finfo(energy.dtype).tiny)
     shrink = shrink_factor(ratio, settings.fastest_shrink)
     by_energy = jnp.where(accepted, lane.damping * shrink, lane.damping * lane.growth)
-    by_promise, growth = _damping_by_promise(lane, promise)
-    damping = jnp.where(near, by_promise, by_energy).clip(*DAMPING_RANGE)
+    near_minimum, growth = _damping_near_minimum(lane, predicted)
+    damping = jnp.where(near, near_minimum, by_energy).clip(*DAMPING_RANGE)
     growth = jnp.where(near, growth, jnp.where(accepted, GROWTH, lane.growth * 2))
 
     def keep(old: Array, new: Array) -> Array:
@@ -237,14 +237,14 @@ def take_step(
         energy=keep(lane.energy, energy),
         damping=jnp.where(lane.converged, lane.damping, damping),
         growth=jnp.where(lane.converged, lane.growth, growth),
-        promise=jnp.where(lane.converged, lane.promise, promise),
+        predicted=jnp.where(lane.converged, lane.predicted, predicted),
         steps=lane.steps + ~lane.converged,
-        converged=lane.converged | stuck | (promise < jnp.maximum(tolerance, rounds.decrease)),
+        converged=lane.converged | stuck | (predicted < jnp.maximum(tolerance, rounds.decrease)),
     )
 
 
 def shrink_factor(ratio: Any, fastest_shrink: float) -> Any:
-    """What damping is multiplied by after an accepted step (Nielsen's rule).
+    """Factor of the damping after an accepted step (Nielsen's rule).
 
     Args:
         ratio: actual over predicted decrease; arrays of JAX or of NumPy.
@@ -252,10 +252,10 @@ def shrink_factor(ratio: Any, fastest_shrink: float) -> Any:
     return (1 - (2 * ratio.clip(0.0, 1.0) - 1) ** 3).clip(fastest_shrink, 2.0)
 
 
-def _damping_by_promise(lane: Lane, promise: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Damping and growth: less damping while promises fall, more as soon as they grow, and from then on never less."""
-    grew = promise >= lane.promise
+def _damping_near_minimum(lane: Lane, predicted: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Damping and growth: less damping while the predicted decrease falls, more when it grows, and then never less."""
+    grew = predicted >= lane.predicted
     never_grew = lane.growth <= GROWTH
-    factor = jnp.where(never_grew & (promise < 0.25 * lane.promise), 0.2, 1.0)
+    factor = jnp.where(never_grew & (predicted < 0.25 * lane.predicted), 0.2, 1.0)
     damping = jnp.where(grew, 4 * lane.damping + _STARTING_AGAIN, lane.damping * factor)
     return jnp.minimum(damping, _LARGEST_NEAR), jnp.where(grew, 2 * GROWTH, lane.growth)

@@ -1,4 +1,4 @@
-"""The pose prior: laws of the density, the hinges, the file, and what the shipped parameters promise."""
+"""The pose prior: laws of the density, the hinges, the file, and the shipped parameters."""
 
 import io
 import json

@@ -87,3 +87,13 @@ def test_nobody_seen_is_not_measurable_and_finite(coco_body) -> None:
     observation: Observation = _observe(coco_body, np.full((17, 2), np.nan), np.zeros(17))
     assert not bool(observation.measurable)
     assert all(np.isfinite(np.asarray(value)).all() for value in vars(observation).values())
+
+
+def test_a_focal_length_is_in_person_heights_and_unknown_ones_are_infinite(coco_body: KeypointBody) -> None:
+    keypoints, confidence = _picture(3)
+    known, unknown = _observe(coco_body, keypoints, confidence, 800.0), _observe(coco_body, keypoints, confidence)
+    np.testing.assert_allclose(known.lens.inverse_focal, known.person_height_px / 800, rtol=RELATIVE)
+    np.testing.assert_array_equal(known.lens.principal_point, [0, 0])
+    assert unknown.lens.inverse_focal == 0
+    enlarged = _observe(coco_body, 2 * keypoints, confidence, 1600.0)
+    np.testing.assert_allclose(enlarged.lens.inverse_focal, known.lens.inverse_focal, rtol=RELATIVE)

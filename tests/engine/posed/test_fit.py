@@ -123,6 +123,23 @@ def test_an_unknown_solver_is_refused(context) -> None:
         fit_poses(context, observations, np.zeros(10), solver="newton")
 
 
+def test_a_known_focal_length_explains_perspective(coco_body: KeypointBody, context) -> None:
+    settings = SyntheticSettings(people=16, pictures=1, noise_level=0.0, distance_in_statures=2.0, seed=6)
+    drawn = make_pictures(coco_body, sampled_poses(load_pose_prior(), 100), settings)
+    keypoints, confidence = drawn.keypoints_px[:, 0].astype(np.float32), drawn.confidence[:, 0].astype(np.float32)
+    focal_px = np.asarray(drawn.camera.scale)[:, 0] * drawn.distance_m
+    known, unknown = (
+        fit_shapes(context, observe_pictures(context, keypoints, confidence, focal)) for focal in (focal_px, np.inf)
+    )
+    assert np.median(known.data_energy) < 0.8 * np.median(unknown.data_energy)
+
+
+@pytest.mark.parametrize("focal_px", [0.0, -500.0, np.nan])
+def test_a_focal_length_must_be_positive(context, focal_px: float) -> None:
+    with pytest.raises(ValueError, match="a focal length must be positive"):
+        observe_pictures(context, np.zeros((1, 17, 2), np.float32), np.zeros((1, 17), np.float32), focal_px)
+
+
 PEOPLE, REFERENCES = 3, 6
 
 
