@@ -42,7 +42,7 @@ median, and a body that is two standard deviations off in every component 0.16 (
 _TILE_SIZE = 1024
 
 
-class PosedScore(NamedTuple):
+class FreeScores(NamedTuple):
     """The columns of comparison and fit together, one row per picture."""
 
     status: Int8[np.ndarray, " images"]
@@ -69,7 +69,7 @@ def score_posed_pictures(
     threshold: float = EXCESS_THRESHOLD,
     prior_probability: float = PRIOR_PROBABILITY,
     calibration: Calibration | None = None,
-) -> PosedScore:
+) -> FreeScores:
     """Score every picture against one person.
 
     Args:
@@ -180,7 +180,7 @@ def compare(
     threshold: float = EXCESS_THRESHOLD,
     prior_probability: float = PRIOR_PROBABILITY,
     calibration: Calibration | None = None,
-) -> PosedScore:
+) -> FreeScores:
     """Score pictures whose own shapes are fitted already; see ``score_posed_pictures``.
 
     Raises:
@@ -196,7 +196,7 @@ def compare_people(
     threshold: float = EXCESS_THRESHOLD,
     prior_probability: float = PRIOR_PROBABILITY,
     calibration: Calibration | None = None,
-) -> PosedScore:
+) -> FreeScores:
     """Score every picture against the person that matches it best.
 
     Args:
@@ -209,7 +209,7 @@ def compare_people(
     compared = compare_evidence(pictures, people, used, prior_probability)
     betas = np.stack([np.asarray(person.betas, pictures.fit.betas.dtype) for person in people])
     fits = fit_at_shapes(context, pictures.fit, betas[compared.best], threshold)
-    return PosedScore(**compared._asdict(), **fits._asdict(), swapped_labels=pictures.swapped_labels)
+    return FreeScores(**compared._asdict(), **fits._asdict(), swapped_labels=pictures.swapped_labels)
 
 
 def excess_energy(

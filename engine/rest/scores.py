@@ -20,7 +20,7 @@ REST_THRESHOLD = 0.1
 """The reprojection error, in person heights, at which rest-pose consistency has fallen to 1/e."""
 
 
-class PictureScore(eqx.Module):
+class RestScores(eqx.Module):
     """One row of results in rest-pose mode; fields carry a leading ``images`` axis when batched."""
 
     consistency: Float[AnyArray, "*images"]
@@ -46,13 +46,13 @@ def score_projection(
     projected: Float[Array, "keypoints 2"],
     camera: WeakPerspective,
     threshold: Float[Array, ""] | float,
-) -> PictureScore:
+) -> RestScores:
     """Score modelled keypoints (in person heights, seen by ``camera``) against the seen ones."""
     error = reprojection_error(observation.confidence, observation.points - projected)
     height_px = observation.person_height_px
     pelvis_px = camera.translation * height_px + observation.centre_px
     return mask_unscorable(
-        PictureScore(
+        RestScores(
             consistency=jnp.exp(-error / threshold),
             reprojection_error=error,
             reprojection_error_px=error * height_px,
@@ -65,8 +65,8 @@ def score_projection(
     )
 
 
-def mask_unscorable(score: PictureScore) -> PictureScore:
+def mask_unscorable(score: RestScores) -> RestScores:
     """NaN in every number of a picture whose status is not ok: never a made-up number."""
     scorable = score.status == Status.OK
     numbers = {name: jnp.where(scorable, value, jnp.nan) for name, value in vars(score).items() if name != "status"}
-    return PictureScore(**numbers, status=score.status)
+    return RestScores(**numbers, status=score.status)

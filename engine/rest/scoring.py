@@ -15,7 +15,7 @@ from engine.picture.noise import NoiseModel
 from engine.picture.observation import REFERENCE_STATURE_M, check_keypoints, observe
 from engine.rest.fit import RestContext, first_order_settings
 from engine.rest.problem import REST_NOISE, rest_residuals
-from engine.rest.scores import REST_THRESHOLD, PictureScore, score_projection
+from engine.rest.scores import REST_THRESHOLD, RestScores, score_projection
 from engine.rest.tile_scorer import LANES, TILE_SIZE, rest_tile_scorer
 from engine.solvers.first_order import minimise
 
@@ -23,7 +23,7 @@ _TILE_SIZE = 1024
 _TILE_PEOPLE = 64
 
 
-def _score_by_loop(context: RestContext, picture: tuple[Array, Array]) -> PictureScore:
+def _score_by_loop(context: RestContext, picture: tuple[Array, Array]) -> RestScores:
     body, noise = context.body, context.noise
     observation = observe(body, *picture)
     points = rest_keypoints(body, context.betas)
@@ -50,7 +50,7 @@ def score_rest_pictures(
     solver: str = "auto",
     noise: NoiseModel = REST_NOISE,
     threshold: float = REST_THRESHOLD,
-) -> PictureScore:
+) -> RestScores:
     """Score every picture against one shape, with the body in rest pose and each picture's best camera.
 
     Args:
@@ -78,7 +78,7 @@ def score_rest_people(
     keypoints_px: Float[np.ndarray, "images keypoints 2"],
     confidence: Float[np.ndarray, "images keypoints"],
     person: Int[np.ndarray, " images"],
-) -> PictureScore:
+) -> RestScores:
     """Score every picture against the shape of its own person: ``score_rest_pictures`` for all at once, bit for bit.
 
     Args:

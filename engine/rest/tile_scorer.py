@@ -32,7 +32,7 @@ from engine.picture.observation import (
     size_edges,
 )
 from engine.rest.closed_form import SMALLEST_SCALE
-from engine.rest.scores import PictureScore, mask_unscorable
+from engine.rest.scores import RestScores, mask_unscorable
 
 TILE_SIZE = 16384
 """3.3 MB of keypoints a tile; half or twice as much is not faster (benchmarks/results.md, "Rest-pose scoring")."""
@@ -167,7 +167,7 @@ def _score(
     camera: _Camera,
     reference: _Reference,
     threshold: Float[Array, ""],
-) -> PictureScore:
+) -> RestScores:
     pelvis_x, pelvis_y = centre[0] + camera.x, centre[1] + camera.y
     x = (seen.x - _spread(centre[0])) - _spread(camera.x) - _spread(camera.scale) * reference.x
     y = (seen.y - _spread(centre[1])) - _spread(camera.y) - _spread(camera.scale) * reference.y
@@ -181,7 +181,7 @@ def _score(
     return jax.tree.map(
         jnp.ravel,
         mask_unscorable(
-            PictureScore(
+            RestScores(
                 consistency=jnp.exp(-error / threshold),
                 reprojection_error=error,
                 reprojection_error_px=error_px,
@@ -205,7 +205,7 @@ def _shape_of_blocks(
 
 def rest_tile_scorer(
     body: KeypointBody, noise: NoiseModel, points: Float[np.ndarray, "people keypoints 3"], threshold: float
-) -> Callable[[tuple[np.ndarray, np.ndarray, np.ndarray]], PictureScore]:
+) -> Callable[[tuple[np.ndarray, np.ndarray, np.ndarray]], RestScores]:
     """A function that scores a tile of ``TILE_SIZE`` pictures: keypoints in pixels, confidence, number of the person.
 
     Args:
@@ -227,7 +227,7 @@ def rest_tile_scorer(
     inverse_squared_limbs, inverse_squared_parts = inverse_squared(limbs), inverse_squared(parts)
     level = np.float32(threshold)
 
-    def score_tile(tile: tuple[np.ndarray, np.ndarray, np.ndarray]) -> PictureScore:
+    def score_tile(tile: tuple[np.ndarray, np.ndarray, np.ndarray]) -> RestScores:
         keypoints, confidence, person = tile
         x, y = _shape_of_blocks(everybody, person)
         reference = _Reference(

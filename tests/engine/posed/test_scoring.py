@@ -12,7 +12,7 @@ from engine.evidence.shape_evidence import Evidence
 from engine.picture.noise import NoiseModel
 from engine.posed.fit import fit_shapes, make_context, observe_pictures
 from engine.posed.results import picture_evidence, shape_evidence
-from engine.posed.scoring import PosedScore, compare, compare_people, fit_own, score_posed_pictures
+from engine.posed.scoring import FreeScores, compare, compare_people, fit_own, score_posed_pictures
 from engine.posed.search import TILE_SIZE
 from engine.scores import Status
 from engine.shape import Shape
@@ -55,7 +55,7 @@ def person(context, own) -> Shape:
 
 
 @pytest.fixture(scope="module")
-def scores(context, person, pictures) -> PosedScore:
+def scores(context, person, pictures) -> FreeScores:
     return score_posed_pictures(context, person, *pictures)
 
 

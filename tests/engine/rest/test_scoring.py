@@ -17,7 +17,7 @@ from engine.picture.cameras import project
 from engine.picture.observation import observe
 from engine.rest.closed_form import best_camera
 from engine.rest.problem import REST_NOISE
-from engine.rest.scores import REST_THRESHOLD, PictureScore, score_projection
+from engine.rest.scores import REST_THRESHOLD, RestScores, score_projection
 from engine.rest.scoring import score_rest_people, score_rest_pictures
 from engine.rest.tile_scorer import TILE_SIZE
 
@@ -34,7 +34,7 @@ def _pictures(keypoints: int, count: int, seed: int = 0) -> tuple[np.ndarray, np
     return points, confidence
 
 
-def _equal_bits(one: PictureScore, other: PictureScore) -> bool:
+def _equal_bits(one: RestScores, other: RestScores) -> bool:
     return all(
         np.array_equal(a, b, equal_nan=True) for a, b in zip(vars(one).values(), vars(other).values(), strict=True)
     )
