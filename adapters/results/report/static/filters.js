@@ -60,8 +60,7 @@ function candidates(marks) {
 function ofTile(rows, tile) {
   if (tile === "all") return rows;
   if (tile !== "first") return rows.filter((row) => kindOf(row).name === tile);
-  const queue = sortedRows(rows.filter((row) => rankOf(row) > 0), "rank", false);
-  return withAlike(folded(queue).slice(0, state.first));
+  return withAlike(folded(byRank(rows).filter((row) => rankOf(row) > 0)).slice(0, state.first));
 }
 
 /** Of the candidates, those that the histogram counts: around the queue, all of them. */
@@ -88,7 +87,18 @@ function onSide(row) {
   return state.side === "all" || (state.side === "below" ? value < threshold : value >= threshold);
 }
 
+let rankOrder = null;
+/** These rows in the order of the queue, those without a rank last; all rows are sorted once. */
+function byRank(rows) {
+  const place = (row) => rankOf(row) || rowCount + 1;
+  rankOrder ??= Array.from({ length: rowCount }, (_, row) => row).sort((a, b) => place(a) - place(b) || a - b);
+  const wanted = new Uint8Array(rowCount);
+  for (const row of rows) wanted[row] = 1;
+  return rankOrder.filter((row) => wanted[row]);
+}
+
 function sortedRows(rows, by, descending) {
+  if (by === "rank" && !descending) return byRank(rows);
   const sign = descending ? -1 : 1, chosen = rows.slice();
   if (by === "image") {
     const order = new Intl.Collator(undefined, { numeric: true });
