@@ -35,8 +35,8 @@ _DEFAULT_DETECTOR: DetectorName = "mediapipe"
     samebody check references/ pictures/ --detector rtmpose-onnx --model rtmpose.onnx
     """,
 )
-@click.argument("references", type=click.Path(exists=True, path_type=Path))
-@click.argument("pictures", type=click.Path(exists=True, path_type=Path))
+@click.argument("references", type=click.Path(path_type=Path))
+@click.argument("pictures", type=click.Path(path_type=Path))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
