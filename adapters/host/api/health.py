@@ -25,13 +25,13 @@ from engine import VERSION
 from engine.shape import Mode
 
 _ACCESS_EVERY_S, _INTEGRITY_EVERY_S = 1.0, 60.0
-_CHECK_SHARE = 0.05
-"""A check takes no more than this share of the time, however long it takes."""
+_INTEGRITY_SHARE = 0.05
+"""The check of the whole file takes no more than this share of the time, however long it takes."""
 _PATIENCE_S = 0.1
 """How long the operation waits for a check that is due."""
 _LOCKED_S = 30.0
 """As long as writers wait for SQLite's lock (``database.connect``)."""
-_OLDEST_ACCESS_S = 10.0
+_OLDEST_ACCESS_S = 15.0
 """An older state of the database is not told any more."""
 
 
@@ -60,13 +60,15 @@ class Finding:
 class Probe:
     """A check that runs in a thread of its own whenever it is asked for and due, once at a time."""
 
-    def __init__(self, check: Callable[[], str | None], every_s: float) -> None:
+    def __init__(self, check: Callable[[], str | None], every_s: float, share: float = 1.0) -> None:
         """
         Args:
             check: gives what is wrong, or None.
+            share: of the time that checking may take; a longer check comes less often.
         """
         self._check = check
         self._every_s = every_s
+        self._share = share
         self._lock = threading.Lock()
         self._found: Finding | None = None
         self._running: Future[None] | None = None
@@ -88,7 +90,7 @@ class Probe:
     def _due(self) -> bool:
         if self._found is None:
             return True
-        return time.monotonic() - self._found.at > max(self._every_s, self._found.took_s / _CHECK_SHARE)
+        return time.monotonic() - self._found.at > max(self._every_s, self._found.took_s / self._share)
 
     def _run(self, running: "Future[None]") -> None:
         start = time.monotonic()
@@ -171,7 +173,7 @@ def health_router(database: HostDatabase, body_name: str, schema_name: str, mode
     access = Probe(AccessCheck(database), _ACCESS_EVERY_S)
     with database.sessions() as session:
         in_file = session.get_bind().dialect.name == "sqlite"
-    integrity = Probe(lambda: check_integrity(database), _INTEGRITY_EVERY_S) if in_file else None
+    integrity = Probe(lambda: check_integrity(database), _INTEGRITY_EVERY_S, _INTEGRITY_SHARE) if in_file else None
 
     @router.get("/health", summary="Whether the service can work")
     async def health() -> Health:
