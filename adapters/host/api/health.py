@@ -27,8 +27,8 @@ from engine.shape import Mode
 _ACCESS_EVERY_S, _INTEGRITY_EVERY_S = 1.0, 60.0
 _INTEGRITY_SHARE = 0.05
 """The check of the whole file takes no more than this share of the time, however long it takes."""
-_PATIENCE_S = 0.1
-"""How long the operation waits for a check that is due."""
+_PATIENCE_S, _FIRST_PATIENCE_S = 0.1, 2.0
+"""How long the operation waits for a check that is due, and for one that has never ended."""
 _LOCKED_S = 30.0
 """As long as writers wait for SQLite's lock (``database.connect``)."""
 _OLDEST_ACCESS_S = 15.0
@@ -83,7 +83,7 @@ class Probe:
             running = self._running
         if running is not None:
             done = asyncio.wrap_future(running)
-            await asyncio.wait([done], timeout=_PATIENCE_S)
+            await asyncio.wait([done], timeout=_PATIENCE_S if self._found else _FIRST_PATIENCE_S)
             done.cancel()
         return self._found
 
