@@ -109,9 +109,8 @@ def _typed_pose(raw: msgspec.Raw) -> Pose | None:
         marks = _decode_marks(raw)
     except MISFIT:
         return None
-    return (
-        _seen([n for mark in marks for n in (mark.x, mark.y)], [mark.visibility for mark in marks]) if marks else None
-    )
+    points = [number for mark in marks for number in (mark.x, mark.y)]
+    return _seen(points, [mark.visibility for mark in marks]) if marks else None
 
 
 def _seen(points: list[float], visibility: list[float]) -> Pose:
