@@ -86,7 +86,7 @@ def test_one_gross_error_does_not_change_the_size_much(coco_body, t_pose_picture
 def test_nobody_seen_is_not_measurable_and_finite(coco_body) -> None:
     observation: Observation = _observe(coco_body, np.full((17, 2), np.nan), np.zeros(17))
     assert not bool(observation.measurable)
-    assert all(np.isfinite(np.asarray(value)).all() for value in vars(observation).values())
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(observation))
 
 
 def test_a_focal_length_is_in_person_heights_and_unknown_ones_are_infinite(coco_body: KeypointBody) -> None:
