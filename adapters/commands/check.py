@@ -108,7 +108,7 @@ def _keypoints(
         if what == "references":
             return read_references([path], schema, reading, "largest")
         return read_table([path], schema, reading)
-    detection = photo_detection(detector or _DEFAULT_DETECTOR, **settings)
+    detection = photo_detection(detector or _DEFAULT_DETECTOR, settings)
     with row_progress(f"detecting in the {what}") as progress:
         table, summary = detect_to_table(find_pictures([path]), detection, progress)
     say(f"{what}: {detection_line(summary)}")

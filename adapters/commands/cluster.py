@@ -68,9 +68,9 @@ def cluster(
     check_result_path(out)
     keep_inputs(out, (*keypoints, body, calibration))
     model = find_body(body)
-    trusted = options.find_calibration(calibration, model.fingerprint)
+    chosen = options.find_calibration(calibration, model.fingerprint)
     table = read_table(keypoints, schema, reading)
-    clustered = cluster_table(table, model, trusted, least)
+    clustered = cluster_table(table, model, chosen, least)
     with open_result_writer(out, clustered.rows.schema) as writer:
         writer.write(clustered.rows)
     say(*_lines(clustered.found, len(table), clustered.sizes), str(out))

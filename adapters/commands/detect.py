@@ -48,7 +48,7 @@ def detect(
 
     check_keypoint_path(out)
     files = find_pictures(photos)
-    detection = photo_detection(detector, **settings)
+    detection = photo_detection(detector, settings)
     with row_progress("detecting") as progress:
         summary = detect_to_file(files, detection, out, progress)
     say(detection_line(summary), f"{out}")

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +15,7 @@ if TYPE_CHECKING:
     from adapters.jobs.detect import DetectSummary, PhotoDetection
     from adapters.keypoints.detectors.choice import DetectorName
     from adapters.keypoints.detectors.protocol import Box
+    from adapters.keypoints.table import KeypointTable
 
 
 _OPTIONS = (
@@ -92,20 +88,11 @@ def detector_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[
     return decorate
 
 
-def photo_detection(
-    detector: DetectorName,
-    model: str | None,
-    weights: str | None,
-    person_model: str | None,
-    person_weights: str | None,
-    download: bool,
-    boxes: Path | None,
-    device: str,
-    trust_weights: bool,
-    every: int,
-    no_cache: bool,
-) -> PhotoDetection:
+def photo_detection(detector: DetectorName, settings: Mapping[str, Any]) -> PhotoDetection:
     """The detector that was asked for, with the user's cache.
+
+    Args:
+        settings: the options of ``detector_option``, by name.
 
     Raises:
         DetectorError: it cannot be made.
@@ -115,13 +102,15 @@ def photo_detection(
     from adapters.keypoints.detectors.choice import DetectorChoice, make_detector
     from adapters.keypoints.detectors.detection_cache import DetectionCache, detections_folder
 
-    if detector == "mmpose" and model is not None and weights is None and not download:
+    given = dict(settings)
+    boxes, every, no_cache = (given.pop(name) for name in ("boxes", "every", "no_cache"))
+    choice = DetectorChoice(detector, **given)
+    if detector == "mmpose" and choice.model is not None and choice.weights is None and not choice.download:
         click.echo(
             "samebody: no --weights, so they are random: this tries the installation, the keypoints are nonsense",
             err=True,
         )
     folder = None if no_cache else detections_folder()
-    choice = DetectorChoice(detector, model, weights, device, person_model, person_weights, download, trust_weights)
     return PhotoDetection(
         make_detector(choice),
         None if folder is None else DetectionCache(folder),
@@ -141,47 +130,28 @@ def _read_boxes(path: Path) -> dict[str, list[Box]]:
         raise ValueError(f'{path}: expected {{"picture": [[x1, y1, x2, y2], ...]}}: {error}') from error
 
 
-@contextmanager
-def keypoint_files(
+def photograph_table(
     paths: Sequence[Path], detector: DetectorName | None, settings: Mapping[str, Any]
-) -> Iterator[Sequence[Path]]:
-    """Files of keypoints for what the user gave: themselves, or with a detector those of the photographs.
-
-    The keypoints of photographs are kept beside what was found in each of them, under a name that is made of both, so
-    that the same photographs are the same file the next time; without a cache they are gone when the block ends.
+) -> KeypointTable | None:
+    """Everybody in the photographs, if a detector was named; else None: the paths are keypoint files.
 
     Raises:
         ValueError: the photographs cannot be found, or an option of a detector is given without one.
     """
-    import pyarrow.parquet as pq
-
     from adapters.jobs.detect import detect_to_table
-    from adapters.keypoints.detectors.detection_cache import detections_folder
     from adapters.keypoints.detectors.pictures import find_pictures
-    from adapters.keypoints.writers import arrow_table, write_keypoints
 
     if detector is None:
         given = [f"--{name.replace('_', '-')}" for name, value in settings.items() if value != _DEFAULTS[name]]
         if given:
             raise ValueError(f"{', '.join(given)} is for photographs; give --detector too, or leave it out")
-        yield paths
-        return
+        return None
     files = find_pictures(paths)
-    detection = photo_detection(detector, **settings)
+    detection = photo_detection(detector, settings)
     with row_progress("detecting") as progress:
         table, summary = detect_to_table(files, detection, progress)
     say(detection_line(summary))
-    folder = None if settings["no_cache"] else detections_folder()
-    if folder is not None and not _writable(folder):
-        folder = None
-    with tempfile.TemporaryDirectory() as temporary:
-        content = io.BytesIO()
-        pq.write_table(arrow_table(table), content)
-        name = f"{hashlib.sha256(content.getbuffer()).hexdigest()[:32]}.parquet"
-        out = Path(temporary if folder is None else folder) / name
-        if not out.exists():
-            write_keypoints(out, table)
-        yield [out]
+    return table
 
 
 def detection_line(summary: DetectSummary) -> str:
@@ -189,11 +159,3 @@ def detection_line(summary: DetectSummary) -> str:
     counts = ", ".join(f"{count:,} {status}" for status, count in sorted(summary.by_status.items()))
     known = f", {summary.from_cache:,} of them known" if summary.from_cache else ""
     return f"{summary.pictures:,} pictures{known}: {counts}"
-
-
-def _writable(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)

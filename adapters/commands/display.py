@@ -37,7 +37,7 @@ def say(*lines: str) -> None:
 
 
 class _Line:
-    """A plain line every minute, for logs: a run of less than a minute says nothing."""
+    """A plain line every minute, for logs: a run of less than a minute writes none."""
 
     def __init__(self, description: str, seconds: float = LOG_SECONDS) -> None:
         self._description = description

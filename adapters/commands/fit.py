@@ -10,7 +10,7 @@ import click
 
 from adapters.commands import options
 from adapters.commands.choices import PERSONS
-from adapters.commands.detector_options import detector_option, keypoint_files
+from adapters.commands.detector_options import detector_option, photograph_table
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_references, reading_options
@@ -86,10 +86,10 @@ def fit(
         raise ValueError(f"cannot write {out}: there is no folder {out.parent}; make it first")
     keep_inputs(out, (*references, body, calibration))
     enable_compile_cache()
-    with keypoint_files(references, detector, settings) as files:
-        table = read_references(files, schema, reading, person)
-    trusted = None if calibration is None else load_calibration(calibration)
-    fitting = FitSettings(person, pose, solver, trusted, focal_length_px, drop_outliers)
+    detected = photograph_table(references, detector, settings)
+    table = read_references(references, schema, reading, person, detected)
+    chosen = None if calibration is None else load_calibration(calibration)
+    fitting = FitSettings(person, pose, solver, chosen, focal_length_px, drop_outliers)
     shape = fit_references(table, find_body(body), fitting)
     shape.save(out)
     say(

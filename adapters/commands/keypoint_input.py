@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from adapters.keypoints.readers import KeypointSource, ReadingOptions
     from adapters.keypoints.reading_report import ReadingReport
     from adapters.keypoints.table import KeypointTable
+    from adapters.keypoints.table_source import TableSource
 
 
 _FIRST_LOOK_ROWS = 256
@@ -79,6 +80,20 @@ def open_source(
     return source
 
 
+def any_source(
+    files: Sequence[Path], schema: str | None, reading: ReadingOptions, detected: KeypointTable | None = None
+) -> KeypointSource | TableSource:
+    """The files, read by as many processes as there are cores, or what a detector found in photographs.
+
+    Raises:
+        ValueError: as ``open_source``.
+    """
+    from adapters.keypoints.table_source import TableSource
+    from engine.batching import worker_count
+
+    return open_source(files, schema, reading, worker_count()) if detected is None else TableSource(detected, reading)
+
+
 def read_table(files: Sequence[Path], schema: str | None, reading: ReadingOptions) -> KeypointTable:
     """All rows; says on stderr what cannot be used.
 
@@ -94,9 +109,16 @@ def read_table(files: Sequence[Path], schema: str | None, reading: ReadingOption
 
 
 def read_references(
-    files: Sequence[Path], schema: str | None, reading: ReadingOptions, person: Person
+    files: Sequence[Path],
+    schema: str | None,
+    reading: ReadingOptions,
+    person: Person,
+    detected: KeypointTable | None = None,
 ) -> KeypointTable:
     """Rows of reference pictures; says on stderr what cannot be used and whom pictures of several people stand for.
+
+    Args:
+        detected: what a detector found in photographs, in the place of files.
 
     Raises:
         ValueError: as ``read_table``; nobody was found; or the keypoints as a whole cannot be those of people.
@@ -105,7 +127,7 @@ def read_references(
     from adapters.keypoints.people import chosen_lines
     from adapters.keypoints.table import concat_tables
 
-    source = open_source(files, schema, reading)
+    source = any_source(files, schema, reading, detected)
     table = concat_tables(source.schema, list(source))
     source.report.check_references(force=not reading.judge)
     tell(source.report)

@@ -31,7 +31,8 @@ calibration = click.option(
     "--calibration",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="How far these keypoints can be trusted, made by `samebody calibrate`.  [default: as is shipped]",
+    help="What the detector and its population do, made by `samebody calibrate`.  [default: that of the shape, or the "
+    "shipped one]",
 )
 scored_keypoints = click.option(
     "--keypoints",

@@ -10,10 +10,10 @@ import click
 
 from adapters.commands import options
 from adapters.commands.choices import EXCESS_THRESHOLD, REST_THRESHOLD
-from adapters.commands.detector_options import detector_option, keypoint_files
+from adapters.commands.detector_options import detector_option, photograph_table
 from adapters.commands.display import row_progress, say, summary_lines
 from adapters.commands.help_text import Command
-from adapters.commands.keypoint_input import open_source, reading_options, tell
+from adapters.commands.keypoint_input import any_source, reading_options, tell
 from adapters.commands.own_inputs import keep_inputs
 from engine.scores import Mode
 
@@ -133,9 +133,9 @@ def score(
     from adapters.jobs.ray_runner import RayCluster
     from adapters.jobs.score import RunSettings, score_to_file
     from adapters.jobs.scorer import ScoreSettings, calibration_of
+    from adapters.keypoints.writers import write_keypoints
     from adapters.results.recorded_sources import record_sources
     from adapters.results.writers import check_result_path
-    from engine.batching import worker_count
     from engine.evidence.calibration_file import load_calibration, save_calibration
     from engine.shape import Shape
 
@@ -158,26 +158,30 @@ def score(
         focal_length_px=focal_length_px,
     )
     model = find_body(body)
-    with keypoint_files(dataset, detector, detection) as files:
-        if calibrate_on_dataset:
-            calibration = out.with_suffix(".calibration.json")
-            used = calibration_of(tuple(loaded))
-            tables = open_source(files, schema, reading, worker_count())
-            report = calibrate_from_dataset(tables, model, used, f"the data set of {out.name}, people unknown")
-            save_calibration(calibration, report.calibration)
-            settings = replace(settings, calibration=load_calibration(calibration))
-            say(*(f"warning: {warning}" for warning in report.warnings))
-        source = open_source(files, schema, reading, worker_count())
-        with row_progress("scoring") as progress:
-            run = RunSettings(
-                keep_evidence=keep_evidence,
-                one_person=one_person,
-                resume=resume,
-                sources=record_sources(out, files, shapes, body, calibration, schema),
-                on_progress=progress,
-                compute=None if cluster is None else cluster.batches,
-            )
-            summary = score_to_file(source, model, people, out, settings, run)
+    detected = photograph_table(dataset, detector, detection)
+    files = dataset if detected is None else (out.with_suffix(".keypoints.parquet"),)
+    if detected is not None:
+        # For the report, which finds the keypoints of a result beside it.
+        write_keypoints(files[0], detected)
+    if calibrate_on_dataset:
+        calibration = out.with_suffix(".calibration.json")
+        used = calibration_of(tuple(loaded))
+        tables = any_source(files, schema, reading, detected)
+        report = calibrate_from_dataset(tables, model, used, f"the data set of {out.name}, people unknown")
+        save_calibration(calibration, report.calibration)
+        settings = replace(settings, calibration=load_calibration(calibration))
+        say(*(f"warning: {warning}" for warning in report.warnings))
+    source = any_source(files, schema, reading, detected)
+    with row_progress("scoring") as progress:
+        run = RunSettings(
+            keep_evidence=keep_evidence,
+            one_person=one_person,
+            resume=resume,
+            sources=record_sources(out, files, shapes, body, calibration, schema),
+            on_progress=progress,
+            compute=None if cluster is None else cluster.batches,
+        )
+        summary = score_to_file(source, model, people, out, settings, run)
     tell(source.report)
     advice = calibration_advice(calibration_of(tuple(loaded), settings.calibration)) if summary.verdicts else None
     say(*summary_lines(summary, str(out)), *([] if advice is None else [advice]))

@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from adapters.jobs.compile_cache import enable_compile_cache
 from adapters.jobs.score import ScoringJob
-from adapters.keypoints.readers import Piece
+from adapters.keypoints.readers import KeypointSource, Piece
+from adapters.keypoints.table_source import TableSource
 
 _REMEDY = "pip install 'samebody[ray]'"
 
@@ -44,7 +45,7 @@ class PieceScorer:
 
         enable_compile_cache()
         job, self._pieces = cast(tuple[ScoringJob, list[Piece]], ray.get(stored["job"]))
-        self._source = job.source
+        self._source = cast(KeypointSource, job.source)
         self._score = job.scorer()
 
     def __call__(self, batch: dict[str, np.ndarray]) -> pa.Table:
@@ -86,6 +87,8 @@ class RayCluster:
         from ray.data import ActorPoolStrategy, DataContext
         from ray.exceptions import RayError
 
+        if isinstance(job.source, TableSource):
+            raise ValueError("photographs cannot be scored on a cluster; run samebody detect first, and score its file")
         pieces = job.source.pieces(job.chunk_size, job.skip)
         if not pieces:
             return

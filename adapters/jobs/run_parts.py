@@ -28,8 +28,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from adapters.keypoints.readers import KeypointSource, ReadingOptions
+from adapters.keypoints.readers import KeypointSource
 from adapters.keypoints.readers.file_schema import schema_to_text
+from adapters.keypoints.table_source import TableSource
 from engine import VERSION
 from engine.body.files import replace_file
 from engine.body.model import BodyModel
@@ -210,7 +211,7 @@ def _locked(folder: Path, target: Path) -> Iterator[None]:
 
 
 def fingerprint(
-    source: KeypointSource, body: BodyModel, shapes: Sequence[str], options: Sequence[str]
+    source: KeypointSource | TableSource, body: BodyModel, shapes: Sequence[str], options: Sequence[str]
 ) -> dict[str, str]:
     """Everything that may change a number in the output, by the names that messages call it.
 
@@ -220,7 +221,7 @@ def fingerprint(
     """
     device = jax.devices()[0]
     return {
-        "input": _digest(_file_facts(source)),
+        "input": _digest(_input_facts(source)),
         "keypoint schema": source.schema.name + " " + _digest([schema_to_text(source.schema)]),
         "body": body.fingerprint,
         "shape": _digest(shapes),
@@ -230,7 +231,10 @@ def fingerprint(
     }
 
 
-def _file_facts(source: KeypointSource) -> Iterator[tuple[str, int, int, ReadingOptions]]:
+def _input_facts(source: KeypointSource | TableSource) -> Iterator[object]:
+    if isinstance(source, TableSource):
+        yield source.digest(), source.options
+        return
     for file in source.files:
         facts = os.stat(file.path)
         yield file.name, facts.st_size, facts.st_mtime_ns, source.options

@@ -17,6 +17,7 @@ from adapters.jobs.streaming import StageSeconds, stream
 from adapters.keypoints.readers import KeypointSource
 from adapters.keypoints.readers.source_files import SourceFile
 from adapters.keypoints.table import KeypointTable, even_tables
+from adapters.keypoints.table_source import TableSource
 from adapters.results.evidence_table import COLUMNS as EVIDENCE_COLUMNS
 from adapters.results.evidence_table import check_evidence_path, evidence_fields, open_evidence_writer
 from adapters.results.recorded_sources import RecordedSources
@@ -96,12 +97,13 @@ class _Tally:
 class _Expectation:
     """How many rows there will be: known, or reckoned from the share of the files that has been read."""
 
-    def __init__(self, source: KeypointSource) -> None:
+    def __init__(self, source: KeypointSource | TableSource) -> None:
         self._known = source.row_count()
-        self._bytes = 0 if self._known is not None else sum(os.path.getsize(file.path) for file in source.files)
+        files = () if self._known is not None or isinstance(source, TableSource) else source.files
+        self._bytes = sum(os.path.getsize(file.path) for file in files)
         self._bytes_read = self._rows_read = 0
 
-    def tables(self, source: KeypointSource) -> Iterator[KeypointTable]:
+    def tables(self, source: KeypointSource | TableSource) -> Iterator[KeypointTable]:
         for table in source.tables(self._count_file):
             self._rows_read += len(table)
             yield table
@@ -120,7 +122,7 @@ class _Expectation:
 class ScoringJob:
     """What is to be computed, for those who compute it elsewhere."""
 
-    source: KeypointSource
+    source: KeypointSource | TableSource
     body: BodyModel
     people: Shape | Mapping[str, Shape]
     settings: ScoreSettings
@@ -156,7 +158,7 @@ class RunSettings:
 
 
 def score_to_file(
-    source: KeypointSource,
+    source: KeypointSource | TableSource,
     body: BodyModel,
     people: Shape | Mapping[str, Shape],
     out: str | os.PathLike[str],

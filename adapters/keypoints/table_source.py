@@ -1,0 +1,47 @@
+"""A table in memory in the place of keypoint files: what a detector has just found in photographs."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from adapters.keypoints.plausibility import judged
+from adapters.keypoints.readers import CHUNK_SIZE
+from adapters.keypoints.readers.file_rules import ReadingOptions
+from adapters.keypoints.readers.source_files import SourceFile
+from adapters.keypoints.reading_report import ReadingReport
+from adapters.keypoints.table import KeypointTable
+from engine.body.schemas import KeypointSchema
+
+
+@dataclass(frozen=True, eq=False)
+class TableSource:
+    """As ``KeypointSource``, of one table."""
+
+    table: KeypointTable
+    options: ReadingOptions
+    chunk_size: int = CHUNK_SIZE
+    report: ReadingReport = field(default_factory=ReadingReport, repr=False)
+
+    @property
+    def schema(self) -> KeypointSchema:
+        return self.table.schema
+
+    def __iter__(self) -> Iterator[KeypointTable]:
+        return self.tables()
+
+    def row_count(self) -> int:
+        return len(self.table)
+
+    def tables(self, on_file: Callable[[SourceFile], None] = lambda source: None) -> Iterator[KeypointTable]:
+        """The table; rows that cannot be a person have that status."""
+        self.report.clear()
+        table = judged(self.table, self.report.plausibility) if self.options.judge else self.table
+        self.report.add(table)
+        yield table
+
+    def digest(self) -> str:
+        """Of everything in it."""
+        digest = hashlib.sha256(repr(self.table.image.to_pylist()).encode())
+        for array in (self.table.instance, self.table.keypoints, self.table.confidence, self.table.status):
+            digest.update(array.tobytes())
+        return digest.hexdigest()
