@@ -57,8 +57,9 @@ solver = click.option(
     type=click.Choice(("auto", "amortised", "lm", "adam", "lbfgs")),
     default="auto",
     show_default=True,
-    help="auto: the closed form with --pose rest; else the body's evidence network (amortised), or Levenberg-Marquardt "
-    "fits (lm) for a body without. adam and lbfgs reach the minima of lm, much slower.",
+    help="auto: the closed form with --pose rest, Levenberg-Marquardt fits (lm) where the pose is free. amortised: the "
+    "body's evidence network, without fits: a hundred times as fast, for single pictures as good. adam and lbfgs reach "
+    "the minima of lm, much slower.",
 )
 
 

