@@ -43,13 +43,19 @@ DOCUMENTS = [
 
 WEIGHTS = "wants a checkpoint that is not shipped; tests/adapters/test_mmpose_detector.py runs the detector"
 APPLY = "wants marks that the page saved; tests/adapters/jobs/test_apply_marks.py applies some"
+MANY = "wants pictures of many people; tests/engine/evidence calibrates"
 PARSED = {
     "samebody detect photos/ --detector mmpose --model rtmpose-m_8xb256-420e_coco-256x192 --weights rtmpose-m.pth "
     "--out k.parquet": WEIGHTS,
     "samebody detect photos/ --detector mmpose --device cuda --model CONFIG --weights CHECKPOINT --out "
     "keypoints.parquet": f"a GPU, and {WEIGHTS}",
     "samebody score /shared/dataset.parquet --shape shape.npz --out scores.parquet --ray auto --resume": (
-        "wants a cluster; tests/adapters/test_ray_runner.py starts a local one"
+        "wants a cluster; tests/adapters/jobs/test_ray_runner.py starts a local one"
+    ),
+    "samebody calibrate pictures/ --out calibration.json": MANY,
+    "samebody score keypoints.parquet --shape shape.npz --calibrate-on-dataset --out scores.parquet": MANY,
+    "samebody train-evidence --body my_body.npz --poses poses.npz": (
+        "takes an hour; tests/adapters/jobs/test_train_evidence.py trains a small network"
     ),
     "samebody check references/ pictures/": "wants photographs of one person; tests/adapters/jobs/test_check.py checks",
     "samebody apply marks.csv --pictures pictures/ --move-to dropped/": APPLY,
@@ -60,7 +66,7 @@ PARSED = {
 }
 WEIGHT_FILES = ("CHECKPOINT", "rtmpose-m.pth")
 INSTALL = "installs packages; .ci/run does it in a fresh environment"
-CLUSTER = "starts and stops a cluster; tests/adapters/test_ray_runner.py starts a local one"
+CLUSTER = "starts and stops a cluster; tests/adapters/jobs/test_ray_runner.py starts a local one"
 OTHER_PROGRAMS = {
     "python3 -m venv .venv && . .venv/bin/activate && pip install . && samebody demo": INSTALL,
     "python3 -m venv .venv && . .venv/bin/activate && pip install '.[dev]' && pytest": INSTALL,
@@ -100,7 +106,7 @@ table = read_keypoints(["samebody-demo/references.parquet"])
 BEFORE = {
     ("report.md", "import csv"): """
 import pathlib
-pathlib.Path("marks.csv").write_text("image,instance,mark\nanna_07.jpg,0,keep\nboris_06.jpg,0,drop\n")
+pathlib.Path("marks.csv").write_text("image,instance,mark\\nanna_07.jpg,0,keep\\nboris_06.jpg,0,drop\\n")
 """,
     ("host-guide.md", "def upgrade() -> None:"): """
 import sqlalchemy as sa

@@ -45,8 +45,8 @@ def train_evidence(
 ) -> None:
     """Train the network that tells what keypoints show of a body's shape, on simulated pictures.
 
-    --solver amortised uses it; it is a hundred times as fast as fits. The embedded body has one. An interrupted run goes
-    on when the same command is given again.
+    --solver amortised uses it; it is a hundred times as fast as fits. The embedded body has one. An interrupted run
+    goes on when the same command is given again.
     """
     from adapters.bodies.find import find_body
     from adapters.bodies.networks import network_folder
