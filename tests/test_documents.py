@@ -95,6 +95,9 @@ NOT_RUN = {
     ("host-guide.md", "class BodyAnalyzer:"): REPLACED,
     ("host-guide.md", '@app.post("/characters/{name}/references")'): REPLACED,
     ("host-guide.md", "def process_dataset(character_id, image_paths):"): REPLACED,
+    ("host-guide.md", "def limit_rate(user: Annotated[User, Depends(require_user)]) -> None:"): (
+        "wants an application's users; tests/adapters/host/test_serving.py limits a rate"
+    ),
     ("report.md", "import fiftyone as fo"): "wants FiftyOne, which brings a database",
 }
 """Python blocks, by document and first line."""

@@ -20,7 +20,7 @@ from adapters.bodies.smpl_files import (
     load_smpl_file,
     smpl_provenance,
 )
-from engine.body.body_file import save_body
+from engine.body.body_file import BodyFileError, read_header, save_body
 from engine.body.model import BodyModel
 
 
@@ -75,8 +75,18 @@ def export_smpl(
         ValueError: the file has fewer shape components, or ``out`` cannot be written.
     """
     file = find_smpl_file(model_path, gender)
-    if os.path.exists(out) and (os.path.samefile(file, out) or gender_of(os.path.basename(out)) is not None):
+    named_like_one = gender_of(os.path.basename(out)) is not None
+    if os.path.exists(out) and (os.path.samefile(file, out) or (named_like_one and not _is_body_file(out))):
         raise ValueError(f"{out} is a model file of SMPL's and would be overwritten; give another --out")
     body = load_smpl_file(file, gender).with_betas(beta_count)
     save_body(out, body, smpl_provenance(file, gender))
     return body
+
+
+def _is_body_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a body of ours, which may be written again."""
+    try:
+        read_header(path)
+    except BodyFileError:
+        return False
+    return True
