@@ -78,6 +78,9 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
     missing = {"image", "instance", "status", *score_names(mode, fits=mode == "rest")} - names
     if missing:
         raise ScoreFileError(f"{path}: no result of samebody score; it lacks {', '.join(sorted(missing))}")
+    infinite = [name for name in score_names(mode) if np.isinf(table[name].to_numpy()).any()]
+    if infinite:
+        raise ScoreFileError(f"{path}: {infinite[0]} is infinite in a row; write the result again: samebody score")
     if table["instance"].null_count:
         raise ScoreFileError(f"{path}: a row has no instance; write the result again: samebody score")
     return _scores(table, metadata, mode)
