@@ -73,7 +73,7 @@ def observe_pictures(
     body = context.model.body
     check_keypoints(body, keypoints_px, confidence)
     if not np.all(np.asarray(focal_px) > 0):
-        raise ValueError(f"a focal length must be positive, in pixels, not {np.nanmin(focal_px)}")
+        raise ValueError(f"a focal length must be positive, in pixels, not {np.min(focal_px)}")
     focal_px = np.broadcast_to(np.asarray(focal_px, dtype), len(confidence))
     return map_samples(_observe, body, (keypoints_px, confidence, focal_px), TILE_SIZE)
 
