@@ -257,7 +257,7 @@ def _long_csv(people: People, schema: KeypointSchema) -> bytes:
 def _npz(arrays: Callable[[People], Mapping[str, np.ndarray]]) -> Callable[[People, KeypointSchema], bytes]:
     def write(people: People, schema: KeypointSchema) -> bytes:
         stream = io.BytesIO()
-        np.savez(stream, **arrays(people))
+        np.savez(stream, **arrays(people))  # pyright: ignore
         return stream.getvalue()
 
     return write

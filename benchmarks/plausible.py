@@ -51,8 +51,8 @@ def _table(points: np.ndarray) -> KeypointTable:
         COCO_17,
         pa.array([str(row) for row in range(count)], pa.string()),
         np.zeros(count, np.int32),
-        np.where(seen[..., None], points, 0).astype(np.float32),
-        seen.astype(np.float32),
+        np.where(seen[..., None], points, 0).astype(np.float32),  # pyright: ignore
+        seen.astype(np.float32),  # pyright: ignore
         np.zeros(count, np.int8),
         pa.nulls(count, pa.string()),
     )

@@ -56,7 +56,7 @@ class RealPictures:
     @property
     def whole(self) -> Bool[np.ndarray, " images"]:
         """All twelve points of the limbs are seen."""
-        return self.confidence[:, LIMB_POINTS].all(axis=1)
+        return self.confidence[:, LIMB_POINTS].all(axis=1)  # pyright: ignore
 
 
 def load_market(folder: Path) -> RealPictures:
@@ -112,8 +112,8 @@ def _pictures(
     seen = np.isfinite(keypoints).all(axis=2)
     return RealPictures(
         name=name,
-        keypoints=np.where(seen[..., None], keypoints, 0).astype(np.float32),
-        confidence=seen.astype(np.float32),
+        keypoints=np.where(seen[..., None], keypoints, 0).astype(np.float32),  # pyright: ignore
+        confidence=seen.astype(np.float32),  # pyright: ignore
         person=person,
         owner=owner,
         camera=camera.astype(int),

@@ -68,8 +68,8 @@ class KeypointTable:
             array = getattr(self, name)
             if array is None and name == "box":
                 continue
-            if array.shape != shape or array.dtype != dtype:
-                raise ValueError(f"{name} is {array.dtype}{array.shape}, expected {np.dtype(dtype)}{shape}")
+            if array.shape != shape or array.dtype != dtype:  # pyright: ignore
+                raise ValueError(f"{name} is {array.dtype}{array.shape}, expected {np.dtype(dtype)}{shape}")  # pyright: ignore  # noqa: E501
         if len(self.detail) != rows:
             raise ValueError(f"detail has {len(self.detail)} rows, expected {rows}")
 

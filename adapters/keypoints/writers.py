@@ -95,7 +95,7 @@ def _write_npz(stream: IO[bytes], table: KeypointTable) -> None:
         instance=table.instance,
         row_status=texts([LABELS[code] for code in table.status]),
         detail=texts([detail or "" for detail in table.detail.to_pylist()]),
-        **({} if table.box is None else {"bbox": table.box}),
+        **({} if table.box is None else {"bbox": table.box}),  # pyright: ignore
     )
 
 

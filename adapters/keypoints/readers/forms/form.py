@@ -240,8 +240,8 @@ def _flattened(values: list[Any], name: str) -> tuple[list[float], int]:
         k = next(k for k, point in enumerate(whole) if not isinstance(point, list) or len(point) != width)
         raise BadRecord(f"{name}[{k}] is {shown(whole[k])}, expected {width} numbers")
     flat = list(chain.from_iterable(whole))
-    if _NUMBERS.issuperset(map(type, flat)) and _all_finite(flat):
-        return flat, width
+    if _NUMBERS.issuperset(map(type, flat)) and _all_finite(flat):  # pyright: ignore
+        return flat, width  # pyright: ignore
     return list(chain.from_iterable(numbers(point, f"{name}[{k}]") for k, point in enumerate(whole))), width
 
 

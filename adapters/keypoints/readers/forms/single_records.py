@@ -72,7 +72,7 @@ def _ultralytics(record: Any) -> Pose:
     corners = record.get("box")
     box = [corners.get(key) for key in _CORNERS] if isinstance(corners, dict) else None
     whole = box is not None and all(isinstance(value, (int, float)) for value in box)
-    return Pose(points, scores, box if whole else None)
+    return Pose(points, scores, box if whole else None)  # pyright: ignore
 
 
 def _recognises_pifpaf(document: Document) -> bool:
