@@ -69,7 +69,7 @@ class KeypointTable:
             if array is None and name == "box":
                 continue
             if array.shape != shape or array.dtype != dtype:  # pyright: ignore
-                raise ValueError(f"{name} is {array.dtype}{array.shape}, expected {np.dtype(dtype)}{shape}")  # pyright: ignore  # noqa: E501
+                raise ValueError(f"{name} is {array.dtype}{array.shape}, expected {np.dtype(dtype)}{shape}")  # pyright: ignore
         if len(self.detail) != rows:
             raise ValueError(f"detail has {len(self.detail)} rows, expected {rows}")
 
