@@ -75,10 +75,12 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
         raise ScoreFileError(f"no result file {path}; make one with: samebody score DATASET --out {path}") from None
     names = set(table.column_names)
     mode: Mode = "free" if "log_bayes_factor" in names else "rest"
-    missing = {"image", "instance", "status", *score_names(mode, fits=mode == "rest")} - names
+    # The columns of fits come together or not at all.
+    fits = not names.isdisjoint(set(score_names(mode)) - set(score_names(mode, fits=False)))
+    missing = {"image", "instance", "status", *score_names(mode, fits=fits)} - names
     if missing:
         raise ScoreFileError(f"{path}: no result of samebody score; it lacks {', '.join(sorted(missing))}")
-    infinite = [name for name in score_names(mode) if np.isinf(table[name].to_numpy()).any()]
+    infinite = [name for name in score_names(mode, fits=fits) if np.isinf(table[name].to_numpy()).any()]
     if infinite:
         raise ScoreFileError(f"{path}: {infinite[0]} is infinite in a row; write the result again: samebody score")
     if table["instance"].null_count:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -27,7 +28,9 @@ from adapters.results.report.page import render_page
 from adapters.results.report.page_data import safe_json
 from adapters.results.report.scores import ScoreFileError, read_scores
 from adapters.results.report.thumbnails import make_thumbnails
+from adapters.results.scores import arrow_columns
 from adapters.results.vocabulary import MARKS, TERMS
+from adapters.results.writers import open_result_writer
 from engine.body.keypoint_body import KeypointBody
 from engine.body.model import BodyModel
 from engine.evidence.shape_evidence import Evidence
@@ -173,6 +176,21 @@ def test_other_files_are_refused_with_a_reason(tmp_path: Path) -> None:
         read_scores(tmp_path / "broken.parquet")
     with pytest.raises(ScoreFileError, match="samebody score"):
         read_scores(tmp_path / "missing.jsonl")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_columns_of_fits_come_together_or_not_at_all(suffix: str, tmp_path: Path) -> None:
+    columns = arrow_columns("free", fits=False)
+    rows = pa.table([pa.array([1 if pa.types.is_integer(c.type) else "1"]).cast(c.type) for c in columns], columns)
+    without, some = tmp_path / f"without{suffix}", tmp_path / f"some{suffix}"
+    for path, table in ((without, rows), (some, rows.append_column("oks", pa.array([1], pa.float32())))):
+        with open_result_writer(path, table.schema, {}) as writer:
+            writer.write(table)
+    numbers = read_scores(without).numbers
+    assert numbers["log_bayes_factor"] == 1
+    assert np.isnan(numbers["oks"])
+    with pytest.raises(ScoreFileError, match=r"lacks .*reprojection_error_px"):
+        read_scores(some)
 
 
 def test_recorded_paths_are_relative_or_not_there(tmp_path: Path) -> None:
