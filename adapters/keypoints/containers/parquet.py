@@ -15,6 +15,7 @@ interpreter ends aborts the process.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -55,7 +56,10 @@ class StoredTable:
             if key != b"ARROW:schema"
         }
         self.rows_per_group = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
-        if len(self.rows_per_group) != len(chunks):
+        # Arrow goes by the order of the chunks, whatever names they have: another name would hide a chunk from the checks.
+        names = [name for name, _ in groupby(self.schema.names)]
+        named = all([name for name, _ in groupby(chunk.column for chunk in group)] == names for group in chunks)
+        if len(self.rows_per_group) != len(chunks) or not named:
             raise ParquetFileError("its footer is damaged")
         if min(self.rows_per_group, default=0) < 0 or self.row_count > max(_FEW_ROWS, _ROWS_PER_BYTE * size_bytes):
             raise ParquetFileError(f"it claims {self.row_count:,} rows, more than {size_bytes:,} bytes can hold")

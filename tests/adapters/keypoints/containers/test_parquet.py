@@ -62,6 +62,18 @@ def test_more_rows_than_bytes_can_hold_are_refused(tmp_path: Path) -> None:
         _read(tmp_path / "a.parquet", "a")
 
 
+def test_a_column_cannot_hide_from_the_checks_under_another_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"numbers": [1.0, 2.0], "texts": ["a", "b"]}), path)
+    content = bytearray(path.read_bytes())
+    place = content.rfind(b"numbers")  # behind the names of the schema
+    content[place : place + 7] = b"nombres"
+    path.write_bytes(content)
+    assert pq.read_table(path)["numbers"].to_pylist() == [1.0, 2.0]
+    with pytest.raises(Failure, match="footer"):
+        _read(path, "numbers")
+
+
 def test_every_flipped_bit_of_a_page_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     values = np.random.default_rng(0).standard_normal(2000).astype(np.float32)
