@@ -56,7 +56,7 @@ class StoredTable:
             if key != b"ARROW:schema"
         }
         self.rows_per_group = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
-        # Arrow goes by the order of the chunks, whatever names they have: another name would hide a chunk from the checks.
+        # Arrow goes by the order of the chunks, whatever their names: another name would hide a chunk from the checks.
         names = [name for name, _ in groupby(self.schema.names)]
         named = all([name for name, _ in groupby(chunk.column for chunk in group)] == names for group in chunks)
         if len(self.rows_per_group) != len(chunks) or not named:

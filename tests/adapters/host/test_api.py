@@ -329,4 +329,8 @@ def test_under_load_no_row_is_lost_or_doubled() -> None:
     assert (result.rows_missing, result.rows_doubled) == (0, 0)
     assert result.rows_found == result.rows_promised
     assert len(result.hostile) >= 10
-    assert {kind.rsplit(": ", 1)[1] for kind in result.hostile} <= {"400", "413", "422", "sent", "hung up"}
+    outcomes = [kind.rsplit(": ", 1) for kind in result.hostile]
+    # Nobody waits for the answers to these.
+    unread = {"slow header", "slow body", "gone at once"}
+    assert {outcome for kind, outcome in outcomes if kind in unread} <= {"sent", "hung up"}
+    assert {outcome for kind, outcome in outcomes if kind not in unread} <= {"400", "413", "422", "hung up"}
