@@ -12,6 +12,7 @@ from matplotlib.collections import LineCollection, PathCollection, PolyCollectio
 from PIL import Image
 
 from adapters.commands.cli import main
+from adapters.commands.installed import adapted
 from adapters.jobs.fit import fit_references
 from adapters.jobs.score import RunSettings, score_to_file
 from adapters.keypoints.readers import open_keypoints, read_keypoints
@@ -246,7 +247,7 @@ def test_without_matplotlib_the_extra_is_named_and_nothing_of_pyplot_is_imported
 def test_the_command_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr("adapters.commands.plot.importlib.util.find_spec", lambda name: None)
     assert main(["plot", "scores.parquet", "--out", "h.png"]) == 2
-    assert "pip install 'samebody[plot]'" in capsys.readouterr().err
+    assert adapted("pip install 'samebody[plot]'") in capsys.readouterr().err
 
 
 def test_read_scores_and_open_scores_agree(scored: Path) -> None:

@@ -115,8 +115,10 @@ def test_the_command_line_takes_it(onnx_file, tmp_path, monkeypatch, capsys) -> 
     monkeypatch.setenv("SAMEBODY_CACHE", "")
     out = tmp_path / "k.parquet"
     assert main(["detect", str(MAN), "--out", str(out), "--detector", "rtmpose-onnx", "--model", onnx_file]) == 0
-    assert capsys.readouterr() == ("", "")
-    assert read_keypoints([out]).schema.name == "coco17"
+    captured = capsys.readouterr()
+    table = read_keypoints([out])
+    assert (captured.out, len(captured.err.splitlines())) == ("", 2)  # what was found, and where it is
+    assert (table.schema.name, len(table)) == ("coco17", 1)
 
 
 def test_what_is_no_rtmpose_model_is_refused(tmp_path) -> None:
