@@ -28,7 +28,9 @@ _ACCESS_EVERY_S, _INTEGRITY_EVERY_S = 1.0, 60.0
 _INTEGRITY_SHARE = 0.05
 """The check of the whole file takes no more than this share of the time, however long it takes."""
 _PATIENCE_S, _FIRST_PATIENCE_S = 0.1, 2.0
-"""How long the operation waits for a check that is due, and for one that has never ended."""
+"""How long the operation waits for a check that is overdue, and for one that has never ended."""
+_OVERDUE = 3
+"""Until a finding is so many times as old as it should get, it is told without waiting for the next."""
 _LOCKED_S = 30.0
 """As long as writers wait for SQLite's lock (``database.connect``)."""
 _OLDEST_ACCESS_S = 15.0
@@ -80,10 +82,10 @@ class Probe:
                 self._running = Future()
                 self._running.set_running_or_notify_cancel()  # nobody who waits can cancel it
                 threading.Thread(target=self._run, args=(self._running,), daemon=True).start()
-            running = self._running
-        if running is not None:
+            running, found = self._running, self._found
+        if running is not None and (found is None or time.monotonic() - found.at > _OVERDUE * self._every_s):
             done = asyncio.wrap_future(running)
-            await asyncio.wait([done], timeout=_PATIENCE_S if self._found else _FIRST_PATIENCE_S)
+            await asyncio.wait([done], timeout=_PATIENCE_S if found else _FIRST_PATIENCE_S)
             done.cancel()
         return self._found
 

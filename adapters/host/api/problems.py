@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from adapters.host.api.request_body import BoundedRequest
+from adapters.host.api.turns import Turns
 from adapters.host.database import BlobError, NoSharedShape
 from engine.shape import ShapeFileError
 
@@ -97,8 +98,12 @@ def _text(words: str) -> str:
     return words[:300].encode("utf-8", "replace").decode()
 
 
-def bounded_route(most_bytes: int, seconds: float) -> type[APIRoute]:
-    """A route class that bounds the bodies of its requests and answers errors with problem details."""
+def bounded_route(most_bytes: int, seconds: float, turns: Turns | None = None) -> type[APIRoute]:
+    """A route class that bounds the bodies of its requests and answers errors with problem details.
+
+    Args:
+        turns: that its requests take before they are read; by default they are read at once.
+    """
 
     class BoundedRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -106,6 +111,8 @@ def bounded_route(most_bytes: int, seconds: float) -> type[APIRoute]:
 
             async def handle_bounded(request: Request) -> Response:
                 bounded = BoundedRequest(request, most_bytes, seconds)
+                if turns is not None:
+                    await turns.take()
                 try:
                     response = await handle(bounded)
                 except ClientDisconnect:

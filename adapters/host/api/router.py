@@ -1,6 +1,5 @@
 """The operations: set references, score pictures, read scores, health."""
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ from adapters.host.api.models import (
     View,
 )
 from adapters.host.api.problems import bounded_route, described
-from adapters.host.api.request_body import Limits, described_json, json_body, while_wanted
+from adapters.host.api.request_body import Limits, described_json, json_body
 from adapters.host.api.service import ScoreJob, Service, SetJob, person_of
 from adapters.host.database import HostDatabase, NewReference, PlannedSet, plan_addition
 from adapters.host.inputs import as_body
@@ -63,7 +62,7 @@ def make_router(
     requests = RequestModels(prepare(body, schema).reduced, schema, limits.references, limits.pictures)
     router = APIRouter(
         tags=["samebody"],
-        route_class=bounded_route(limits.body_bytes, limits.body_seconds),
+        route_class=bounded_route(limits.body_bytes, limits.body_seconds, service.turns),
         dependencies=[Depends(each) for each in (authenticate, limit_rate) if each is not None],
         responses=described(400, 401, 403, 408, 413, 422, 429, 503),
     )
@@ -82,8 +81,7 @@ def make_router(
             NewReference(image, reference.view, reference.model_dump(include={"keypoints", "confidence"}))
             for image, reference in body.references.items()
         ]
-        future = service.set_references(SetJob(lambda: PlannedSet(reference_set, new), len(new)))
-        return await while_wanted(request, asyncio.wrap_future(future))
+        return await service.set_references(request, SetJob(lambda: PlannedSet(reference_set, new), len(new)))
 
     @router.get("/reference-sets/{reference_set}", summary="Read a reference set", responses=described(404))
     async def read_reference_set(request: Request, reference_set: _SET) -> ReferenceSetState:
@@ -99,8 +97,7 @@ def make_router(
         """Compares everybody in all pictures with the set's shape and stores the rows; a picture that was scored
         before gets new rows."""
         people = [[vars(person) for person in found] for found in body.pictures.values()]
-        future = service.score(ScoreJob(reference_set, list(body.pictures), people))
-        return await while_wanted(request, asyncio.wrap_future(future))
+        return await service.score(request, ScoreJob(reference_set, list(body.pictures), people))
 
     @router.get("/reference-sets/{reference_set}/scores", summary="Read stored scores")
     async def stored_scores(
@@ -124,7 +121,8 @@ def make_router(
 
 
 def _picture_router(service: Service, detect: PictureDetector, schema: KeypointSchema, limits: Limits) -> APIRouter:
-    router = APIRouter(route_class=bounded_route(limits.picture_bytes, limits.body_seconds), responses=described(409))
+    picture_route = bounded_route(limits.picture_bytes, limits.body_seconds, service.turns)
+    router = APIRouter(route_class=picture_route, responses=described(409))
     binary = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
 
     @router.put(
@@ -143,7 +141,6 @@ def _picture_router(service: Service, detect: PictureDetector, schema: KeypointS
             raise HTTPException(422, str(error)) from error
         new = NewReference(image, view, person)
         plan = partial(plan_addition, service.database, reference_set, new, limits.references)
-        future = service.set_references(SetJob(plan, limits.references))
-        return await while_wanted(request, asyncio.wrap_future(future))
+        return await service.set_references(request, SetJob(plan, limits.references))
 
     return router

@@ -1,7 +1,7 @@
 """What the operations do: sets are fitted and pictures scored together for all clients that wait (``gathering``)."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from adapters.host.api.models import (
     StoredScore,
 )
 from adapters.host.api.request_body import while_wanted
+from adapters.host.api.turns import Turns
 from adapters.host.database import (
     BlobError,
     HostDatabase,
@@ -89,20 +90,26 @@ class Service:
         self._body, self._schema = body, schema
         self._settings = FitSettings("all", mode)
         self._readers = CapacityLimiter(THREADS)
+        self.turns = Turns()
         self._sets = Gathered(self._set_together, lambda job: job.references, _REFERENCES_AT_ONCE[mode])
         self._scores = Gathered(self._score_together, lambda job: job.rows, _PICTURES_AT_ONCE[mode])
 
     async def read(self, request: Request, work: Callable[[], T]) -> T:
         """Work in one of a few threads; never begun if its client goes away first."""
-        return await while_wanted(request, to_thread.run_sync(work, limiter=self._readers))
+        return await self._answer(request, to_thread.run_sync(work, limiter=self._readers))
 
-    def set_references(self, job: SetJob) -> "Future[ReferenceSetState]":
+    async def set_references(self, request: Request, job: SetJob) -> ReferenceSetState:
         """Fit a set and store it with its shape; without a shape the state says why."""
-        return self._sets.submit(job)
+        return await self._answer(request, asyncio.wrap_future(self._sets.submit(job)))
 
-    def score(self, job: ScoreJob) -> "Future[ScoredPictures]":
+    async def score(self, request: Request, job: ScoreJob) -> ScoredPictures:
         """Score pictures and store the rows."""
-        return self._scores.submit(job)
+        return await self._answer(request, asyncio.wrap_future(self._scores.submit(job)))
+
+    async def _answer(self, request: Request, work: Awaitable[T]) -> T:
+        found = await while_wanted(request, work)
+        await self.turns.take()
+        return found
 
     def _set_together(self, jobs: list[SetJob]) -> list[ReferenceSetState | Exception]:
         answers: dict[int, ReferenceSetState | Exception] = {}

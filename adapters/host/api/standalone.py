@@ -1,7 +1,7 @@
 """The router as an application of its own, for trying it out: SQLite, one token, this machine only."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException
@@ -46,11 +46,14 @@ class SecureHeaders:
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-def token_authentication(token: str) -> Callable[..., None]:
-    """A dependency that lets in whoever sends ``Authorization: Bearer TOKEN``."""
+def token_authentication(token: str) -> Callable[..., Awaitable[None]]:
+    """A dependency that lets in whoever sends ``Authorization: Bearer TOKEN``.
+
+    It is asynchronous because it never waits: FastAPI calls other functions in threads, which takes longer than this.
+    """
     bearer = HTTPBearer(auto_error=False)
 
-    def authenticate(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+    async def authenticate(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
         # Compared in constant time, as bytes: the function refuses text that is not ASCII.
         if given is None or not secrets.compare_digest(given.credentials.encode(), token.encode()):
             raise HTTPException(401, "the bearer token is missing or wrong", {"WWW-Authenticate": "Bearer"})
