@@ -254,10 +254,10 @@ def _long_csv(people: People, schema: KeypointSchema) -> bytes:
     return "\n".join(lines).encode()
 
 
-def _npz(arrays: Callable[[People], Mapping[str, np.ndarray]]) -> Callable[[People, KeypointSchema], bytes]:
+def _npz(arrays: Callable[[People], Mapping[str, Any]]) -> Callable[[People, KeypointSchema], bytes]:
     def write(people: People, schema: KeypointSchema) -> bytes:
         stream = io.BytesIO()
-        np.savez(stream, **arrays(people))  # pyright: ignore
+        np.savez(stream, **arrays(people))
         return stream.getvalue()
 
     return write
@@ -274,7 +274,7 @@ def _parquet(people: People, schema: KeypointSchema) -> bytes:
     return stream.getvalue()
 
 
-def _stacked(people: People) -> Mapping[str, np.ndarray]:
+def _stacked(people: People) -> Mapping[str, Any]:
     return {"keypoints": np.concatenate([people.keypoints, people.scores[..., None]], axis=-1)}
 
 

@@ -46,13 +46,13 @@ def _reordered(points: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
 
 def _table(points: np.ndarray) -> KeypointTable:
     count = len(points)
-    seen = np.isfinite(points).all(axis=-1)
+    seen = np.all(np.isfinite(points), axis=-1)
     return KeypointTable(
         COCO_17,
         pa.array([str(row) for row in range(count)], pa.string()),
         np.zeros(count, np.int32),
-        np.where(seen[..., None], points, 0).astype(np.float32),  # pyright: ignore
-        seen.astype(np.float32),  # pyright: ignore
+        np.where(seen[..., None], points, 0).astype(np.float32),
+        seen.astype(np.float32),
         np.zeros(count, np.int8),
         pa.nulls(count, pa.string()),
     )

@@ -56,7 +56,7 @@ class RealPictures:
     @property
     def whole(self) -> Bool[np.ndarray, " images"]:
         """All twelve points of the limbs are seen."""
-        return self.confidence[:, LIMB_POINTS].all(axis=1)  # pyright: ignore
+        return np.all(self.confidence[:, LIMB_POINTS], axis=1)
 
 
 def load_market(folder: Path) -> RealPictures:
@@ -109,11 +109,11 @@ def draw_trials(
 def _pictures(
     name: str, keypoints: np.ndarray, person: np.ndarray, owner: np.ndarray, camera: np.ndarray, view: np.ndarray | None
 ) -> RealPictures:
-    seen = np.isfinite(keypoints).all(axis=2)
+    seen = np.all(np.isfinite(keypoints), axis=2)
     return RealPictures(
         name=name,
-        keypoints=np.where(seen[..., None], keypoints, 0).astype(np.float32),  # pyright: ignore
-        confidence=seen.astype(np.float32),  # pyright: ignore
+        keypoints=np.where(seen[..., None], keypoints, 0).astype(np.float32),
+        confidence=seen.astype(np.float32),
         person=person,
         owner=owner,
         camera=camera.astype(int),

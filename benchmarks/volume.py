@@ -86,7 +86,12 @@ def write_data(path: Path, count: int, real: bool = False) -> Path:
         return path
     pieces = (arrow_table(table) for table in tables(count, real))
     first = next(pieces)
-    with pq.ParquetWriter(path, first.schema, use_dictionary=["row_status", "detail"]) as writer:  # pyright: ignore
+    repeating = ["row_status", "detail"]
+    with pq.ParquetWriter(
+        path,
+        first.schema,
+        use_dictionary=repeating,  # pyright: ignore[reportArgumentType] (its stubs know only bool)
+    ) as writer:
         writer.write_table(first)
         for piece in pieces:
             writer.write_table(piece)

@@ -65,11 +65,11 @@ class KeypointTable:
             "box": ((rows, 4), np.float32),
         }
         for name, (shape, dtype) in shapes.items():
-            array = getattr(self, name)
-            if array is None and name == "box":
+            array: np.ndarray = getattr(self, name)
+            if name == "box" and self.box is None:
                 continue
-            if array.shape != shape or array.dtype != dtype:  # pyright: ignore
-                raise ValueError(f"{name} is {array.dtype}{array.shape}, expected {np.dtype(dtype)}{shape}")  # pyright: ignore
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(f"{name} is {array.dtype}{array.shape}, expected {np.dtype(dtype)}{shape}")
         if len(self.detail) != rows:
             raise ValueError(f"detail has {len(self.detail)} rows, expected {rows}")
 

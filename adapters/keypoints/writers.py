@@ -9,7 +9,7 @@ or for the schema.
 
 import os
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 import numpy as np
@@ -86,6 +86,7 @@ def _write_npz(stream: IO[bytes], table: KeypointTable) -> None:
     def texts(values: list[str]) -> np.ndarray:
         return np.array(values, dtype=np.str_)
 
+    box: dict[str, Any] = {} if table.box is None else {"bbox": table.box}
     np.savez(
         stream,
         schema=np.array(schema_to_text(table.schema)),
@@ -95,7 +96,7 @@ def _write_npz(stream: IO[bytes], table: KeypointTable) -> None:
         instance=table.instance,
         row_status=texts([LABELS[code] for code in table.status]),
         detail=texts([detail or "" for detail in table.detail.to_pylist()]),
-        **({} if table.box is None else {"bbox": table.box}),  # pyright: ignore
+        **box,
     )
 
 

@@ -61,7 +61,8 @@ def _chunk(facts: dict[int, Any]) -> ChunkSize:
     values, decoded, stored = facts[5], facts[6], facts[7]
     if min(values, decoded, stored) < 0:
         raise ValueError("its footer has a negative size")
-    start = min(place for place in (facts[9], facts.get(11, 0)) if place > 0)
+    # A column without rows has no page, and its place is 0.
+    start = min((place for place in (facts[9], facts.get(11, 0)) if place > 0), default=0)
     return ChunkSize(facts[3][0].decode(), values, max(decoded, values * _WIDTHS.get(facts[1], 8)), stored, start)
 
 

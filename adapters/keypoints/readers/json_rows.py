@@ -112,7 +112,7 @@ def table_of_rows(
     count, width = len(rows), len(schema)
     status = np.fromiter((row.status for row in rows), np.int8, count)
     good = np.flatnonzero(status == Status.OK)
-    people = rows if len(good) == count else [rows[k] for k in good]  # pyright: ignore
+    people = rows if len(good) == count else [rows[int(k)] for k in good]
     points = np.fromiter(chain.from_iterable(row.points for row in people), np.float64, len(good) * width * 2)
     scores = np.fromiter(chain.from_iterable(row.scores for row in people), np.float64, len(good) * width)
     ruled = apply_rules(

@@ -117,9 +117,9 @@ def make_report(
     if inputs.reasons is None:
         reasons = row_reasons(fits.proportion_deviations)
     else:
-        reasons = [inputs.reasons[row] for row in chosen]
+        reasons = [inputs.reasons[int(row)] for row in chosen]
     decision = decided.on_page(chosen, decide(scores, first))
-    decided_texts = add_decision(block, decision, reasons, group, first)  # pyright: ignore
+    decided_texts = add_decision(block, decision, reasons, group, first)
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails], bool))
     if drawings.body is not None:
         add_body(block, drawings.body, drawings.fits.own_betas.shape[1])

@@ -8,6 +8,7 @@ record that cannot be read. ``FormFile`` makes rows of the entries. A new form i
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -20,7 +21,16 @@ from adapters.keypoints.readers.source_files import SourceFile
 from engine.body.schemas import SCHEMAS, KeypointSchema
 
 _cut = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_numbers = msgspec.json.Decoder(list[float]).decode
+_decode_points: tuple[tuple[Callable[[msgspec.Raw], list[Any]], int | None], ...] = (
+    (_decode_numbers, None),
+    (msgspec.json.Decoder(list[tuple[float, float, float]]).decode, 3),
+    (msgspec.json.Decoder(list[tuple[float, float]]).decode, 2),
+)
+"""Lists of numbers or of points, and how many numbers a point has."""
 _NUMBERS = frozenset({float, int})
+_FLOATS = frozenset({float})
 _KNOWN_COUNTS = frozenset(len(schema) for schema in SCHEMAS.values())
 
 
@@ -130,7 +140,7 @@ def people(
     Args:
         records: of its people, as text or decoded.
         place: of the list, for messages.
-        read: raises ``BadRecord`` for a record that it cannot read.
+        read: gets a record as it is in ``records``, and raises ``BadRecord`` for one that it cannot read.
         first: the number of the first person.
     """
     number = first - 1
@@ -155,7 +165,7 @@ def named_people(records: Iterable[Any], image: str, place: str, read: Callable[
 def entry(record: Any, image: str, instance: int, place: str, read: Callable[[Any], Pose]) -> Entry:
     """One record as one person."""
     try:
-        return Entry(image, instance, place, read(decoded(record)))
+        return Entry(image, instance, place, read(record))
     except BadRecord as error:
         return Entry(image, instance, place, None, str(error))
 
@@ -188,68 +198,107 @@ def cut(value: Any) -> Any:
     return value
 
 
+def members(value: Any) -> Any:
+    """An object whose text is not read yet, cut into its members; anything else decoded.
+
+    Raises:
+        BadRecord: it cannot be read.
+    """
+    if isinstance(value, msgspec.Raw):
+        try:
+            return _members(value)
+        except MISFIT:
+            return decoded(value)
+    return value
+
+
 def frame_name(name: str, frame: int) -> str:
     """How a frame of a video is called, by its number in the file."""
     return f"{name}_{frame:06d}"
 
 
 def plain_numbers(values: Any, name: str) -> list[float]:
-    """A list of numbers, null included.
+    """A list of numbers, null included, as text or decoded.
 
     Raises:
         BadRecord: something else.
     """
-    if isinstance(values, list) and _NUMBERS.issuperset(map(type, values)) and _all_finite(values):
-        return values
-    return numbers(values, name)
+    if isinstance(values, msgspec.Raw):
+        try:
+            return _decode_numbers(values)
+        except MISFIT:
+            values = decoded(values)
+    return values if isinstance(values, list) and _is_plain(values) else numbers(values, name)
 
 
-def _all_finite(values: list[float]) -> bool:
-    # Whole numbers beyond float64 cannot become an array; ``numbers`` makes them NaN.
+def _is_plain(values: list[Any]) -> bool:
+    """Whether all are numbers that fit into an array; ``numbers`` makes NaN of whole numbers beyond float64."""
+    kinds = set(map(type, values))
+    return kinds == _FLOATS or (kinds <= _NUMBERS and _is_finite(values))
+
+
+def _is_finite(values: list[float]) -> bool:
     return not values or (max(values) < 1e300 and min(values) > -1e300)
 
 
 def split_points(values: Any, name: str, *, y_first: bool = False) -> tuple[list[float], list[float] | None]:
-    """Coordinates, and scores where there are any, of a flat list or a list of pairs or triples.
+    """Coordinates, and scores where there are any, of a flat list or a list of pairs or triples, as text or decoded.
 
     A flat list that could be pairs as well as triples is what has a known number of keypoints, triples first.
 
     Raises:
         BadRecord: it is something else.
     """
-    if not isinstance(values, list):
-        raise BadRecord(f"{name} is {shown(values)}, expected a list of numbers or of points")
-    if values and not isinstance(values[0], (int, float)) and any(isinstance(value, list) for value in values):
-        flat, step = _flattened(values, name)
-    else:
-        flat = plain_numbers(values, name)
-        step = _step(len(flat), name)
+    flat, step = _flat_points(values, name)
     points = [0.0] * (2 * (len(flat) // step))
     x, y = (1, 0) if y_first else (0, 1)
     points[0::2], points[1::2] = flat[x::step], flat[y::step]
     return points, flat[2::step] if step > 2 else None
 
 
-def _flattened(values: list[Any], name: str) -> tuple[list[float], int]:
+def _flat_points(values: Any, name: str) -> tuple[list[float], int]:
+    """All numbers in one list, and how many each point has."""
+    if isinstance(values, msgspec.Raw):
+        for decode, width in _decode_points:
+            try:
+                found = decode(values)
+            except MISFIT:
+                continue
+            if (step := width or _step(len(found))) and found:
+                return list(chain.from_iterable(found)) if width else found, step
+        values = decoded(values)
+    if not isinstance(values, list):
+        raise BadRecord(f"{name} is {shown(values)}, expected a list of numbers or of points")
+    if values and not isinstance(values[0], (int, float)) and any(isinstance(value, list) for value in values):
+        return _nested_points(values, name)
+    flat = plain_numbers(values, name)
+    step = _step(len(flat))
+    if step is None:
+        raise BadRecord(f"{len(flat)} numbers in {name}, expected x, y, score or x, y for each keypoint")
+    return flat, step
+
+
+def _nested_points(values: list[Any], name: str) -> tuple[list[float], int]:
     """Points that are lists of two, three or four numbers (x, y, score and whatever), null for a missing point."""
     width = next(len(point) for point in values if isinstance(point, list))
     if width not in (2, 3, 4):
         raise BadRecord(f"{name}: a point has {width} numbers, expected x, y or x, y, score")
-    whole = [[None] * width if point is None else point for point in values]
-    if {type(point) for point in whole} != {list} or set(map(len, whole)) != {width}:
+    missing: list[float | None] = [None] * width
+    whole: list[Any] = [missing if point is None else point for point in values] if None in values else values
+    if set(map(type, whole)) != {list} or set(map(len, whole)) != {width}:
         k = next(k for k, point in enumerate(whole) if not isinstance(point, list) or len(point) != width)
         raise BadRecord(f"{name}[{k}] is {shown(whole[k])}, expected {width} numbers")
-    flat = list(chain.from_iterable(whole))
-    if _NUMBERS.issuperset(map(type, flat)) and _all_finite(flat):  # pyright: ignore
-        return flat, width  # pyright: ignore
+    flat: list[Any] = list(chain.from_iterable(whole))
+    if _is_plain(flat):
+        return flat, width
     return list(chain.from_iterable(numbers(point, f"{name}[{k}]") for k, point in enumerate(whole))), width
 
 
-def _step(count: int, name: str) -> int:
-    fits = [step for step in (3, 2) if count % step == 0]
-    if not count or not fits:
-        raise BadRecord(f"{count} numbers in {name}, expected x, y, score or x, y for each keypoint")
-    return next((step for step in fits if count // step in _KNOWN_COUNTS), fits[0])
+@cache
+def _step(count: int) -> int | None:
+    """How many numbers each point of a flat list has; None if no number fits."""
+    fits = [step for step in (3, 2) if count and count % step == 0]
+    return next((step for step in fits if count // step in _KNOWN_COUNTS), fits[0] if fits else None)
 
 
 def all_seen(points: Sequence[float]) -> list[float]:
@@ -263,7 +312,7 @@ def box_xyxy(value: Any) -> list[float] | None:
         value = value[0]
     if not isinstance(value, list) or len(value) not in (4, 5) or not _NUMBERS.issuperset(map(type, value)):
         return None
-    return value[:4] if _all_finite(value) else None
+    return value[:4] if _is_finite(value) else None
 
 
 def box_xywh(value: Any) -> list[float] | None:

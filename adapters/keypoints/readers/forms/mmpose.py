@@ -210,6 +210,7 @@ def _entries_old(document: Document) -> Iterator[Entry]:
 
 def _named_pose(record: Any) -> Pose:
     """An instance, also with the picture's name, as scripts around MMPose add it."""
+    record = decoded(record)
     pose = instance_pose(record)
     named = next((record[key] for key in ("image_name", "file_name", "image_path", "image") if key in record), None)
     return pose._replace(image=named) if isinstance(named, str) else pose

@@ -10,8 +10,10 @@
 picture in which nobody was found; so is a null for its keypoints.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 from adapters.keypoints.readers.file_rules import Size
 from adapters.keypoints.readers.forms.form import (
@@ -23,6 +25,7 @@ from adapters.keypoints.readers.forms.form import (
     cut,
     decoded,
     frame_name,
+    members,
     people,
     split_points,
 )
@@ -32,6 +35,7 @@ from engine.body.schemas import OPENPOSE_18
 
 _LISTS = ("people", "bodies")
 _KEYPOINTS = ("pose_keypoints_2d", "pose_keypoints", "joints")
+_NOTHING = (b"null", b"[]")
 
 
 def _recognises(document: Document) -> bool:
@@ -71,7 +75,7 @@ def _entries_of_pictures(document: Document) -> Iterator[Entry]:
 
 def _picture(picture: Any, image: str, place: str) -> Iterator[Entry]:
     try:
-        found = decoded(picture)
+        found = members(picture)
         if not isinstance(found, Mapping):
             raise BadRecord(f"{shown(found)} is not an object with people")
         key = next((key for key in _LISTS if key in found), None)
@@ -84,21 +88,24 @@ def _picture(picture: Any, image: str, place: str) -> Iterator[Entry]:
     except BadRecord as error:
         yield Entry(image, -1, place, None, str(error))
         return
-    present = (record for record in map(_readable, records) if not _is_absent(record))
-    yield from people(present, image, f"{place}: {key}", lambda record: _pose(record, size))
+    yield from people(_present(records), image, f"{place}: {key}", lambda record: _pose(record, size))
 
 
-def _readable(record: Any) -> Any:
-    """A record, or its text where it cannot be read."""
-    try:
-        return decoded(record)
-    except BadRecord:
-        return record
+def _present(records: Iterable[Any]) -> Iterator[Any]:
+    """The people of whom more than a hand or a face was found; hands and faces are not read."""
+    for record in records:
+        try:
+            found = members(record)
+        except BadRecord:
+            found = record
+        if not _is_absent(found):
+            yield found
 
 
 def _is_absent(record: Any) -> bool:
     """ComfyUI keeps a person of whom only a hand or a face was found, with null or [] for the body."""
-    return isinstance(record, dict) and any(record.get(key, 0) in (None, []) for key in _KEYPOINTS)
+    found = [record[key] for key in _KEYPOINTS if key in record] if isinstance(record, dict) else []
+    return any(bytes(value) in _NOTHING if isinstance(value, msgspec.Raw) else value in (None, []) for value in found)
 
 
 def _canvas(picture: Mapping[str, Any]) -> Size | None:
@@ -109,6 +116,7 @@ def _canvas(picture: Mapping[str, Any]) -> Size | None:
 
 
 def _pose(record: Any, size: Size | None) -> Pose:
+    record = decoded(record)
     if not isinstance(record, dict):
         raise BadRecord(f"{shown(record)} is not an object")
     key = next((key for key in _KEYPOINTS if key in record), None)

@@ -19,9 +19,11 @@ from adapters.keypoints.readers.forms.form import (
     Pose,
     all_seen,
     box_xywh,
+    box_xyxy,
     decoded,
     entry,
     frame_name,
+    members,
     people,
     plain_numbers,
     split_points,
@@ -50,7 +52,7 @@ def _entries_of_ultralytics(document: Document) -> Iterator[Entry]:
         return
     for k, raw in enumerate(records):
         image = name if len(records) == 1 else frame_name(name, k)
-        picture = entry(raw, image, -1, f"{path}: record[{k}]", lambda value: value)
+        picture = entry(raw, image, -1, f"{path}: record[{k}]", decoded)
         if picture.problem is None and isinstance(picture.pose, list):
             yield from people(picture.pose, image, picture.place, _ultralytics)
         else:
@@ -58,6 +60,7 @@ def _entries_of_ultralytics(document: Document) -> Iterator[Entry]:
 
 
 def _ultralytics(record: Any) -> Pose:
+    record = decoded(record)
     keypoints = required(record, "keypoints")
     x, y = (plain_numbers(required(keypoints, axis), axis) for axis in "xy")
     if len(x) != len(y):
@@ -70,9 +73,8 @@ def _ultralytics(record: Any) -> Pose:
         if len(scores) != len(x):
             raise BadRecord(f"{len(x)} keypoints and {len(scores)} visible")
     corners = record.get("box")
-    box = [corners.get(key) for key in _CORNERS] if isinstance(corners, dict) else None
-    whole = box is not None and all(isinstance(value, (int, float)) for value in box)
-    return Pose(points, scores, box if whole else None)  # pyright: ignore
+    box = box_xyxy([corners.get(key) for key in _CORNERS]) if isinstance(corners, dict) else None
+    return Pose(points, scores, box)
 
 
 def _recognises_pifpaf(document: Document) -> bool:
@@ -101,8 +103,9 @@ def _entries_of_pifpaf(document: Document) -> Iterator[Entry]:
 
 
 def _pifpaf(record: Any) -> Pose:
+    record = members(record)
     points, scores = split_points(required(record, "keypoints"), "keypoints")
-    return Pose(points, all_seen(points) if scores is None else scores, box_xywh(record.get("bbox")))
+    return Pose(points, all_seen(points) if scores is None else scores, box_xywh(decoded(record.get("bbox"))))
 
 
 ULTRALYTICS = Form("Ultralytics to_json", _recognises_ultralytics, _entries_of_ultralytics)

@@ -27,6 +27,7 @@ from adapters.keypoints.readers.forms.form import (
     decoded,
     entry,
     frame_name,
+    members,
     plain_numbers,
     split_points,
 )
@@ -65,9 +66,9 @@ def _entries(document: Document) -> Iterator[Entry]:
 
 def _picture(picture: Any, image: str, place: str) -> Iterator[Entry]:
     try:
-        found = decoded(picture)
+        found = members(picture)
         if isinstance(found, Mapping) and "instances" in found:
-            found = decoded(found["instances"])
+            found = members(found["instances"])
         if not isinstance(found, Mapping):
             raise BadRecord(f"{shown(found)} is not an object")
         key = next((key for key in _KEYPOINTS if key in found), None)
@@ -101,9 +102,9 @@ def _beside(found: Mapping[str, Any], names: tuple[str, ...], count: int) -> lis
 
 
 def _pose(person: tuple[Any, Any, Any, float]) -> Pose:
-    keypoints, beside, box = map(decoded, person[:3])
-    scale = person[3]
+    keypoints, beside, box, scale = person
     points, scores = split_points(keypoints, "keypoints")
+    beside, box = decoded(beside), decoded(box)
     if isinstance(beside, list):
         # torchvision's third number is a constant; its scores stand beside the keypoints.
         scores = plain_numbers(beside, "scores")
@@ -130,7 +131,7 @@ def _entries_of_vitpose(document: Document) -> Iterator[Entry]:
         image = name if len(frames) == 1 else frame_name(name, k)
         place = f"{document.source.path}: keypoints[{k}]"
         try:
-            frame = decoded(raw)
+            frame = members(raw)
         except BadRecord as error:
             yield Entry(image, -1, place, None, str(error))
             continue
