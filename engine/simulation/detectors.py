@@ -97,6 +97,7 @@ def detect(
     points: Float[Array, "keypoints 2"],
     bones: Float[Array, "keypoints 2 3"],
     seen: Bool[Array, " keypoints"],
+    detector_key: Array,
     key: Array,
 ) -> Detected:
     """Keypoints with the faults of a detector.
@@ -104,20 +105,22 @@ def detect(
     Args:
         points: true ones, metres at the pelvis' depth.
         bones: how an offset in the frame of each keypoint's bone is seen; for habits.
+        detector_key: what pictures of one detector share is drawn from it: noise level, exactness and habits.
+        key: what is each picture's own is drawn from it.
     """
-    keys = iter(jax.random.split(key, 20))
+    shared, keys = iter(jax.random.split(detector_key, 5)), iter(jax.random.split(key, 15))
     unit = REFERENCE_STATURE_M
     count = len(schema)
     relative = NoiseModel(1.0).sigmas(schema)
 
-    level, assumed = draw_levels(settings, next(keys))
-    known = jax.random.bernoulli(next(keys), settings.own_confidence_rate)
-    own = jax.random.uniform(next(keys), (count,), minval=0.35, maxval=1.2)
+    level, assumed = draw_levels(settings, next(shared))
+    known = jax.random.bernoulli(next(shared), settings.own_confidence_rate)
+    own = jax.random.uniform(next(shared), (count,), minval=0.35, maxval=1.2)
     exactness = jnp.where(known, own, 1.0)
     noisy = points + unit * level * (relative / exactness)[:, None] * jax.random.normal(next(keys), (count, 2))
 
-    habit = jax.random.bernoulli(next(keys), settings.habit_rate)
-    offsets = settings.habit_level * relative[:, None] * jax.random.normal(next(keys), (count, 3))
+    habit = jax.random.bernoulli(next(shared), settings.habit_rate)
+    offsets = settings.habit_level * relative[:, None] * jax.random.normal(next(shared), (count, 3))
     swap = np.array(schema.swap)
     # Left and right share a habit, mirrored; a part in the middle has none to its side.
     mirrored = offsets[swap] * jnp.array([-1.0, 1.0, 1.0], offsets.dtype)

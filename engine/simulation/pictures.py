@@ -4,6 +4,7 @@ A keypoint hangs on few joints: only the (keypoint, joint) pairs that carry anyt
 (``engine.body.keypoint_body`` has the formula).
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -73,11 +74,12 @@ def make_simulator(body: KeypointBody, pool: PosePool) -> Simulator:
 
 
 @full_precision
-def simulate_picture(simulator: Simulator, settings: SimulationSettings, key: Array) -> SimulatedPicture:
-    """One picture of one person; the same key gives the same picture."""
+def simulate_picture(
+    simulator: Simulator, settings: SimulationSettings, betas: Float[Array, " betas"], detector_key: Array, key: Array
+) -> SimulatedPicture:
+    """One picture of one person; the same keys give the same picture."""
     body = simulator.body
-    shape_key, pose_key, view_key, lens_key, seen_key, detector_key = jax.random.split(key, 6)
-    betas = jax.random.normal(shape_key, (body.beta_count,))
+    pose_key, view_key, lens_key, seen_key, picture_key = jax.random.split(key, 5)
     pose, tilt = draw_pose(simulator.pool, settings.pose, pose_key)
     local = jnp.concatenate([draw_orientation(settings.view, tilt, view_key)[None], jax.vmap(rotation_matrix)(pose)])
     skeleton = forward_kinematics(local, body.joints + body.joint_shapedirs @ betas, body.parents)
@@ -93,10 +95,30 @@ def simulate_picture(simulator: Simulator, settings: SimulationSettings, key: Ar
     seen_at = project(points, draw_inverse_distance(settings.view, lens_key))
     seen = draw_seen(body.schema, settings.visibility, seen_at, seen_key)
     bones = skeleton.rotations[np.array(simulator.bone_joints), :2] * jnp.array([1.0, -1.0])[:, None]
-    found = detect(body.schema, settings.detector, seen_at, bones, seen, detector_key)
+    found = detect(body.schema, settings.detector, seen_at, bones, seen, detector_key, picture_key)
     return SimulatedPicture(found.points, found.exactness**2, found.level, betas, points[:, 2])
 
 
+def simulate_sets(
+    simulator: Simulator, settings: SimulationSettings, key: Array, sizes: tuple[int, int, int]
+) -> SimulatedPicture:
+    """Pictures of several people by several detectors; the same key gives the same pictures.
+
+    Args:
+        sizes: how many detectors, people of each detector and pictures of each person; the result's leading axes.
+    """
+    detectors, people, pictures = sizes
+    shape_key, detector_key, picture_key = jax.random.split(key, 3)
+    betas = jax.random.normal(shape_key, (detectors * people, simulator.body.beta_count))
+    # One flat batch: three nested ones do not compile.
+    found = jax.vmap(partial(simulate_picture, simulator, settings))(
+        jnp.repeat(betas, pictures, axis=0),
+        jnp.repeat(jax.random.split(detector_key, detectors), people * pictures, axis=0),
+        jax.random.split(picture_key, detectors * people * pictures),
+    )
+    return jax.tree.map(lambda array: array.reshape(*sizes, *array.shape[1:]), found)
+
+
 def simulate(simulator: Simulator, settings: SimulationSettings, key: Array, count: int) -> SimulatedPicture:
-    """``count`` pictures, each of another person; the same key gives the same pictures."""
-    return jax.vmap(lambda one: simulate_picture(simulator, settings, one))(jax.random.split(key, count))
+    """``count`` pictures, each of another person by another detector; the same key gives the same pictures."""
+    return jax.tree.map(lambda array: array[:, 0, 0], simulate_sets(simulator, settings, key, (count, 1, 1)))

@@ -90,7 +90,7 @@ def test_rows_are_those_of_the_analyzer_bit_for_bit(
 def test_chunks_change_nothing(database: HostDatabase, stored: Shape, anny: BodyModel, arrays, monkeypatch) -> None:
     processor = BatchProcessor(database, anny)
     whole = processor.process("anna", NAMES, arrays)
-    monkeypatch.setattr(batch_processor, "_CHUNK", {"rest": 7})
+    monkeypatch.setattr(batch_processor, "_CHUNK_SIZE", {"rest": 7})
     seen: list[tuple[int, int]] = []
     parts = processor.process("anna", NAMES, arrays, on_progress=lambda done, total: seen.append((done, total)))
     assert parts.rows == whole.rows
@@ -100,7 +100,7 @@ def test_chunks_change_nothing(database: HostDatabase, stored: Shape, anny: Body
 def test_a_cancelled_run_keeps_what_it_did_and_can_be_run_again(
     database: HostDatabase, stored: Shape, anny: BodyModel, arrays, monkeypatch
 ) -> None:
-    monkeypatch.setattr(batch_processor, "_CHUNK", {"rest": 20})
+    monkeypatch.setattr(batch_processor, "_CHUNK_SIZE", {"rest": 20})
     processor = BatchProcessor(database, anny)
     answers = iter([False, True])
     result = processor.process("anna", NAMES, arrays, cancelled=lambda: next(answers))
@@ -116,7 +116,7 @@ def test_a_cancelled_run_keeps_what_it_did_and_can_be_run_again(
 def test_a_failure_stores_whole_chunks_only(
     database: HostDatabase, stored: Shape, anny: BodyModel, arrays, monkeypatch
 ) -> None:
-    monkeypatch.setattr(batch_processor, "_CHUNK", {"rest": 20})
+    monkeypatch.setattr(batch_processor, "_CHUNK_SIZE", {"rest": 20})
 
     def detect(images: Any) -> list[Any]:
         if NAMES[45] in images:

@@ -85,7 +85,7 @@ def test_dense_fit_finds_the_pose_when_the_prior_knows_it(coco_body: KeypointBod
     )
     mean = pictures.pose[0, 0, 1:].reshape(-1)
     parts = parts_of_gaussian(mean, 0.01 * np.eye(69))
-    found = fit_pictures(coco_body, parts, prior, pictures, 0.003, from_truth=False)
+    found = fit_pictures(coco_body, parts, prior.hinges, pictures, 0.003, from_truth=False)
     assert found.pa_mpjpe_mm[0] < 1
     assert jnp.isfinite(found.energy[0])
 

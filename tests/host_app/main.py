@@ -63,7 +63,7 @@ def scores(character_id: int, session: Annotated[Session, Depends(get_session)])
 @app.get("/characters/{character_id}/analysis")
 def analyse(character_id: int, image_path: str) -> dict:
     try:
-        shape = load_shared_shape(host_database, character_id).shape
+        shape = load_shared_shape(host_database, character_id)
     except NoSharedShape:
         shape = None
     result = vision_engine.analyzer.analyze(image_path, optimized_beta=shape)

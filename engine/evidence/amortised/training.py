@@ -79,9 +79,9 @@ def optimiser_of(settings: TrainingSettings) -> optax.GradientTransformation:
 def start_training(settings: TrainingSettings, beta_count: int) -> TrainingState:
     """The state before the first step."""
     weights: Any = Weights(*init_network(jax.random.key(settings.seed), settings.pairs, settings.layers, beta_count))
-    return TrainingState(
-        jnp.zeros((), jnp.int32), weights, weights, optimiser_of(settings).init(weights), jnp.zeros(())
-    )
+    # A step frees the arrays that it replaces, so that no two parts of the state may share one.
+    mean = jax.tree.map(jnp.copy, weights)
+    return TrainingState(jnp.zeros((), jnp.int32), weights, mean, optimiser_of(settings).init(weights), jnp.zeros(()))
 
 
 def features_of(simulator: Simulator, picture: SimulatedPicture) -> tuple[Features, Float[Array, " keypoints"]]:

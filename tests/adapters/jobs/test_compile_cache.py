@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.places import DEMO
+from tests.places import DEMO, ROOT
 
 
 def _fit(folder: Path, cache: str) -> bytes:
@@ -13,7 +13,7 @@ def _fit(folder: Path, cache: str) -> bytes:
     command = [sys.executable, "-m", "adapters.commands.cli", "fit", str(DEMO / "references.parquet"), "--pose", "rest"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     environment["SAMEBODY_CACHE"] = cache
-    subprocess.run([*command, "--out", str(folder / "shape.npz")], env=environment, check=True, cwd=DEMO.parents[1])
+    subprocess.run([*command, "--out", str(folder / "shape.npz")], env=environment, check=True, cwd=ROOT)
     return (folder / "shape.npz").read_bytes()
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from adapters.jobs.fit import FitSettings, fit_references
@@ -28,7 +29,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     many = concat_tables(demo.schema, [demo] * 450)
     status = np.full(len(many), Status.OK, np.int8)
     status[::1000] = Status.NO_DETECTION
-    many = KeypointTable(**{**vars(many), "status": status})
+    image = pa.array([f"{k}.jpg" for k in range(len(many))])
+    many = KeypointTable(**{**vars(many), "image": image, "status": status})
     write_keypoints(folder / "a.parquet", many)
     write_keypoints(folder / "b.parquet", demo)
     return [folder / "a.parquet", folder / "b.parquet"]

@@ -150,7 +150,8 @@ def test_clean_keypoints_are_finite_and_cleaning_twice_changes_nothing(points, r
     np.testing.assert_array_equal(again[1], confidence)
     bad = ~(np.abs(points) <= 1e6).all(axis=-1)
     assert not confidence[bad].any()
-    bad |= ((np.abs(points) < 1e-37).all(axis=-1)) | (points < 0).all(axis=-1)
+    zero = np.abs(points) < np.finfo(np.float32).tiny
+    bad |= zero.all(axis=-1) | (points < 0).all(axis=-1)
     assert not confidence[bad].any()
     untouched = ~bad & (raw_scores >= 0) & (raw_scores <= 1)
     np.testing.assert_array_equal(confidence[untouched], raw_scores[untouched].astype(np.float32))
