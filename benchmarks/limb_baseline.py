@@ -4,9 +4,6 @@ Of left and right the longer side is taken, because foreshortening only shortens
 taken off, so that the size of the picture does not matter. With the person's x ~ N(μ, B) and the picture's x + N(0, W),
 all three estimated by EM on pictures of other, labelled people, the mean of n pictures has covariance B + W/n, and two
 sets of pictures of one person share the covariance B.
-
-``with_limbs`` puts the same numbers beside the shape as further components of the evidence, so that a calibration
-learns how shapes, limbs and their deviations go together.
 """
 
 from typing import NamedTuple
@@ -15,7 +12,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from engine.body.schemas import COCO_17
-from engine.evidence.shape_evidence import Evidence
 
 _SEGMENTS = (
     ("shoulder", "elbow"),
@@ -26,8 +22,6 @@ _SEGMENTS = (
 )
 _ACROSS = ("shoulder", "hip")
 _SHORTEST_PX = 0.5
-_LIMB_UNIT, _LIMB_NOISE = 0.05, 0.03
-"""Of logarithms: about how people differ, and what keypoints leave open."""
 _ITERATIONS = 100
 
 
@@ -39,40 +33,11 @@ class LimbModel(NamedTuple):
     within: Float[np.ndarray, "limbs limbs"]
 
 
-def limb_logs(keypoints: Float[np.ndarray, "images keypoints 2"]) -> Float[np.ndarray, "images 6"]:
+def baseline_logs(keypoints: Float[np.ndarray, "images keypoints 2"]) -> Float[np.ndarray, "images 6"]:
     """Limb logarithms, their mean taken off, of pictures in COCO-17 order in which all limb points are seen."""
 
     logs = np.log(np.maximum(_longest(keypoints, np.ones(keypoints.shape[:2], bool)), _SHORTEST_PX))
     return logs @ _without_mean(logs.shape[1])
-
-
-def with_limbs(
-    evidence: Evidence,
-    keypoints: Float[np.ndarray, "images keypoints 2"],
-    confidence: Float[np.ndarray, "images keypoints"],
-    typical: Bool[np.ndarray, " images"],
-) -> Evidence:
-    """Evidence about shape and limb logarithms together; limbs of which an end is not seen have no part in it.
-
-    Args:
-        confidence: 0 where not seen.
-        typical: pictures with all limb points, about whose mean limbs are counted.
-    """
-    lengths = _longest(keypoints, confidence > 0)
-    seen = lengths > 0
-    logs = np.log(np.maximum(lengths, _SHORTEST_PX))
-    away = np.where(seen, logs - logs[typical].mean(axis=0), 0.0) / _LIMB_UNIT
-    # The size of the picture is unknown: what all seen limbs share is taken off.
-    counts = np.maximum(seen.sum(axis=1), 1)[:, None, None]
-    projection = seen[:, :, None] * np.eye(seen.shape[1]) - seen[:, :, None] * seen[:, None, :] / counts
-    basis, betas = _without_mean(seen.shape[1]), evidence.information.shape[1]
-    size = betas + basis.shape[1]
-    precision, information = np.zeros((len(seen), size, size)), np.zeros((len(seen), size))
-    precision[:, :betas, :betas], information[:, :betas] = evidence
-    scale = (_LIMB_UNIT / _LIMB_NOISE) ** 2
-    precision[:, betas:, betas:] = scale * np.einsum("ka,nkl,lb->nab", basis, projection, basis)
-    information[:, betas:] = scale * np.einsum("ka,nkl,nl->na", basis, projection, away)
-    return Evidence(precision.astype(np.float32), information.astype(np.float32))
 
 
 def fit_limb_model(logs: Float[np.ndarray, "images limbs"], person: Int[np.ndarray, " images"]) -> LimbModel:

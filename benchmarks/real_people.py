@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from adapters.commands.display import print_table
-from benchmarks.limb_baseline import LimbModel, fit_limb_model, limb_log_ratios, limb_logs, with_limbs
+from benchmarks.limb_baseline import LimbModel, baseline_logs, fit_limb_model, limb_log_ratios
 from benchmarks.real_sets import one_or_two
 from benchmarks.real_trials import RealPictures, Trials, draw_trials, load_deepfashion, load_market
 from engine.body.embedded import load_embedded_body
@@ -30,7 +30,8 @@ from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_estimate import calibrate, calibrate_unlabelled
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.comparison import log_bayes_factors
-from engine.evidence.population import Population, body_population, prior_population
+from engine.evidence.limbs import SeenLimbs, limb_logs, limb_slopes, with_limbs
+from engine.evidence.population import body_population
 from engine.evidence.reliability import expected_calibration_error, reliability
 from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import POSED_NOISE, make_context
@@ -135,38 +136,36 @@ def own_evidence(pictures: RealPictures, solver: str, cache: Path | None) -> Evi
     return evidence
 
 
-def _priors(limbs: int) -> tuple[Population, Population]:
-    """Of shapes, and of shapes and limbs."""
-    model = load_embedded_body()
-    shape = body_population(model.fingerprint, model.beta_count)
-    both, size = prior_population(model.beta_count + limbs), model.beta_count
-    both.between[:size, :size] = shape.between
-    return shape, both
-
-
 def calibrations(pictures: RealPictures, evidence: Evidence) -> dict[str, Calibrated]:
-    """None, without labels, with labels, and with labels and limbs; all but the first of people for development."""
-    usable = pictures.for_development & (pictures.seen >= _LEAST_SEEN) & np.any(evidence.precision, axis=(1, 2))
-    rows = np.flatnonzero(usable)
-    limbs = with_limbs(evidence, pictures.keypoints, pictures.confidence, usable & pictures.whole)
-    own, own_limbs = (Evidence(*(part[rows] for part in one)) for one in (evidence, limbs))
-    prior, prior_limbs = _priors(limbs.information.shape[1] - evidence.information.shape[1])
-    unlabelled = {}
-    for most in _UNLABELLED:
-        few = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
-        found = calibrate_unlabelled(Evidence(*(part[few] for part in own)), "development people", prior=prior)
-        unlabelled[f"unlabelled ({len(few)})"] = Calibrated(evidence, found.calibration)
+    """None, without labels, and with labels; all but the first of people for development."""
+    body = load_embedded_body()
+    slopes = limb_slopes(reduce_body(body, COCO_17))
+    if slopes is None:
+        raise ValueError("the embedded body has no limbs")
+    limbs = SeenLimbs(limb_logs(pictures.keypoints, pictures.confidence, COCO_17), slopes)
+    known = np.any(evidence.precision, axis=(1, 2))
+    rows = np.flatnonzero(pictures.for_development & known)
+    prior = body_population(body.fingerprint, body.beta_count)
+
+    def without_labels(most: int, limbs: SeenLimbs | None) -> tuple[str, Calibration]:
+        few = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)]
+        own = None if limbs is None else limbs.rows(few)
+        found = calibrate_unlabelled(Evidence(*(part[few] for part in evidence)), "development", None, prior, own)
+        return f"unlabelled ({len(few)})", found.calibration
+
     group = np.unique(np.stack([pictures.person[rows], pictures.camera[rows]]), axis=1, return_inverse=True)[1]
     person = np.unique(pictures.person[rows], return_inverse=True)[1]
-    labelled, limbs_too = (
-        calibrate(one, person, "development people", group.reshape(-1), prior=start).calibration
-        for one, start in ((own, prior), (own_limbs, prior_limbs))
-    )
+    own = Evidence(*(part[rows] for part in evidence))
+    labelled = calibrate(own, person, "development", group.reshape(-1), None, prior, limbs.rows(rows)).calibration
+    found = {
+        "uncalibrated": default_calibration(),
+        "unlabelled, no limbs": without_labels(max(_UNLABELLED), None)[1],
+        **dict(without_labels(most, limbs) for most in _UNLABELLED),
+        "labelled": labelled,
+    }
     return {
-        "uncalibrated": Calibrated(evidence, default_calibration()),
-        **unlabelled,
-        "labelled": Calibrated(evidence, labelled),
-        "labelled, limbs too": Calibrated(limbs, limbs_too),
+        name: Calibrated(evidence if one.limbs is None else with_limbs(evidence, one.limbs, limbs.logs, known), one)
+        for name, one in found.items()
     }
 
 
@@ -181,7 +180,7 @@ def evidence_score(pictures: Calibrated) -> Score:
 
 
 def limb_score(pictures: RealPictures) -> Score:
-    logs = limb_logs(pictures.keypoints)
+    logs = baseline_logs(pictures.keypoints)
     rows = np.flatnonzero(pictures.for_development & pictures.whole)
     model: LimbModel = fit_limb_model(logs[rows], pictures.person[rows])
     return lambda draw: limb_log_ratios(model, logs[draw.a], logs[draw.b])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from engine.body.files import replace_file
 from engine.body.files.arrays import read_arrays, save_arrays
@@ -24,6 +24,7 @@ from engine.body.keypoint_body import KeypointBody
 from engine.evidence.bounds import check_betas, check_evidence
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import as_record, calibration_id, from_record
+from engine.evidence.limbs import LIMBS
 from engine.evidence.one_person import OUTLIER
 from engine.evidence.shape_evidence import Evidence
 from engine.scores import LABELS, Mode, Status
@@ -53,8 +54,13 @@ class Reference:
     where there is nothing to compare."""
     dropped: bool = False
     """Left out of the fit because it does not look like the others."""
+    limbs: tuple[float | None, ...] | None = None
+    """Logarithms of the lengths of ``engine.evidence.limbs.LIMBS`` in pixels, None where a limb is not seen; None for
+    all of them in rest pose, and in older files."""
 
     def __post_init__(self) -> None:
+        if self.limbs is not None and len(self.limbs) != len(LIMBS):
+            raise ValueError(f"a reference has {len(self.limbs)} limbs, expected {len(LIMBS)}")
         if self.instance < 0:
             raise ValueError(f"instance {self.instance} of {self.image[:80]!a} is negative")
         if self.status not in LABELS:
@@ -89,7 +95,8 @@ class Shape:
     samebody_version: str = ""
     references: tuple[Reference, ...] = field(default=())
     evidence: Evidence | None = None
-    """Fused evidence of all used references, raw; None in rest pose, and where β alone was handed over."""
+    """Fused evidence of all used references, raw and without that of limbs; None in rest pose, and where β alone was
+    handed over."""
     calibration: Calibration | None = None
     """Of the references' detector; None means the shipped one."""
 
@@ -98,12 +105,20 @@ class Shape:
         """How many pictures the evidence is the sum of; 1 where the references are not known."""
         return max(1, sum(reference.used for reference in self.references))
 
+    @property
+    def limb_logs(self) -> Float[np.ndarray, "references limbs"]:
+        """Of the used references, NaN where a limb is not seen."""
+        kept = [reference.limbs for reference in self.references if reference.used and reference.limbs is not None]
+        return np.array(kept, float).reshape(len(kept), len(LIMBS))
+
     @cached_property
     def digest(self) -> str:
         """32 hexadecimal digits: scores against shapes of the same digest are comparable."""
         digest = hashlib.sha256(np.asarray(self.betas, "<f4").tobytes())
         for part in () if self.evidence is None else self.evidence:
             digest.update(np.asarray(part, "<f4").tobytes())
+        if len(self.limb_logs):
+            digest.update(np.asarray(self.limb_logs, "<f8").tobytes())
         calibration = "" if self.calibration is None else calibration_id(self.calibration)
         digest.update(f"{self.body_fingerprint} {self.mode} {self.used_references} {calibration}".encode())
         return digest.hexdigest()[:32]

@@ -112,6 +112,12 @@ def _lines(report: CalibrationReport) -> list[str]:
             f"expected calibration error of people that it was not made from {report.calibration_error_before:.3f} -> "
             f"{report.calibration_error_after:.3f}"
         )
+    if report.area_before is not None and report.area_after is not None:
+        lines.append(
+            f"area under the ROC curve of people that it was not made from, one picture against one "
+            f"{report.area_before:.3f} -> {report.area_after:.3f}"
+        )
+    lines.append(f"lengths of limbs as evidence of their own: {'no' if found.limbs is None else 'yes'}")
     return lines
 
 

@@ -16,15 +16,17 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from adapters.jobs.prepared import COMPUTING, prepare
+from adapters.jobs.prepared import COMPUTING, PreparedBody, prepare
 from adapters.keypoints.clips import clip_of
 from adapters.keypoints.table import KeypointTable, concat_tables
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_estimate import LEAST_PICTURES, CalibrationReport, calibrate, calibrate_unlabelled
 from engine.evidence.keypoint_noise import MOST_PICTURES, keypoint_noise
+from engine.evidence.limbs import SeenLimbs
 from engine.evidence.population import body_population
 from engine.evidence.shape_evidence import Evidence
+from engine.evidence.stages import PictureEvidence
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import fit_own
 from engine.scores import Status
@@ -129,10 +131,11 @@ def calibrate_from_labels(table: KeypointTable, labels: Labels, body: BodyModel,
     labelled = people_of(table, labels)
     if len(labelled.rows) < 2:
         raise ValueError("no labelled picture has keypoints; are the images named as in the results of samebody score?")
-    evidence, fitted, factors = _own_evidence(table, labelled.rows, body)
-    known = np.unique(labelled.person[fitted], return_inverse=True)[1]
+    own = _own_pictures(table, labelled.rows, body)
+    known = np.unique(labelled.person[own.known], return_inverse=True)[1]
     prior = body_population(body.fingerprint, body.beta_count)
-    report = calibrate(evidence, known, provenance, labelled.group[fitted], factors, prior)
+    group = labelled.group[own.known]
+    report = calibrate(own.evidence, known, provenance, group, own.keypoint_noise, prior, own.limbs)
     return _of_body(report, body)
 
 
@@ -152,8 +155,7 @@ def calibrate_from_pictures(table: KeypointTable, body: BodyModel, provenance: s
         rows = rows[np.linspace(0, len(rows) - 1, MOST_PICTURES).round().astype(int)]
     if len(rows) < LEAST_PICTURES:
         raise ValueError(f"{len(rows)} pictures with keypoints are too few for a calibration; give {LEAST_PICTURES}")
-    evidence, _, factors = _own_evidence(table, rows, body)
-    return _unlabelled(evidence, provenance, factors, body)
+    return _unlabelled(_own_pictures(table, rows, body), provenance, body)
 
 
 def calibrate_on_dataset(
@@ -175,11 +177,10 @@ def calibrate_on_dataset(
         count = 0 if table is None else len(table)
         raise ValueError(f"{count} pictures with keypoints are too few for a calibration; give {LEAST_PICTURES}")
     prepared = prepare(body, table.schema)
+    columns = prepared.columns(table)
     with COMPUTING:
-        pictures = prepared.evidence_stage(fitted)(*prepared.columns(table))
-    known = np.asarray(pictures.known)
-    evidence = Evidence(*(np.asarray(part)[known] for part in pictures.evidence))
-    return _unlabelled(evidence, provenance, fitted.keypoint_noise, body)
+        pictures = prepared.evidence_without_limbs(fitted)(*columns)
+    return _unlabelled(_OwnPictures.of(pictures, prepared, columns, fitted.keypoint_noise), provenance, body)
 
 
 def calibration_advice(calibration: Calibration) -> str | None:
@@ -221,10 +222,32 @@ def _rows(table: KeypointTable, rows: np.ndarray) -> KeypointTable:
     )
 
 
-def _own_evidence(
-    table: KeypointTable, rows: np.ndarray, body: BodyModel
-) -> tuple[Evidence, np.ndarray, dict[str, float]]:
-    """Evidence of the rows that have any, which of them those are, and the noise of keypoints.
+class _OwnPictures(NamedTuple):
+    """What a calibration is made from."""
+
+    evidence: Evidence
+    """Of the pictures that have any."""
+    limbs: SeenLimbs | None
+    """Of the same; None where keypoints of limbs are missing."""
+    known: np.ndarray
+    """Which of the rows those are."""
+    keypoint_noise: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls,
+        pictures: PictureEvidence,
+        prepared: PreparedBody,
+        columns: tuple[np.ndarray, np.ndarray],
+        keypoint_noise: Mapping[str, float],
+    ) -> "_OwnPictures":
+        known = np.asarray(pictures.known)
+        evidence = Evidence(*(np.asarray(part)[known] for part in pictures.evidence))
+        return cls(evidence, prepared.seen_limbs(*(values[known] for values in columns)), known, keypoint_noise)
+
+
+def _own_pictures(table: KeypointTable, rows: np.ndarray, body: BodyModel) -> _OwnPictures:
+    """Evidence of the rows that have any, and the noise of keypoints.
 
     The noise of keypoints is read off fits; the network, which has seen detectors of all kinds, is used without.
     """
@@ -235,16 +258,12 @@ def _own_evidence(
         factors = keypoint_noise(prepared.context(), stage(keypoints, confidence).fit)
         # With this noise, as everything will be from now on. Estimating again drifts (results.md, "Identity").
         stage = partial(fit_own, make_context(prepared.reduced, noise=POSED_NOISE.with_factors(factors)))
-    pictures = stage(keypoints, confidence)
-    known = np.asarray(pictures.known)
-    return Evidence(*(np.asarray(part)[known] for part in pictures.evidence)), known, factors
+    return _OwnPictures.of(stage(keypoints, confidence), prepared, (keypoints, confidence), factors)
 
 
-def _unlabelled(
-    evidence: Evidence, provenance: str, keypoint_noise: Mapping[str, float], body: BodyModel
-) -> CalibrationReport:
+def _unlabelled(own: _OwnPictures, provenance: str, body: BodyModel) -> CalibrationReport:
     prior = body_population(body.fingerprint, body.beta_count)
-    return _of_body(calibrate_unlabelled(evidence, provenance, keypoint_noise, prior), body)
+    return _of_body(calibrate_unlabelled(own.evidence, provenance, own.keypoint_noise, prior, own.limbs), body)
 
 
 def _of_body(report: CalibrationReport, body: BodyModel) -> CalibrationReport:

@@ -26,7 +26,9 @@ from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_estimate import LEAST_PICTURES, calibrate_unlabelled
 from engine.evidence.comparison import best_matches, log_bayes_factors
+from engine.evidence.limbs import SeenLimbs, with_limbs
 from engine.evidence.one_person import OUTLIER, against_the_others
+from engine.evidence.population import body_population
 from engine.evidence.shape_evidence import Evidence
 from engine.evidence.stages import PRIOR_PROBABILITY, PictureEvidence, calibrated_people, compare_evidence
 from engine.scores import SCORED, Status
@@ -102,11 +104,15 @@ def check(
     shape = fit_references(references, body, FitSettings(solver=settings.solver, calibration=settings.calibration))
     scored = _score(references, shape, body, settings)
     scores = _score(pictures, shape, body, settings, on_progress)
-    calibration, calibrated_by = _calibration(shape, scores, settings, alike)
+    prepared = prepare(body, pictures.schema)
+    limbs = prepared.seen_limbs(*prepared.columns(pictures))
+    calibration, calibrated_by = _calibration(shape, scores, settings, alike, limbs)
     if calibrated_by == "pictures":
         shape = replace(shape, calibration=calibration)
-        scores = recalibrated(scores, shape, calibration)
-    reduced = prepare(body, pictures.schema).reduced
+        scores = recalibrated(_with_limbs(scores, calibration, limbs), shape, calibration)
+        theirs = prepare(body, references.schema)
+        scored = _with_limbs(scored, calibration, theirs.seen_limbs(*theirs.columns(references)))
+    reduced = prepared.reduced
     reasons = _reasons(reduced, scores, shape, calibration)
     findings = _references(reduced, scored, shape, calibration)
     return Check(
@@ -165,8 +171,20 @@ def _score(
     return concat_scores(parts)
 
 
+def _with_limbs(scores: Scores, calibration: Calibration, limbs: SeenLimbs | None) -> Scores:
+    """With the limbs' part of the evidence, which a calibration brings that was made after scoring."""
+    if calibration.limbs is None or limbs is None or scores.evidence is None:
+        return scores
+    known = np.any(np.asarray(scores.evidence.precision), axis=(1, 2))
+    return replace(scores, evidence=with_limbs(scores.evidence, calibration.limbs, limbs.logs, known))
+
+
 def _calibration(
-    shape: Shape, scores: Scores, settings: CheckSettings, alike: Int[np.ndarray, " rows"] | None
+    shape: Shape,
+    scores: Scores,
+    settings: CheckSettings,
+    alike: Int[np.ndarray, " rows"] | None,
+    limbs: SeenLimbs | None,
 ) -> tuple[Calibration, str]:
     shipped = calibration_of((shape,), settings.calibration)
     if settings.calibration is not None:
@@ -176,7 +194,13 @@ def _calibration(
     if scores.evidence is None or len(usable) < LEAST_PICTURES:
         return shipped, "shipped"
     evidence = Evidence(*(np.asarray(part)[usable] for part in scores.evidence))
-    report = calibrate_unlabelled(evidence, f"{len(usable)} pictures that were checked", shipped.keypoint_noise)
+    report = calibrate_unlabelled(
+        evidence,
+        f"{len(usable)} pictures that were checked",
+        shipped.keypoint_noise,
+        body_population(shape.body_fingerprint, len(shape.betas)),
+        None if limbs is None else limbs.rows(usable),
+    )
     if report.log_likelihood_after <= report.log_likelihood_before:
         return shipped, "shipped"
     return replace(report.calibration, body_fingerprint=shape.body_fingerprint), "pictures"

@@ -16,6 +16,7 @@ from engine import VERSION
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
+from engine.evidence.limbs import limb_logs, with_limbs
 from engine.evidence.one_person import OUTLIER, against_the_others
 from engine.evidence.shape_evidence import Evidence, posterior
 from engine.posed.fit import POSED_NOISE, observe_pictures
@@ -132,6 +133,7 @@ def _usable_rows(table: KeypointTable, body: BodyModel, settings: FitSettings) -
 
 
 def _shape(table: KeypointTable, rows: np.ndarray, body: BodyModel, found: "_Fitted", settings: FitSettings) -> Shape:
+    logs = limb_logs(table.keypoints[rows], table.confidence[rows], table.schema)
     references = tuple(
         Reference(
             image=table.image[int(row)].as_py(),
@@ -140,6 +142,7 @@ def _shape(table: KeypointTable, rows: np.ndarray, body: BodyModel, found: "_Fit
             reprojection_error=_number(found.error[i]),
             log_bayes_factor=_number(found.alike[i]),
             dropped=bool(found.dropped is not None and found.dropped[i]),
+            limbs=tuple(map(_number, logs[i])) if settings.mode == "free" else None,
         )
         for i, row in enumerate(rows)
     )
@@ -225,14 +228,18 @@ def _fit_free(prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndar
     squared = np.sum(np.square(shared.references.residuals), axis=-1)
     error = np.sqrt(np.sum(weights * squared, axis=1) / np.maximum(weights.sum(axis=1), 1e-9))
     status = np.asarray(shared.references.status)
-    alike = _alike(shared.own_evidence, settings.calibration)
+    logs = limb_logs(keypoints, confidence, prepared.reduced.schema)
+    alike = _alike(shared.own_evidence, settings.calibration, logs)
     return _Fitted(shared.betas[0], bool(shared.converged[0]), evidence, status, error, alike)
 
 
-def _alike(evidence: Evidence, calibration: Calibration | None) -> np.ndarray:
+def _alike(evidence: Evidence, calibration: Calibration | None, logs: np.ndarray) -> np.ndarray:
     """``_Fitted.alike``: of two pictures that differ, neither is the odd one."""
-    ready = calibrated_pictures(evidence, default_calibration() if calibration is None else calibration)
-    usable = np.any(np.asarray(ready.precision), axis=(1, 2))
+    used = default_calibration() if calibration is None else calibration
+    usable = np.any(np.asarray(evidence.precision), axis=(1, 2))
+    if used.limbs is not None:
+        evidence = with_limbs(evidence, used.limbs, logs, usable)
+    ready = calibrated_pictures(evidence, used)
     if np.count_nonzero(usable) < LEAST_COMPARED:
         return _unknown(usable)
     return np.where(usable, against_the_others(ready), np.nan)
@@ -250,10 +257,11 @@ def _of_network(
     Raises:
         ValueError: no reference has enough keypoints.
     """
-    pictures = prepared.evidence_stage(settings.calibration, settings.solver)(keypoints, confidence)
+    pictures = prepared.evidence_without_limbs(settings.calibration, settings.solver)(keypoints, confidence)
     if not pictures.known.any():
         raise ValueError("no reference has enough keypoints to fit a shape")
     evidence = Evidence(*(np.asarray(part, np.float64).sum(axis=0).astype(np.float32) for part in pictures.evidence))
     betas = np.asarray(posterior(Evidence(*map(jnp.asarray, evidence))).mean)
-    alike = _alike(pictures.evidence, settings.calibration)
+    logs = limb_logs(keypoints, confidence, prepared.reduced.schema)
+    alike = _alike(pictures.evidence, settings.calibration, logs)
     return _Fitted(betas, True, evidence, np.asarray(pictures.status), _unknown(alike), alike)

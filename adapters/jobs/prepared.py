@@ -19,7 +19,8 @@ from engine.evidence.amortised.evidence import AmortisedModel
 from engine.evidence.amortised.stage import picture_evidence
 from engine.evidence.calibration import Calibration, calibrated_noise
 from engine.evidence.calibration_file import default_calibration
-from engine.evidence.stages import EvidenceStage
+from engine.evidence.limbs import LimbModel, SeenLimbs, limb_logs, limb_slopes, with_limbs
+from engine.evidence.stages import EvidenceStage, PictureEvidence
 from engine.picture.noise import NoiseModel
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import fit_own
@@ -75,12 +76,31 @@ class PreparedBody:
         self, calibration: Calibration | None = None, solver: str = "auto", focal_length_px: float | None = None
     ) -> EvidenceStage:
         """The first stage of a score, for a calibrated detector, by default the shipped calibration."""
+        stage = self.evidence_without_limbs(calibration, solver, focal_length_px)
+        limbs = None if calibration is None else calibration.limbs
+        return stage if limbs is None else partial(_with_limbs, stage, limbs, self.reduced.schema)
+
+    def evidence_without_limbs(
+        self, calibration: Calibration | None = None, solver: str = "auto", focal_length_px: float | None = None
+    ) -> EvidenceStage:
+        """``evidence_stage`` whose evidence is that of fits or of the network alone, as shapes keep it."""
         chosen = self.free_solver(solver, focal_length_px)
         if chosen != "amortised" or self.amortised is None:
             focal_px = np.inf if focal_length_px is None else focal_length_px
             return partial(fit_own, self.context(calibration), solver=chosen, focal_px=focal_px)
         noise = calibrated_noise(POSED_NOISE, default_calibration() if calibration is None else calibration)
         return partial(picture_evidence, self.amortised, self.reduced.schema, noise)
+
+    @cached_property
+    def limb_slopes(self) -> np.ndarray | None:
+        """How limbs change with β (``engine.evidence.limbs``); None where keypoints of limbs are missing."""
+        return limb_slopes(self.reduced)
+
+    def seen_limbs(self, keypoints: np.ndarray, confidence: np.ndarray) -> SeenLimbs | None:
+        """Limbs of pictures in the body's columns; None where keypoints of limbs are missing."""
+        if self.limb_slopes is None:
+            return None
+        return SeenLimbs(limb_logs(keypoints, confidence, self.reduced.schema), self.limb_slopes)
 
     def columns(self, table: KeypointTable) -> tuple[np.ndarray, np.ndarray]:
         """The table's keypoints and confidences in the order of the body's own keypoints.
@@ -89,6 +109,14 @@ class PreparedBody:
             ValueError: the table lacks a keypoint of the body's.
         """
         return body_columns(table, self.reduced)
+
+
+def _with_limbs(
+    stage: EvidenceStage, limbs: LimbModel, schema: KeypointSchema, keypoints: np.ndarray, confidence: np.ndarray
+) -> PictureEvidence:
+    pictures = stage(keypoints, confidence)
+    logs = limb_logs(keypoints, confidence, schema)
+    return pictures._replace(evidence=with_limbs(pictures.evidence, limbs, logs, np.asarray(pictures.known)))
 
 
 def body_columns(table: KeypointTable, body: KeypointBody) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,9 @@ and, where the population as the detector shows it is known, β = μ + R x with 
 (``engine.evidence.population``):
 
     Λ'' = Rᵀ Λ' R,   h'' = Rᵀ (h' − Λ' μ).
+
+A model of limb lengths (``engine.evidence.limbs``) adds evidence of its own: to that of pictures where it is made, and
+to that of shapes when they are compared (``engine.evidence.stages.calibrated_people``).
 """
 
 from collections.abc import Mapping
@@ -23,6 +26,7 @@ from jaxtyping import Float
 from engine.batching import AnyArray, map_samples
 from engine.evidence.bounds import LARGEST_VARIANCE, check_betas, check_factor, check_semidefinite
 from engine.evidence.comparison import GROUP_CORRELATION
+from engine.evidence.limbs import LimbModel
 from engine.evidence.population import covariance_root, whitened
 from engine.evidence.shape_evidence import Evidence, weaken
 from engine.picture.noise import NoiseModel
@@ -53,6 +57,8 @@ class Calibration:
     """B: covariance of people's apparent shapes; None: that of the body model, I."""
     people_known: bool = False
     """Whether it was made from pictures whose people were known."""
+    limbs: LimbModel | None = None
+    """How the detector shows limbs; None: limbs give no evidence of their own."""
 
     def __post_init__(self) -> None:
         check_factor(self.noise_scale, "noise_scale")
@@ -67,6 +73,10 @@ class Calibration:
         if self.between_people is not None:
             covariance_root(self.between_people)
             check_semidefinite(np.asarray(self.between_people), len(within), LARGEST_VARIANCE, "between_people")
+        if self.limbs is not None and np.shape(self.limbs.by_betas)[1] != len(within):
+            raise ValueError(
+                f"the limb model has {np.shape(self.limbs.by_betas)[1]} shape components, not {len(within)}"
+            )
 
     @property
     def of_a_detector(self) -> bool:
@@ -87,7 +97,8 @@ class Calibration:
     @property
     def depends_on_body(self) -> bool:
         """Whether any number is about components of a certain body."""
-        return self.mean is not None or self.between_people is not None or bool(np.any(self.within_person))
+        parts = (self.mean, self.between_people, self.limbs)
+        return any(part is not None for part in parts) or bool(np.any(self.within_person))
 
     @property
     def axes(self) -> tuple[Float[np.ndarray, " betas"], Float[np.ndarray, "betas betas"]]:

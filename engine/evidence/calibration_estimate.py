@@ -8,6 +8,10 @@ The n frames of a clip repeat their errors. For the population each of them coun
 evidence is an observation of the person as well, with covariance (1 + (n − 1) ρ) I, and ρ is the mean of its posterior
 under a prior that leans on the correlation that is shipped, (a + 1) ρ^a with the mean there.
 
+Where lengths of limbs are given (``engine.evidence.limbs``), they are modelled from the same pictures, and the
+population is then estimated on the evidence of shapes and limbs together. With labels that is kept only if people it
+was not made from are told apart better.
+
 What a calibration gains is measured on people (without labels: pictures) that it was not made from: two halves, each
 judged with what the other half gives.
 
@@ -22,10 +26,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from engine.evidence.calibration import Calibration, calibrated_pictures
-from engine.evidence.comparison import GROUP_CORRELATION, evidence_of_groups
+from engine.evidence.comparison import GROUP_CORRELATION, evidence_of_groups, log_bayes_factors
+from engine.evidence.limbs import LimbModel, SeenLimbs, estimate_limbs, with_limbs
 from engine.evidence.population import Population, bounded_evidence
 from engine.evidence.population_estimate import estimate_population, log_likelihood
-from engine.evidence.reliability import leave_one_out_error
+from engine.evidence.reliability import leave_one_out_error, roc_area
 from engine.evidence.shape_evidence import Evidence
 
 LEAST_PICTURES = 20
@@ -38,6 +43,8 @@ MOST_UNLABELLED = 2000
 
 _WORSE_ERROR = 0.01
 _CORRELATIONS = 101
+_MOST_COMPARED = 1500
+"""Clips that are compared with each other."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,15 @@ class CalibrationReport:
     people: int | None
     """None where nobody was known."""
     log_likelihood_before: float
-    """Nats per picture, held out; evidence taken as it is."""
+    """Nats per picture, held out, of the evidence without limbs; taken as it is."""
     log_likelihood_after: float
     calibration_error_before: float | None
     """Expected calibration error of the probabilities, held out, each clip (or picture that is in none) left out of its
     person's and compared with everybody of its half; None without labels, or where a half has no person with two."""
     calibration_error_after: float | None
+    area_before: float | None = None
+    """Under the ROC curve of single pictures (clips) of those people, against each other; None as above."""
+    area_after: float | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -69,6 +79,8 @@ class CalibrationReport:
         before, after = self.calibration_error_before, self.calibration_error_after
         if before is not None and after is not None and after > before + _WORSE_ERROR:
             found.append("probabilities of people that it was not made from are less reliable than without it")
+        if self.area_before is not None and self.area_after is not None and self.area_after < self.area_before:
+            found.append("it tells people that it was not made from apart worse than no calibration does")
         return tuple(found)
 
 
@@ -79,6 +91,7 @@ def calibrate(
     group: Int[np.ndarray, " images"] | None = None,
     keypoint_noise: Mapping[str, float] | None = None,
     prior: Population | None = None,
+    limbs: SeenLimbs | None = None,
 ) -> CalibrationReport:
     """Estimate noise scale, population, within-person covariance and, where there are clips, the correlation in them.
 
@@ -89,6 +102,7 @@ def calibrate(
         group: a number for each clip or camera whose errors repeat; by default every picture is on its own.
         keypoint_noise: with which the pictures were fitted (``engine.evidence.keypoint_noise``); kept with the result.
         prior: population to start from (``engine.evidence.population.body_population``).
+        limbs: of each picture; by default limbs give no evidence of their own.
 
     Raises:
         ValueError: fewer than two people, nobody with two pictures of different groups, or a group of two people.
@@ -101,24 +115,36 @@ def calibrate(
             "calibration needs pictures of at least two people, and two pictures, not of one clip, of at least one"
         )
 
-    def estimated(rows: np.ndarray) -> Calibration:
+    def estimated(rows: np.ndarray, limbs: SeenLimbs | None) -> Calibration:
         own, own_group = _rows(evidence, rows), np.unique(group[rows], return_inverse=True)[1]
-        population = estimate_population(own, person[rows], _weights(own_group), prior).population
-        found = _calibration(population, provenance, keypoint_noise, people_known=True)
+        arguments = (person[rows], _weights(own_group), prior)
+        population = estimate_population(own, *arguments).population
+        model = None if limbs is None else _limb_model(limbs.rows(rows), population, prior)
+        if limbs is not None and model is not None:
+            own = _joined(own, model, limbs.logs[rows])
+            population = estimate_population(own, *arguments).population
+        found = replace(_calibration(population, provenance, keypoint_noise, people_known=True), limbs=model)
         if np.bincount(own_group).max() == 1:
             return found
         _, owner = _owners(own_group, np.unique(person[rows], return_inverse=True)[1])
         correlation = _group_correlation(calibrated_pictures(own, found), own_group, owner)
         return replace(found, group_correlation=correlation)
 
-    def error(rows: np.ndarray, calibration: Calibration) -> float | None:
+    def judge(rows: np.ndarray, calibration: Calibration) -> tuple[float | None, float | None]:
+        """Calibration error and area under the ROC curve."""
         own_group = np.unique(group[rows], return_inverse=True)[1]
         _, owner = _owners(own_group, np.unique(person[rows], return_inverse=True)[1])
         if owner.max() < 1 or np.bincount(owner).max() < 2:
-            return None
-        own = calibrated_pictures(_rows(evidence, rows), calibration)
-        each = evidence_of_groups(own, own_group, calibration.group_correlation)
-        return leave_one_out_error(_float32(each), jnp.asarray(owner, jnp.int32), int(owner.max()) + 1)
+            return None, None
+        own = _rows(evidence, rows)
+        if limbs is not None and calibration.limbs is not None:
+            own = _joined(own, calibration.limbs, limbs.logs[rows])
+        each = evidence_of_groups(calibrated_pictures(own, calibration), own_group, calibration.group_correlation)
+        error = leave_one_out_error(_float32(each), jnp.asarray(owner, jnp.int32), int(owner.max()) + 1)
+        few = np.linspace(0, len(owner) - 1, min(len(owner), _MOST_COMPARED)).round().astype(int)
+        some, whose = _rows(each, few), owner[few]
+        pairs = np.triu_indices(len(few), 1)
+        return error, roc_area(log_bayes_factors(some, some)[pairs], (whose[:, None] == whose)[pairs])
 
     raw = _uncalibrated(evidence)
     gains = []
@@ -126,21 +152,28 @@ def calibrate(
         learnt, judged = (np.flatnonzero(person % 2 == side) for side in (half, 1 - half))
         if not len(learnt) or not len(judged):
             continue
-        found = estimated(learnt)
+        found = estimated(learnt, None)
         weights = _weights(group[judged])
         likelihoods = [
             log_likelihood(_rows(evidence, judged), person[judged], _population(one), weights) for one in (raw, found)
         ]
-        gains.append((*likelihoods, error(judged, raw), error(judged, found)))
-    before, after, error_before, error_after = (_mean(column) for column in zip(*gains, strict=True))
+        judged_by = (raw, found) if limbs is None else (raw, found, estimated(learnt, limbs))
+        errors, areas = zip(*(judge(judged, one) for one in judged_by), strict=True)
+        gains.append((*likelihoods, *errors, *areas))
+    before, after, *rest = (_mean(column) for column in zip(*gains, strict=True))
+    errors, areas = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+    with_limbs_too = len(areas) == 3 and areas[2] is not None and areas[1] is not None and areas[2] > areas[1]
+    chosen = 2 if with_limbs_too else 1
     return CalibrationReport(
-        calibration=estimated(np.arange(len(person))),
+        calibration=estimated(np.arange(len(person)), limbs if with_limbs_too else None),
         pictures=len(person),
         people=int(np.count_nonzero(counts)),
         log_likelihood_before=np.nan if before is None else before,
         log_likelihood_after=np.nan if after is None else after,
-        calibration_error_before=error_before,
-        calibration_error_after=error_after,
+        calibration_error_before=errors[0],
+        calibration_error_after=errors[chosen],
+        area_before=areas[0],
+        area_after=areas[chosen],
     )
 
 
@@ -149,6 +182,7 @@ def calibrate_unlabelled(
     provenance: str,
     keypoint_noise: Mapping[str, float] | None = None,
     prior: Population | None = None,
+    limbs: SeenLimbs | None = None,
 ) -> CalibrationReport:
     """Estimate noise scale, mean and within-person covariance from pictures of unknown people.
 
@@ -157,6 +191,7 @@ def calibrate_unlabelled(
         provenance: which pictures, of which detector; kept with the result.
         keypoint_noise: with which the pictures were fitted; kept with the result.
         prior: population to start from, whose spread of people is kept.
+        limbs: of each picture; by default limbs give no evidence of their own.
 
     Raises:
         ValueError: fewer than ``LEAST_PICTURES``.
@@ -167,7 +202,8 @@ def calibrate_unlabelled(
             f"{count} pictures are too few for a calibration; give {LEAST_PICTURES} or more, {FEW_PICTURES} if you can"
         )
     if count > MOST_UNLABELLED:
-        evidence = _rows(evidence, np.linspace(0, count - 1, MOST_UNLABELLED).round().astype(int))
+        few = np.linspace(0, count - 1, MOST_UNLABELLED).round().astype(int)
+        evidence, limbs = _rows(evidence, few), None if limbs is None else limbs.rows(few)
         count = MOST_UNLABELLED
     raw, rows = _population(_uncalibrated(evidence)), np.arange(count)
     gains = []
@@ -178,8 +214,11 @@ def calibrate_unlabelled(
         gains.append([log_likelihood(judged, people, one) for one in (raw, found)])
     before, after = np.mean(gains, axis=0)
     population = estimate_population(evidence, prior=prior).population
+    model = None if limbs is None else _limb_model(limbs, population, prior)
+    if limbs is not None and model is not None:
+        population = estimate_population(_joined(evidence, model, limbs.logs), prior=prior).population
     return CalibrationReport(
-        calibration=_calibration(population, provenance, keypoint_noise, people_known=False),
+        calibration=replace(_calibration(population, provenance, keypoint_noise, people_known=False), limbs=model),
         pictures=count,
         people=None,
         log_likelihood_before=float(before),
@@ -187,6 +226,18 @@ def calibrate_unlabelled(
         calibration_error_before=None,
         calibration_error_after=None,
     )
+
+
+def _limb_model(limbs: SeenLimbs, population: Population, prior: Population | None) -> LimbModel | None:
+    """Limbs of the pictures from which the population comes; None where too few pictures show any."""
+    if np.count_nonzero(np.isfinite(limbs.logs).sum(axis=1) > 1) < LEAST_PICTURES:
+        return None
+    between = np.eye(len(population.mean)) if prior is None else prior.between
+    return estimate_limbs(limbs, between, population.mean)
+
+
+def _joined(evidence: Evidence, model: LimbModel, logs: Float[np.ndarray, "images limbs"]) -> Evidence:
+    return with_limbs(evidence, model, logs, np.any(evidence.precision, axis=(1, 2)))
 
 
 def _calibration(

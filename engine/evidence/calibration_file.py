@@ -1,10 +1,11 @@
 """Calibrations on disk: one small JSON that says what it holds and from which data. The shipped one is the default.
 
-{"format": "samebody-calibration", "version": 2, "noise_scale": 1.0, "within_person": [[0.0, ...], ...],
+{"format": "samebody-calibration", "version": 3, "noise_scale": 1.0, "within_person": [[0.0, ...], ...],
  "group_correlation": 0.9, "keypoint_noise": {"left_ankle": 1.3, ...}, "body_fingerprint": "",
- "mean": [0.0, ...] or null, "between_people": [[1.0, ...], ...] or null, "people_known": false, "provenance": "..."}
+ "mean": [0.0, ...] or null, "between_people": [[1.0, ...], ...] or null, "people_known": false, "provenance": "...",
+ "limbs": {"mean": [...], "by_betas": [[...], ...], "total": [[...], ...], "within": [[...], ...]} or null}
 
-Version 1 had no population (``mean``, ``between_people``) and is read as a file without one.
+Version 1 had no population (``mean``, ``between_people``), version 2 no ``limbs``: they are read as files without.
 """
 
 import hashlib
@@ -20,10 +21,11 @@ import numpy as np
 from engine.body.files import replace_file
 from engine.body.files.records import typed_value
 from engine.evidence.calibration import Calibration
+from engine.evidence.limbs import LimbModel
 
 FORMAT = "samebody-calibration"
-VERSION = 2
-_READ_VERSIONS = (1, 2)
+VERSION = 3
+_READ_VERSIONS = (1, 2, 3)
 _POPULATION = ("mean", "between_people")
 LARGEST_FILE_BYTES = 16 << 20
 """With 300 shape components they take 4 MiB."""
@@ -35,10 +37,10 @@ class CalibrationFileError(ValueError):
 
 def as_record(calibration: Calibration) -> dict[str, Any]:
     """Plain numbers and texts, for JSON."""
-    fields = {
-        name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(calibration).items()
-    }
-    return {"format": FORMAT, "version": VERSION, **fields, "keypoint_noise": dict(calibration.keypoint_noise)}
+    fields = _plain(vars(calibration))
+    limbs = None if calibration.limbs is None else _plain(vars(calibration.limbs))
+    noise = dict(calibration.keypoint_noise)
+    return {"format": FORMAT, "version": VERSION, **fields, "keypoint_noise": noise, "limbs": limbs}
 
 
 def from_record(record: Any) -> Calibration:
@@ -70,9 +72,21 @@ def from_record(record: Any) -> Calibration:
             mean=mean,
             between_people=between,
             people_known=typed_value(bool, record.get("people_known", True), "people_known"),
+            limbs=_limbs(record.get("limbs")),
         )
     except (KeyError, TypeError, OverflowError, ValueError) as error:
         raise CalibrationFileError(f"damaged calibration ({error})") from error
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()}
+
+
+def _limbs(record: Any) -> LimbModel | None:
+    if record is None:
+        return None
+    names = ("mean", "by_betas", "total", "within")
+    return LimbModel(**{name: _numbers(record[name]) for name in names})
 
 
 def _numbers(values: Any) -> np.ndarray:

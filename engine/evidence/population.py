@@ -28,6 +28,11 @@ FARTHEST = 10.0
 """A picture's shape is at most that many standard deviations from the prior mean along each axis of its evidence: more
 is a fit that failed, and would pull μ after it."""
 
+APPARENT_SHARE = 0.5
+"""Of the variance of measured people, what a detector shows: detectors draw bodies towards the average. Where people
+are known, B is found to be about half; with all of it, probabilities are too sure (benchmarks/results.md, "Real
+people")."""
+
 LEAST_INFORMATIVE = 1e-5
 """Axes with less precision than this share of the largest are rounding."""
 
@@ -55,14 +60,14 @@ def body_population(body_fingerprint: str, betas: int) -> Population:
     """Where a calibration starts from: people as they were measured, if that was expressed for this body, or else the
     body model's own population.
 
-    For the embedded body, B is such that seven segments vary as those of 6,068 measured people (ANSUR II;
-    ``benchmarks.measured_people`` made the file).
+    For the embedded body, B is ``APPARENT_SHARE`` of the covariance with which seven segments vary as those of 6,068
+    measured people (ANSUR II; ``benchmarks.measured_people`` made the file).
     """
     found = prior_population(betas)
     measured = _measured_people()
     if measured["body_fingerprint"] != body_fingerprint or len(measured["between_people"]) != betas:
         return found
-    return replace(found, between=np.array(measured["between_people"], float))
+    return replace(found, between=APPARENT_SHARE * np.array(measured["between_people"], float))
 
 
 @cache

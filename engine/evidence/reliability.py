@@ -72,6 +72,16 @@ def expected_calibration_error(rows: list[ReliabilityBin]) -> float:
     return sum(row.weight * abs(row.predicted - row.actual) for row in rows)
 
 
+def roc_area(scores: Float[np.ndarray, " pairs"], same: Bool[np.ndarray, " pairs"]) -> float:
+    """How often a pair of one body scores above a pair of different bodies, equals counted half; NaN where one kind of
+    pairs is missing."""
+    if same.all() or not same.any():
+        return np.nan
+    others = np.sort(scores[~same])
+    below = np.searchsorted(others, scores[same], "left") + np.searchsorted(others, scores[same], "right")
+    return float(below.mean() / (2 * len(others)))
+
+
 def leave_one_out_error(evidence: Evidence, person: Int[Array, " images"], people: int) -> float:
     probability = np.asarray(same_body_probability(leave_one_out(evidence, person, people)))
     same = np.asarray(person)[:, None] == np.arange(people)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int, Int8, Int32
 from engine.batching import AnyArray, map_samples
 from engine.evidence.calibration import Calibration, calibrated, calibrated_pictures
 from engine.evidence.comparison import best_matches, log_bayes_factors
+from engine.evidence.limbs import limb_evidence
 from engine.evidence.shape_evidence import Evidence, information_bits
 from engine.scores import Status
 from engine.shape import Shape
@@ -35,7 +36,8 @@ class PictureEvidence(NamedTuple):
     """What pictures tell about their own bodies."""
 
     evidence: Evidence
-    """Raw, of each picture alone; zeros where it is not ``known``."""
+    """Raw, of each picture alone, with that of limbs where the calibration has a model of them; zeros where it is not
+    ``known``."""
     status: Int[AnyArray, " images"]
     """``OK``, ``TOO_FEW_KEYPOINTS`` or ``NOT_CONVERGED``."""
     swapped_labels: Int[AnyArray, " images"]
@@ -125,9 +127,21 @@ def calibrated_people(shapes: Sequence[Shape], calibration: Calibration) -> Evid
     for shape in shapes:
         if shape.evidence is None:
             raise ValueError("a shape has no evidence to compare with; fit it with --pose free")
-        evidence = Evidence(*map(jnp.asarray, shape.evidence))
+        evidence = Evidence(*map(jnp.asarray, _with_own_limbs(shape.evidence, shape, calibration)))
         each.append(calibrated(evidence, calibration, shape.used_references))
     return Evidence(*(np.stack([np.asarray(part) for part in parts]) for parts in zip(*each, strict=True)))
+
+
+def _with_own_limbs(evidence: Evidence, shape: Shape, calibration: Calibration) -> Evidence:
+    if calibration.limbs is None:
+        return evidence
+    limbs = limb_evidence(calibration.limbs, shape.limb_logs)
+    return Evidence(
+        *(
+            (np.asarray(part, float) + more.sum(axis=0)).astype(np.float32)
+            for part, more in zip(evidence, limbs, strict=True)
+        )
+    )
 
 
 def _no_evidence(shape: Shape) -> Evidence:

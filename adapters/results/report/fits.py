@@ -21,6 +21,7 @@ from adapters.results.report.scores import Scores
 from engine.batching import AnyArray
 from engine.body.keypoint_body import KeypointBody
 from engine.evidence.calibration import Calibration, calibrated_pictures
+from engine.evidence.limbs import limb_logs, with_limbs
 from engine.evidence.shape_evidence import Evidence
 from engine.evidence.stages import calibrated_people
 from engine.picture.cameras import WeakPerspective
@@ -179,7 +180,11 @@ def _fit_part(
     own = pictures.fit
     drawn = np.isfinite(own.energy)
     _, at_reference = excess_energy(context, own, betas)
-    own_evidence = calibrated_pictures(pictures.evidence, calibration)
+    raw = pictures.evidence
+    if calibration.limbs is not None:
+        logs = limb_logs(seen.keypoints_px[at], seen.confidence[at], context.model.body.schema)
+        raw = with_limbs(raw, calibration.limbs, logs, pictures.known)
+    own_evidence = calibrated_pictures(raw, calibration)
     mean, root = calibration.axes
     own_betas = np.where(drawn[:, None], mean + _most_probable(own_evidence) @ root.T, 0)
     limbs = compare_limbs(context.model.body, own_betas, own_evidence, betas, evidence, root)

@@ -16,6 +16,7 @@ from engine.evidence.calibration_file import (
     load_calibration,
     save_calibration,
 )
+from engine.evidence.limbs import LimbModel
 
 CALIBRATION = Calibration(
     1.3,
@@ -27,6 +28,7 @@ CALIBRATION = Calibration(
     mean=np.linspace(-1, 1, 10),
     between_people=1.5 * np.eye(10),
     people_known=True,
+    limbs=LimbModel(np.linspace(-1, 1, 7), np.full((7, 10), 0.02), 0.02 * np.eye(7), 0.01 * np.eye(7)),
 )
 
 
@@ -45,18 +47,27 @@ def test_every_number_changes_the_id() -> None:
         replace(CALIBRATION, keypoint_noise={}),
         replace(CALIBRATION, mean=np.zeros(10)),
         replace(CALIBRATION, between_people=None),
+        replace(CALIBRATION, limbs=None),
     ]
     assert len({calibration_id(one) for one in (CALIBRATION, *changed)}) == 1 + len(changed)
 
 
 def test_a_file_of_version_1_is_read_and_has_the_population_of_the_body() -> None:
     record = as_record(CALIBRATION) | {"version": 1}
-    for name in ("mean", "between_people", "people_known"):
+    for name in ("mean", "between_people", "people_known", "limbs"):
         del record[name]
     old = from_record(record)
     assert old.mean is None
     assert old.between_people is None
     np.testing.assert_array_equal(old.within_person, CALIBRATION.within_person)
+
+
+def test_a_file_of_version_2_is_read_and_has_no_limbs() -> None:
+    record = as_record(CALIBRATION) | {"version": 2}
+    del record["limbs"]
+    old = from_record(record)
+    assert old.limbs is None
+    assert as_record(old) == as_record(replace(CALIBRATION, limbs=None))
 
 
 def test_a_file_of_before_keypoints_had_noise_of_their_own_is_read() -> None:
@@ -83,7 +94,7 @@ def test_a_calibration_of_another_body_is_refused() -> None:
     ("change", "message"),
     [
         ({"format": "other"}, "samebody calibrate"),
-        ({"version": 3}, "version 3"),
+        ({"version": 4}, "version 4"),
         ({"mean": [0.0, 1.0]}, "population"),
         ({"between_people": (-np.eye(10)).tolist()}, "positive definite"),
         ({"mean": [float("nan")] * 10}, "finite"),
@@ -93,6 +104,8 @@ def test_a_calibration_of_another_body_is_refused() -> None:
         ({"group_correlation": 1.5}, "between 0 and 1"),
         ({"keypoint_noise": {"left_hip": 0.0}}, "left_hip"),
         ({"keypoint_noise": ["left_hip"]}, "damaged"),
+        ({"limbs": {"mean": [0.0]}}, "damaged"),
+        ({"limbs": as_record(CALIBRATION)["limbs"] | {"total": [[1.0]]}}, "damaged"),
     ],
 )
 def test_records_that_are_no_calibration_are_refused(change, message) -> None:
