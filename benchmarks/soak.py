@@ -5,10 +5,12 @@
     python -m benchmarks.soak disk                     files that cannot grow: one line, nothing left, old output kept
     python -m benchmarks.soak report --times 100       on one core: how often the process ends in any other way than 0
 
-Faults are printed as they come; the last line sums up. Exit status 1 if there were any.
+Faults are printed as they come; the last line sums up. Exit status 1 if there were any. What load does to the server is
+measured by ``benchmarks.http_load``, what damaged files do by ``tests.fuzz.run``.
 """
 
 import argparse
+import multiprocessing
 import os
 import random
 import resource
@@ -21,7 +23,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from adapters.keypoints.readers import open_keypoints, read_keypoints
 from adapters.keypoints.table import concat_tables
@@ -29,8 +33,11 @@ from adapters.keypoints.writers import write_keypoints
 
 DEMO = Path(__file__).parents[1] / "adapters" / "jobs" / "demo_data"
 SAMEBODY = (sys.executable, "-m", "samebody")
-_COPIES = 200
-_PER_PART = 2000
+_COPIES = 100
+"""Of the demo's pictures: enough for a run of some parts."""
+_PER_PART = 1000
+_LONGEST_LIFE = 0.9
+"""Of a whole run's time."""
 _LATEST_S = 2.0
 
 
@@ -60,19 +67,36 @@ def kill(folder: Path, times: int, draw: random.Random) -> list[str]:
     copies = [replace(few, image=pa.array([f"{copy}/{name}" for name in names])) for copy in range(_COPIES)]
     write_keypoints(folder / "many.parquet", concat_tables(few.schema, copies))
     _run("fit", DEMO / "references.parquet", "--pose", "rest", "--out", folder / "shape.npz")
-    _in_child(folder, folder / "whole.parquet", None)
-    whole, faults, kills = (folder / "whole.parquet").read_bytes(), [], 0
+    # Children begin with everything imported; nothing has been computed yet that a fork could break.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "adapters.jobs.score", "adapters.bodies.find"])
+
+    def score(out: Path, kill_after_s: float | None) -> bool:
+        """Score in a process of its own; whether it was killed before it ended."""
+        process = context.Process(target=score_some, args=(str(folder), str(out)))
+        process.start()
+        process.join(kill_after_s)
+        killed = process.is_alive()
+        process.kill()
+        process.join()
+        return killed
+
+    score(folder / "first.parquet", None)  # after it, everything is compiled
+    start = time.monotonic()
+    score(folder / "whole.parquet", None)
+    seconds = time.monotonic() - start
+    whole, faults, kills, runs, parts = (folder / "whole.parquet").read_bytes(), [], 0, 0, 0
     while kills < times:
-        out = folder / f"killed{kills}.parquet"
+        out, runs = folder / f"killed{runs}.parquet", runs + 1
         while not out.exists():
-            killed = _in_child(folder, out, draw.uniform(2, 12))
-            kills += killed
+            kills += score(out, draw.uniform(0, _LONGEST_LIFE * seconds))
+            parts += len(list(folder.glob(f"{out.name}.parts/part-*")))
         if out.read_bytes() != whole:
             faults.append(_say(f"after {kills} kills the bytes differ"))
         left = [path.name for path in folder.iterdir() if path.name.startswith(out.name + ".") or ".part" in path.name]
         if left:
             faults.append(_say(f"left over: {left}"))
-    print(f"{kills} kills")
+    print(f"{kills} kills in {runs} runs of {seconds:.1f} s; {parts} parts were there to go on with")
     return faults
 
 
@@ -80,20 +104,30 @@ def interrupt(folder: Path, times: int, draw: random.Random) -> list[str]:
     """Commands that are interrupted at random moments."""
     _run("fit", DEMO / "references.parquet", "--pose", "rest", "--out", folder / "rest.npz")
     references, dataset, rest = DEMO / "references.parquet", DEMO / "dataset.parquet", folder / "rest.npz"
+    _run("score", dataset, "--shape", rest, "--out", folder / "scores.parquet")
+    (folder / "marks.csv").write_text("image,instance,mark\na.jpg,0,drop\n")
+    (folder / "pictures").mkdir()
     faults: list[str] = []
-    slowest, done = 0.0, 0
+    slowest, done, begun = 0.0, 0, 0
     while done < times:
         place = Path(tempfile.mkdtemp(dir=folder))
         commands = [
             ["fit", references, "--out", place / "s.npz"],
             ["fit", references, "--pose", "rest", "--out", place / "s.npz"],
             ["score", dataset, "--shape", rest, "--out", place / "o.parquet"],
+            ["report", folder / "scores.parquet", "--out", place / "page.html"],
+            ["plot", folder / "scores.parquet", "--out", place / "plot.png"],
             ["cluster", dataset, "--out", place / "c.csv"],
             ["calibrate", dataset, "--out", place / "c.json"],
+            ["check", references, dataset, "--out", place / "checked"],
+            ["apply", folder / "marks.csv", "--pictures", folder / "pictures", "--copy-to", place / "kept", "--yes"],
+            ["train-evidence", "--out", place / "network.npz"],
+            ["serve", "--database", place / "served.db", "--port", str(20000 + done)],
             ["demo", "--out", place / "demo"],
             ["doctor"],
         ]
-        command, number = draw.choice(commands), draw.choice([signal.SIGINT, signal.SIGTERM])
+        command, number = commands[begun % len(commands)], draw.choice([signal.SIGINT, signal.SIGTERM])
+        begun += 1
         process = subprocess.Popen([*SAMEBODY, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
             process.communicate(timeout=draw.uniform(0.6, 12))
@@ -104,13 +138,26 @@ def interrupt(folder: Path, times: int, draw: random.Random) -> list[str]:
         said = process.communicate()[1].decode(errors="replace")
         took, done = time.monotonic() - start, done + 1
         slowest = max(slowest, took)
-        left = [path.name for path in place.rglob(".*.part")]
-        if process.returncode != 128 + number or took > _LATEST_S or left or "Traceback" in said:
+        broken = [path.name for path in place.rglob("*") if path.is_file() and not _is_whole(path)]
+        if process.returncode != 128 + number or took > _LATEST_S or broken or "Traceback" in said:
             faults.append(
-                _say(f"{command[0]} {number.name}: {process.returncode} after {took:.2f} s, {left} {said[-200:]}")
+                _say(f"{command[0]} {number.name}: {process.returncode} after {took:.2f} s, {broken} {said[-200:]}")
             )
-    print(f"{done} interrupts, the slowest end after {slowest:.2f} s")
+    print(f"{done} interrupts of {begun} commands begun, the slowest end after {slowest:.2f} s")
     return faults
+
+
+def _is_whole(path: Path) -> bool:
+    if path.name.endswith(".part"):
+        return False
+    try:
+        if path.suffix == ".parquet":
+            pq.read_table(path)
+        elif path.suffix == ".npz":
+            np.load(path).close()
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def disk(folder: Path, times: int, draw: random.Random) -> list[str]:
@@ -165,18 +212,6 @@ def score_some(folder: str, out: str) -> None:
     run = RunSettings(resume=True, pictures_per_part=_PER_PART)
     source = open_keypoints([f"{folder}/many.parquet"], chunk_size=512)
     score_to_file(source, find_body("anny24"), Shape.load(f"{folder}/shape.npz"), out, run=run)
-
-
-def _in_child(folder: Path, out: Path, kill_after_s: float | None) -> bool:
-    """Score in a process of its own; whether it was killed before it ended."""
-    program = f"from benchmarks.soak import score_some; score_some({str(folder)!r}, {str(out)!r})"
-    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL) as process:
-        try:
-            process.wait(kill_after_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return True
-    return False
 
 
 def _say(fault: str) -> str:
