@@ -14,6 +14,7 @@ from adapters.commands.detector_options import detection_line, detector_option, 
 from adapters.commands.display import print_table, row_progress, say, stages
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_references, read_table, reading_options
+from adapters.commands.own_inputs import keep_inputs
 
 if TYPE_CHECKING:
     from adapters.jobs.check import Check
@@ -77,10 +78,14 @@ def check_command(
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.check import CheckSettings, check
-    from adapters.jobs.check_folder import FolderSettings, look_at, write_check
+    from adapters.jobs.check_folder import FILES, FolderSettings, look_at, write_check
     from adapters.jobs.compile_cache import enable_compile_cache
+    from adapters.results.own_folder import check_own_files
     from engine.evidence.calibration_file import load_calibration
 
+    for name in FILES:
+        keep_inputs(out / name, (references, pictures, body, calibration))
+    check_own_files(out, FILES)
     enable_compile_cache()
     model = find_body(body)
     known = _keypoints(references, "references", detector, settings, schema, reading)

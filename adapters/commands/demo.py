@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _DATA = "adapters.jobs.demo_data"
 _COLUMNS = ("person", "pictures", "evidence of one", "among the first 20", "all together", "same body?")
 _FIRST = 20
+_KEYPOINTS = ("references.parquet", "dataset.parquet")
 
 
 @click.command(
@@ -40,19 +41,21 @@ def demo(out: Path) -> None:
     The people are invented and their keypoints come with samebody: no files, no network needed.
     """
     from adapters.jobs.check import check
-    from adapters.jobs.check_folder import FolderSettings, look_at, write_check
+    from adapters.jobs.check_folder import FILES, FolderSettings, look_at, write_check
     from adapters.jobs.compile_cache import enable_compile_cache
     from adapters.keypoints.readers import read_keypoints
     from adapters.keypoints.writers import write_keypoints
+    from adapters.results.own_folder import check_own_files, own_files
     from engine.body.embedded import load_embedded_body
 
     enable_compile_cache()
-    out.mkdir(parents=True, exist_ok=True)
+    check_own_files(out, (*FILES, *_KEYPOINTS))
     tables = []
-    for name in ("references.parquet", "dataset.parquet"):
-        with resources.as_file(resources.files(_DATA) / name) as packaged:
-            tables.append(read_keypoints([packaged]))
-        write_keypoints(out / name, tables[-1])
+    with own_files(out, _KEYPOINTS):
+        for name in _KEYPOINTS:
+            with resources.as_file(resources.files(_DATA) / name) as packaged:
+                tables.append(read_keypoints([packaged]))
+            write_keypoints(out / name, tables[-1])
     references, dataset = tables
     with stages() as progress:
         found = check(references, dataset, load_embedded_body(), on_progress=progress)

@@ -10,6 +10,7 @@ import click
 from adapters.commands.detector_options import detection_line, detector_option, photo_detection
 from adapters.commands.display import row_progress, say
 from adapters.commands.help_text import Command
+from adapters.commands.own_inputs import keep_inputs
 
 if TYPE_CHECKING:
     from adapters.keypoints.detectors.choice import DetectorName
@@ -48,6 +49,7 @@ def detect(
 
     check_keypoint_path(out)
     files = find_pictures(photos)
+    keep_inputs(out, (file.path for file in files))
     detection = photo_detection(detector, settings)
     with row_progress("detecting") as progress:
         summary = detect_to_file(files, detection, out, progress)

@@ -4,9 +4,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+_READ_IN_FOLDERS = (".json", ".txt", ".png")
+"""Suffixes of outputs that are also read where a folder is given: keypoints, labels, photographs."""
+
 
 def keep_inputs(out: Path | None, inputs: Iterable[str | os.PathLike[str] | None]) -> None:
-    """Refuse an output that is one of the inputs, or a keypoint file in one of the folders that are read.
+    """Refuse an output that is one of the inputs, or a file of keypoints or a photograph in a folder that is read.
 
     Raises:
         ValueError: it is; the message names both.
@@ -17,7 +20,9 @@ def keep_inputs(out: Path | None, inputs: Iterable[str | os.PathLike[str] | None
         if path is None or not os.path.exists(path):
             continue
         read = (
-            os.path.isdir(path) and out.suffix.lower() == ".json" and out.resolve().is_relative_to(Path(path).resolve())
+            os.path.isdir(path)
+            and out.suffix.lower() in _READ_IN_FOLDERS
+            and out.resolve().is_relative_to(Path(path).resolve())
         )
         if read or os.path.samefile(out, path):
             raise ValueError(f"{out} would be overwritten, and is an input itself ({path}); give another --out")

@@ -9,6 +9,7 @@ import click
 from adapters.commands import options
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
+from adapters.commands.own_inputs import keep_inputs
 
 _REMEDY = "pip install 'samebody[plot]'"
 _KINDS = ("png", "svg", "pdf")
@@ -80,6 +81,7 @@ def plot(
         raise ValueError(f"{out}: figures are written as .png, .svg or .pdf; end the file's name in one of them")
     from adapters.results.plots import open_scores
 
+    keep_inputs(out, (scores, *keypoints, *shapes, images))
     enable_compile_cache()
     scored = open_scores(scores, images, keypoints, shapes, body, calibration, schema)
     if bodies:

@@ -7,6 +7,7 @@ import click
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
 from adapters.commands.options import body as body_option
+from adapters.commands.own_inputs import keep_inputs
 
 
 @click.command(
@@ -59,6 +60,7 @@ def train_evidence(
 
     if out is None and body == EMBEDDED_BODY:
         raise click.UsageError("the embedded body has its network; give --body FILE, or --out to train another")
+    keep_inputs(out, (body, poses))
     enable_compile_cache()
     found = find_body(body)
     if out is None:

@@ -153,7 +153,7 @@ def plan_marks(marks: Sequence[MarkedPicture], wanted: str, pictures: Path, targ
 def _captions(picture: Path, goal: Path) -> Iterable[Step]:
     for suffix in _CAPTIONS:
         caption = picture.with_suffix(suffix)
-        if caption.is_file() and not os.path.lexists(goal.with_suffix(suffix)):
+        if caption.is_file() and not caption.is_symlink() and not os.path.lexists(goal.with_suffix(suffix)):
             yield Step(caption, goal.with_suffix(suffix), caption=True)
 
 

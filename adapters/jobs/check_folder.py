@@ -19,6 +19,7 @@ from jaxtyping import Int
 from adapters.jobs.check import Check, Progress
 from adapters.keypoints.table import KeypointTable
 from adapters.keypoints.writers import write_keypoints
+from adapters.results.own_folder import own_files
 from adapters.results.picture_files import find_pictures
 from adapters.results.recorded_sources import record_sources
 from adapters.results.scores import Scores, arrow_columns
@@ -28,6 +29,8 @@ from engine.body.embedded import EMBEDDED_BODY
 from engine.evidence.calibration_file import save_calibration
 
 PAGE = "report.html"
+FILES = ("shape.npz", "calibration.json", "keypoints.parquet", "scores.parquet", PAGE)
+"""What ``write_check`` writes, beside the folder of the page's pictures."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,21 @@ def write_check(
     """Write everything into a folder; files of an earlier check there are replaced, others stay.
 
     Raises:
+        ValueError: a file of somebody else's would be overwritten.
         OSError: the folder cannot be written.
     """
-    settings = settings or FolderSettings()
-    folder.mkdir(parents=True, exist_ok=True)
+    with own_files(folder, FILES):
+        return _write_check(found, pictures, looks, folder, settings or FolderSettings(), on_progress)
+
+
+def _write_check(
+    found: Check,
+    pictures: KeypointTable,
+    looks: Looks,
+    folder: Path,
+    settings: FolderSettings,
+    on_progress: Progress,
+) -> CheckFolder:
     shape, scores, keypoints = folder / "shape.npz", folder / "scores.parquet", folder / "keypoints.parquet"
     calibration = folder / "calibration.json" if found.calibrated_by == "pictures" else None
     found.shape.save(shape)

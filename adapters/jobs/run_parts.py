@@ -41,6 +41,8 @@ PICTURES_PER_PART: dict[Mode, int] = {"rest": 1 << 20, "free": 4096}
 
 _FORMAT = "samebody-run-1"
 _PART = re.compile(r"part-(\d{6,})\.arrow")
+_OWN = re.compile(r"lock|run\.json|part-\d{6,}\.arrow|\..+\.part")
+"""Names in the folder of parts."""
 _PICTURES_KEY = b"samebody.pictures"
 
 
@@ -169,6 +171,7 @@ def open_run(
     if not target.parent.is_dir():
         raise ValueError(f"cannot write {target}: there is no folder {target.parent}; make it first")
     folder = target.with_name(f"{target.name}.parts")
+    _check_own(folder)
     with _locked(folder, target):
         run = RunFolder(folder, made_of, columns, pictures_per_part)
         run.remove_fragments()
@@ -187,6 +190,25 @@ def open_run(
             run.remove_fragments()
             raise
         run.clear()
+
+
+def _check_own(folder: Path) -> None:
+    """Whether a folder is one of parts: whatever has their names in it may be deleted.
+
+    Raises:
+        UnfinishedRunError: there is something else in it, or it has parts and no description of their run.
+    """
+    if not os.path.lexists(folder):
+        return
+    refused = f"{folder} holds files that samebody did not write; give another --out, or move them"
+    if folder.is_symlink() or not folder.is_dir():
+        raise UnfinishedRunError(refused)
+    entries = list(os.scandir(folder))
+    plain = all(entry.is_file(follow_symlinks=False) and _OWN.fullmatch(entry.name) for entry in entries)
+    empty_lock = all(entry.stat().st_size == 0 for entry in entries if entry.name == "lock")
+    # Every run of ours begins with a lock, which stays beside the parts.
+    if not plain or not empty_lock or (entries and all(entry.name != "lock" for entry in entries)):
+        raise UnfinishedRunError(refused)
 
 
 @contextmanager

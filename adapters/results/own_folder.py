@@ -4,19 +4,27 @@
         samebody-files.json    name and digest of every file that samebody wrote here
         000000.jpg ...
 
-A folder is replaced only if it is empty, or if each of its entries is a file that the list names, with the content that
-the list records. Anything else in it, another folder or a link included, belongs to somebody else, and the folder is
-refused. The new content is written beside the folder and renamed, so that an interruption leaves the old one.
+A folder is replaced (``fill_own_folder``) only if it is empty, or if each of its entries is a file that the list names,
+with the content that the list records. Anything else in it, another folder or a link included, belongs to somebody
+else, and the folder is refused. The new content is written beside the folder and renamed, so that an interruption
+leaves the old one.
+
+Where a command writes some files into a folder that may hold others (``own_files``), the same list tells which of them
+it may overwrite.
 """
 
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import msgspec
+
+from engine.body.files import replace_file
 
 LIST_NAME = "samebody-files.json"
 _LARGEST_LIST_BYTES = 64 << 20
@@ -27,7 +35,7 @@ class FolderList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     format: str
     files: dict[str, str]
-    """Name to BLAKE2 digest of the content."""
+    """Name to BLAKE2 digest of the content; empty while the file is being written."""
 
 
 _FORMAT = "samebody-files-1"
@@ -64,8 +72,8 @@ def fill_own_folder(folder: Path, files: Iterable[tuple[str, bytes]], keep: Iter
         written: dict[str, str] = {}
         for name, content in files:
             (new / name).write_bytes(content)
-            written[name] = _digest(content)
-        (new / LIST_NAME).write_bytes(msgspec.json.encode(FolderList(_FORMAT, written), order="sorted"))
+            written[name] = _digest(new / name)
+        _write_list(new, written)
         _as_new_folder(new)
         # The old folder is checked again: the files may have taken minutes to make.
         if folder.is_dir():
@@ -75,6 +83,45 @@ def fill_own_folder(folder: Path, files: Iterable[tuple[str, bytes]], keep: Iter
         # Made by this function under a random name, so everything in it is its own.
         shutil.rmtree(new, ignore_errors=True)
         raise
+
+
+def check_own_files(folder: Path, names: Iterable[str]) -> None:
+    """Whether files of these names may be written into a folder, whatever else is in it.
+
+    Raises:
+        ValueError: one of them is there, and it is not as samebody has written it.
+    """
+    listed = _listed(folder)
+    for name in (*names, LIST_NAME):
+        file = folder / name
+        if not os.path.lexists(file):
+            continue
+        plain = not file.is_symlink() and file.is_file()
+        own = bool(listed) if name == LIST_NAME else plain and listed.get(name) in ("", _digest(file))
+        if not own:
+            raise ValueError(
+                f"{file} would be overwritten, and samebody did not write it, or it was changed since; move it, or "
+                "give another --out"
+            )
+
+
+@contextmanager
+def own_files(folder: Path, names: Iterable[str]) -> Iterator[None]:
+    """A block that writes files of these names into a folder; those that are there afterwards are samebody's.
+
+    If the block is interrupted, they may be written again.
+
+    Raises:
+        ValueError: see ``check_own_files``; nothing has been changed.
+    """
+    names = list(names)
+    check_own_files(folder, names)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_list(folder, _listed(folder) | dict.fromkeys(names, ""))
+    yield
+    written = {name: _digest(folder / name) for name in names if (folder / name).is_file()}
+    others = {name: digest for name, digest in _listed(folder).items() if name not in names}
+    _write_list(folder, others | written)
 
 
 def remove_own_folder(folder: Path) -> None:
@@ -94,27 +141,43 @@ def _own_files(folder: Path) -> list[str]:
     if not entries:
         return []
     refused = ValueError(f"{folder} holds files that samebody did not write; give another --out, or move them")
-    path = folder / LIST_NAME
-    try:
-        if path.is_symlink() or path.stat().st_size > _LARGEST_LIST_BYTES:
-            raise refused
-        listed = msgspec.json.decode(path.read_bytes(), type=FolderList)
-    except (OSError, msgspec.DecodeError):
-        raise refused from None
-    if listed.format != _FORMAT:
-        raise refused
+    listed = _listed(folder)
     own = [name for name in entries if name != LIST_NAME]
     for name in own:
         file = folder / name
-        if name not in listed.files or file.is_symlink() or not file.is_file():
+        if name not in listed or file.is_symlink() or not file.is_file():
             raise refused
-        if _digest(file.read_bytes()) != listed.files[name]:
+        if _digest(file) != listed[name]:
             raise refused
+    if len(own) == len(entries):
+        raise refused
     return [*own, LIST_NAME]
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def _listed(folder: Path) -> dict[str, str]:
+    """Names and digests of the list in a folder; nothing where there is no list that can be read."""
+    path = folder / LIST_NAME
+    try:
+        if path.is_symlink() or path.stat().st_size > _LARGEST_LIST_BYTES:
+            return {}
+        listed = msgspec.json.decode(path.read_bytes(), type=FolderList)
+    except (OSError, msgspec.DecodeError):
+        return {}
+    return listed.files if listed.format == _FORMAT else {}
+
+
+def _write_list(folder: Path, files: dict[str, str]) -> None:
+    content = msgspec.json.encode(FolderList(_FORMAT, files), order="sorted")
+
+    def write(stream: IO[bytes]) -> None:
+        stream.write(content)
+
+    replace_file(folder / LIST_NAME, write)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _as_new_folder(folder: Path) -> None:

@@ -15,6 +15,9 @@ def find_pictures(
 ) -> list[Path | None]:
     """The file of each named picture; None where there is none, or several that could be meant.
 
+    Links that lead out of the folder are left out: pictures are shown, copied and passed on, and a folder that comes
+    from somebody else must not choose other files of this machine.
+
     Args:
         option: how the folder was given, for the error.
         leave_out: a folder that is not searched.
@@ -25,6 +28,7 @@ def find_pictures(
     root = Path(folder)
     if not root.is_dir():
         raise ValueError(f"no folder {folder}; {option} takes the folder that holds the pictures")
+    real_root = os.path.realpath(root)
     hidden = None if leave_out is None else os.path.realpath(leave_out)
     by_path: dict[str, Path | None] = {}
     by_name: dict[str, Path | None] = {}
@@ -36,6 +40,8 @@ def find_pictures(
             if suffix.lower() not in SUFFIXES or name.startswith("."):
                 continue
             path = Path(parent, name)
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(real_root):
+                continue
             below = path.relative_to(root).as_posix()
             for keys, table in (((below, below[: len(below) - len(suffix)]), by_path), ((name, stem), by_name)):
                 for key in keys:

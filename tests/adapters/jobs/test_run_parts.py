@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -249,3 +250,40 @@ def test_random_kills_lose_and_double_nothing(rest_shape, tmp_path) -> None:
     # The kills came at different stages of the work, or they would show little.
     assert len(progress) > 1
     assert not (tmp_path / "scores.parquet.parts").exists()
+
+
+def _foreign_file(folder: Path) -> None:
+    (folder / "notes.txt").write_bytes(b"an original")
+
+
+def _foreign_fragment(folder: Path) -> None:
+    (folder / ".download.part").write_bytes(b"an original")
+
+
+def _foreign_lock(folder: Path) -> None:
+    (folder / "lock").write_bytes(b"an original")
+
+
+def _foreign_part(folder: Path) -> None:
+    (folder / "part-000000.arrow").write_bytes(b"an original")
+
+
+def _linked_part(folder: Path) -> None:
+    _foreign_file(folder.parent)
+    (folder / "lock").touch()
+    (folder / "part-000000.arrow").symlink_to(folder.parent / "notes.txt")
+
+
+@pytest.mark.parametrize("fill", [_foreign_file, _foreign_fragment, _foreign_lock, _foreign_part, _linked_part])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_of_somebody_elses_is_left_alone(fill: Callable[[Path], None], resume: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "scores.csv.parts"
+    folder.mkdir()
+    fill(folder)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with (
+        pytest.raises(UnfinishedRunError, match="did not write"),
+        open_run(tmp_path / "scores.csv", {}, pa.schema([("image", pa.string())]), 10, resume),
+    ):
+        pass
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from adapters.results import own_folder
-from adapters.results.own_folder import LIST_NAME, check_own_folder, fill_own_folder, remove_own_folder
+from adapters.results.own_folder import (
+    LIST_NAME,
+    check_own_files,
+    check_own_folder,
+    fill_own_folder,
+    own_files,
+    remove_own_folder,
+)
 
 FIRST = [("000000.jpg", b"first"), ("000001.jpg", b"second")]
 
@@ -99,3 +106,48 @@ def test_an_interruption_leaves_the_old_folder(tmp_path: Path, monkeypatch: pyte
         fill_own_folder(folder, [("000000.jpg", b"new")])
     assert _contents(folder) == dict(FIRST)
     assert os.listdir(tmp_path) == ["page_files"]
+
+
+class TestOwnFiles:
+    """Files in a folder that others use too."""
+
+    def test_its_own_are_written_again_and_others_stay(self, tmp_path: Path) -> None:
+        folder = tmp_path / "made"
+        for content in (b"first", b"second"):
+            with own_files(folder, ["a", "b"]):
+                (folder / "a").write_bytes(content)
+            (folder / "other").write_bytes(b"an original")
+        assert _contents(folder) == {"a": b"second", "other": b"an original"}
+        with own_files(folder, ["c"]):
+            (folder / "c").write_bytes(b"third")
+        check_own_files(folder, ["a", "b", "c"])
+
+    def test_an_interrupted_run_may_write_again(self, tmp_path: Path) -> None:
+        def interrupted() -> None:
+            (tmp_path / "a").write_bytes(b"half")
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt), own_files(tmp_path, ["a", "b"]):
+            interrupted()
+        with own_files(tmp_path, ["a", "b"]):
+            (tmp_path / "a").write_bytes(b"whole")
+        assert _contents(tmp_path) == {"a": b"whole"}
+
+    @pytest.mark.parametrize("name", ["a", LIST_NAME])
+    def test_files_of_others_are_refused(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_bytes(b"an original")
+        with pytest.raises(ValueError, match="did not write"), own_files(tmp_path, ["a"]):
+            pass
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"an original"]
+
+    def test_a_file_that_was_changed_or_is_a_link_is_refused(self, tmp_path: Path) -> None:
+        folder = tmp_path / "made"
+        with own_files(folder, ["a", "b"]):
+            for name in ("a", "b"):
+                (folder / name).write_bytes(b"ours")
+        (folder / "a").write_bytes(b"theirs")
+        (folder / "b").rename(tmp_path / "elsewhere")
+        (folder / "b").symlink_to(tmp_path / "elsewhere")
+        for name in ("a", "b"):
+            with pytest.raises(ValueError, match=f"{name} would be overwritten"):
+                check_own_files(folder, [name])
