@@ -12,6 +12,7 @@ Python writes NaN and Infinity into JSON, which JSON does not have: they are rea
 in one object the last value counts, as in Python.
 """
 
+import os
 import re
 from typing import Any, TypeVar
 
@@ -24,6 +25,8 @@ T = TypeVar("T")
 MISFIT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for text that is not the expected structure."""
 
+LARGEST_FILE_BYTES = 1 << 30
+"""Eight hundred thousand video frames of 17 keypoints."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Every match goes on where the last one ended, whatever follows, so that no text takes more than one pass: runs of
 # anything else first, a string that does not end ends with the text, and a letter or the end of the text match alone.
@@ -38,10 +41,16 @@ def read_text(source: SourceFile) -> bytes:
     """The content of a file.
 
     Raises:
-        BrokenFile: it cannot be read, or is empty.
+        BrokenFile: it cannot be read, is empty, or larger than ``LARGEST_FILE_BYTES``.
     """
     try:
         with open(source.path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > LARGEST_FILE_BYTES:
+                raise BrokenFile(
+                    f"{source.path}: {size >> 20} MiB are too many for one file of JSON, which is read whole; split it "
+                    "into several, or write it as .parquet"
+                )
             text = stream.read()
     except OSError as error:
         raise BrokenFile(f"{source.path}: cannot be read: {error.strerror}") from error
