@@ -53,7 +53,8 @@ def summary_of(found: Check, scores: Scores, alike: Int[np.ndarray, " rows"]) ->
     counts = ", ".join(f"{int(np.sum(kinds == kind)):,} {KIND_LABELS[kind]}" for kind in Kind if np.any(kinds == kind))
     names = scores.image.to_pylist()
     people = f"{len(scores):,} people in {len(set(names)):,} pictures"
-    weights = clip_weights(with_alike([clip_of(name) for name in names], alike))
+    counted = found.calibration.people_known
+    weights = clip_weights(with_alike([clip_of(name) for name in names], alike)) if counted else None
     evidence, bits = scores.numbers["log_bayes_factor"], scores.numbers["information_bits"]
     queue = make_queue(evidence, bits, np.isin(kinds, RANKED), weights)
     heads = _heads(queue, alike)
@@ -90,7 +91,7 @@ def _heads(queue: Queue, alike: Int[np.ndarray, " rows"]) -> list[tuple[int, int
 
 def _title(queue: Queue, rows: list[int]) -> str:
     if queue.other is None or not rows:
-        return "look at these first"
+        return "look at these first, the most unlike the references first"
     chance = dict(zip(queue.order.tolist(), queue.other.tolist(), strict=True))
     expected, usual = sum(chance[row] for row in rows), len(rows) * float(queue.other.mean())
     return (

@@ -8,31 +8,43 @@ from typing import TYPE_CHECKING
 import click
 
 from adapters.commands import options
-from adapters.commands.display import say
+from adapters.commands.display import print_table, say, stages
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_table, reading_options
 from adapters.commands.own_inputs import keep_inputs
+from adapters.commands.report import check_page_path
 
 if TYPE_CHECKING:
-    import numpy as np
+    import pyarrow as pa
 
-    from adapters.jobs.clustering import Clustering
+    from adapters.jobs.cluster_table import ClusteredTable
     from adapters.keypoints.readers import ReadingOptions
+    from adapters.keypoints.table import KeypointTable
+    from engine.body.model import BodyModel
 
 
-_SURE = 0.9
+_COLUMNS = ("cluster", "pictures", "expected to belong", "surest pictures")
+_LISTED, _NAMED = 10, 3
 
 
 @click.command(
     cls=Command,
     examples="""
     samebody cluster keypoints/ --out clusters.csv
+    samebody cluster keypoints.parquet --images pictures/ --page clusters.html --out clusters.csv
     """,
 )
 @click.argument("keypoints", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Where the groups go: .csv, .parquet or .jsonl."
 )
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Also a page that shows the groups, the surest first, and the pictures that fit their group least.",
+)
+@click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="The folder that holds the pictures.")
 @click.option(
     "--least",
     default=0.0,
@@ -46,6 +58,8 @@ _SURE = 0.9
 def cluster(
     keypoints: tuple[Path, ...],
     out: Path,
+    page: Path | None,
+    images: Path | None,
     least: float,
     body: str,
     calibration: Path | None,
@@ -66,26 +80,69 @@ def cluster(
 
     enable_compile_cache()
     check_result_path(out)
-    keep_inputs(out, (*keypoints, body, calibration))
+    if page is not None:
+        check_page_path(page)
+    for written in (out, page):
+        keep_inputs(written, (*keypoints, body, calibration))
     model = find_body(body)
     chosen = options.find_calibration(calibration, model.fingerprint)
     table = read_table(keypoints, schema, reading)
     clustered = cluster_table(table, model, chosen, least)
     with open_result_writer(out, clustered.rows.schema) as writer:
         writer.write(clustered.rows)
-    say(*_lines(clustered.found, len(table), clustered.sizes), str(out))
+    _show(clustered.rows)
+    if page is not None:
+        _write_page(page, images, table, clustered, model, out)
+    say(f"{out}", *([] if page is None else [f"look and decide: {page}"]))
 
 
-def _lines(found: Clustering, rows: int, sizes: np.ndarray) -> list[str]:
+def _show(rows: pa.Table) -> None:
     import numpy as np
 
-    largest = np.argsort(-sizes, kind="stable")[:10]
-    sure = int(np.sum(found.probability >= _SURE))
-    return [
-        f"{rows:,} rows, {len(sizes):,} clusters; {sure:,} pictures belong to theirs with probability {_SURE} or more",
-        *(
-            f"cluster {number}: {sizes[number]} pictures, {found.cohesion[number]:+.1f} nats for one body, "
-            f"{found.information_bits[number]:.1f} bits"
-            for number in largest
-        ),
-    ]
+    from adapters.results.cluster_groups import SURE, Membership, groups_by_certainty, memberships
+
+    groups, kinds = groups_by_certainty(rows), memberships(rows)
+    alone = int(np.sum(np.asarray(rows["cluster_size"].fill_null(0)) == 1))
+    sure = int(np.sum(kinds == Membership.BELONGS))
+    lone = "1 picture is" if alone == 1 else f"{alone:,} pictures are"
+    click.echo(f"{len(rows):,} rows: {len(groups):,} clusters of two pictures or more, {lone} alone")
+    if groups:
+        belong = f"{sure:,} belong" if sure else "none belongs"
+        click.echo(f"of the pictures in clusters {belong} to theirs with probability {SURE} or more")
+    names = rows["image"].to_pylist()
+    if groups:
+        print_table(
+            "clusters, the surest first"
+            if len(groups) <= _LISTED
+            else f"the {_LISTED} surest of {len(groups):,} clusters",
+            _COLUMNS,
+            [
+                (
+                    str(group.number),
+                    f"{len(group.rows):,}",
+                    f"{group.belonging:,.0f}",
+                    ", ".join(names[row] for row in group.rows[:_NAMED]),
+                )
+                for group in groups[:_LISTED]
+            ],
+        )
+    if not sure:
+        click.echo("these pictures tell too little to group them by body; larger pictures or more keypoints tell more")
+
+
+def _write_page(
+    page: Path,
+    images: Path | None,
+    table: KeypointTable,
+    clustered: ClusteredTable,
+    body: BodyModel,
+    out: Path,
+) -> None:
+    from adapters.jobs.check_folder import look_at
+    from adapters.results.report.clusters import ClusterInputs, make_cluster_report
+
+    with stages() as progress:
+        looks = look_at(table, images, progress)
+    thumbnails = [None] * len(table) if looks.thumbnails is None else looks.thumbnails
+    keep = (out, *([] if images is None else [images]))
+    make_cluster_report(ClusterInputs(clustered.rows, table, body, thumbnails, looks.alike, out.name, keep=keep), page)

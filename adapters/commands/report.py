@@ -55,13 +55,10 @@ def report(
     """
     from adapters.jobs.compile_cache import enable_compile_cache
 
-    if not can_report():
-        raise click.UsageError(f"a report needs packages that are not installed; get them with: {REMEDY}")
+    check_page_path(out)
     from adapters.results.report.build import ReportInputs, make_report
     from adapters.results.report.drawings import FitSources
 
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"{out}: the page is HTML; end the file's name in .html")
     enable_compile_cache()
     sources = FitSources(scores, keypoints, shapes, body, calibration, schema)
     inputs = ReportInputs(sources, images, title, most)
@@ -75,14 +72,19 @@ def report(
     )
 
 
+def check_page_path(out: Path) -> None:
+    """Whether a page can be made, and be called so.
+
+    Raises:
+        UsageError: the packages of the extra are missing.
+        ValueError: it is not called a page.
+    """
+    if not can_report():
+        raise click.UsageError(f"a page needs packages that are not installed; get them with: {REMEDY}")
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{out}: the page is HTML; end the file's name in .html")
+
+
 def can_report() -> bool:
     """Whether the packages of the extra are installed."""
     return all(importlib.util.find_spec(name) is not None for name in ("jinja2", "PIL", "imagehash"))
-
-
-def write_report(scores: Path, out: Path, title: str) -> None:
-    """The page of a result file that says where it came from, without pictures."""
-    from adapters.results.report.build import ReportInputs, make_report
-    from adapters.results.report.drawings import FitSources
-
-    make_report(ReportInputs(FitSources(scores), title=title), out)

@@ -3,6 +3,11 @@
 Rows are ranked by log Bayes factor, lowest first; rows of equal evidence by information, highest first. A rank asks
 less of a calibration than a verdict: any monotone error leaves it as it is.
 
+How many of the first n show somebody else can be said only with a calibration from people who are known. Then, in
+data sets drawn from real people, the expected number was right to within its sampling error; with the shipped
+calibration, or one from pictures of unknown people, it was wrong by a factor of two and more, either way
+(benchmarks/results.md, "From a folder to a decision"), so nothing is expected there.
+
 The expected number of others among the first n is the sum of p(another body | row). These probabilities need the share
 π of other people in the data set, which the column same_body_probability leaves at one half. It is estimated from the
 rows themselves: with B_i the Bayes factors, the likelihood Π (π + (1 − π) B_i) has its maximum where
@@ -37,7 +42,7 @@ class Queue(NamedTuple):
     order: Int[np.ndarray, " ranked"]
     """Row numbers, the one most unlike the reference first."""
     other: Float[np.ndarray, " ranked"] | None
-    """p(another body) of each, in that order; None where there is no evidence to have it from."""
+    """p(another body) of each, in that order; None where it is not known."""
 
     def ranks(self, rows: int) -> Int[np.ndarray, " rows"]:
         """From 1; 0 for rows that are not in the queue."""
@@ -64,8 +69,8 @@ def make_queue(
         evidence: log Bayes factors in nats, or another number that is low for what is unlike.
         information: bits; orders rows of equal evidence.
         decisive: rows that may stand in the queue: neither too little information nor an unsure detector.
-        weights: how many independent pictures each row is worth; None where the evidence is no log Bayes factor, so
-            that no probabilities follow from it.
+        weights: how many independent pictures each row is worth; None where no probabilities follow from the
+            evidence: it is no log Bayes factor, or was not calibrated with people who are known.
     """
     rows = np.flatnonzero(decisive & np.isfinite(evidence))
     order = rows[np.lexsort((rows, -np.nan_to_num(information[rows]), evidence[rows]))]

@@ -10,6 +10,7 @@ from enum import IntEnum
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from adapters.results.cluster_groups import SURE, Membership
 from engine.scores import Status
 
 MATCH, DIFFER = 0.9, 0.1
@@ -80,16 +81,46 @@ TERMS: Mapping[str, str] = {
     "rank": "The place in the data set, the one that points most strongly to another body first.",
     "keypoint distance": "How far the detected keypoints lie from those of the reference body, fitted to the picture.",
     "OKS": "Object keypoint similarity, as COCO defines it, of the detected keypoints and those of the reference body.",
-    "expected": "From the probabilities of these rows, with the share of other people estimated from the data set "
-    "itself. It holds as far as the calibration fits the detector.",
+    "expected": "How many of these rows show another body, from their probabilities, with the share of other people "
+    "estimated from the data set itself. It is said only with a calibration from people who are known (samebody "
+    "calibrate --people); without, the order of the rows holds, and their number is not known.",
     "mark": "Your decision: keep, drop, or unsure. Marks stay in this browser until you clear them; save them as a "
     "file to use them with: samebody apply.",
     "alike": "Pictures that look like another one, by a perceptual hash of the person. They lie on one card, share its "
     "marks, and count together as little more than one picture.",
-    "cluster": "Pictures that one body explains better than several.",
     "best match": "Whose body explains the picture best.",
 }
 """Every term of the page, in one or two sentences; shown where the mouse rests on it, and in the page's help."""
+
+
+MEMBERSHIP_LABELS: Mapping[Membership, str] = {
+    Membership.BELONGS: "belongs",
+    Membership.DOUBTFUL: "doubtful",
+    Membership.ALONE: "alone",
+    Membership.TOO_LITTLE: KIND_LABELS[Kind.TOO_LITTLE],
+    Membership.DETECTOR_UNSURE: KIND_LABELS[Kind.DETECTOR_UNSURE],
+}
+
+CLUSTER_TERMS: Mapping[str, str] = {
+    "look first": "The pictures that fit their cluster least, by probability. A picture that is alone in its cluster "
+    "is not among them.",
+    "cluster": "Pictures that one body explains better than several. Clusters are ordered by how sure they are: by the "
+    "mean probability that their pictures belong to them.",
+    "belongs": f"The picture belongs to its cluster with a probability of {SURE} or more.",
+    "doubtful": f"The probability that the picture belongs to its cluster is below {SURE}: it may show another body.",
+    "alone": "No other picture shows a body like this one's, as far as the keypoints tell.",
+    "too little information": TERMS["too little information"],
+    "detector unsure": TERMS["detector unsure"],
+    "membership": "The probability that the picture shows the body of its cluster, and not that of another cluster or "
+    "of a stranger. The picture itself is left out of the cluster.",
+    "margin": "The evidence for its own cluster against the best other one, in nats. Below 0 another cluster suits the "
+    "picture better.",
+    "own cluster": "The evidence for its own cluster, itself left out, against a stranger, in nats.",
+    "rank": "The place in the data set, the picture that fits its cluster least first.",
+    "mark": TERMS["mark"],
+    "alike": TERMS["alike"],
+}
+"""Every term of the page of clusters."""
 
 
 def row_kinds(

@@ -16,7 +16,15 @@ from adapters.results.near_duplicates import first_alike
 from adapters.results.own_folder import check_own_folder
 from adapters.results.picture_files import find_pictures
 from adapters.results.report.decision import add_decision, decide, result_digest, row_reasons
-from adapters.results.report.drawings import FitSources, Progress, complete, draw_rows, load_people, whose
+from adapters.results.report.drawings import (
+    FitSources,
+    Progress,
+    calibration_in_use,
+    complete,
+    draw_rows,
+    load_people,
+    whose,
+)
 from adapters.results.report.fits import Fits
 from adapters.results.report.page import PageParts, pictures_folder, write_page
 from adapters.results.report.page_data import ArrayBlock, add_body, add_fits, add_scores, drawing_texts, row_texts
@@ -118,7 +126,8 @@ def make_report(
         reasons = row_reasons(fits.proportion_deviations)
     else:
         reasons = [inputs.reasons[int(row)] for row in chosen]
-    decision = decided.on_page(chosen, decide(scores, first))
+    known = scores.mode == "free" and bool(people) and calibration_in_use(given, people).people_known
+    decision = decided.on_page(chosen, decide(scores, first, known))
     decided_texts = add_decision(block, decision, reasons, group, first)
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails], bool))
     if drawings.body is not None:

@@ -36,7 +36,7 @@ class Decision:
     other: Float[np.ndarray, " rows"] | None
     """p(another body), with the share of others estimated from the data set; 0 for rows that are not in the queue."""
     share: float
-    """Of another body in the whole queue; NaN where there is no evidence."""
+    """Of another body in the whole queue; NaN where that is not known."""
     ranked: int
     """Rows of the queue, those that a page leaves out included."""
 
@@ -45,11 +45,14 @@ class Decision:
         return replace(page, ranks=self.ranks[chosen], ranked=self.ranked)
 
 
-def queue_of(scores: Scores, first: Int[np.ndarray, " rows"] | None = None) -> tuple[UInt8[np.ndarray, " rows"], Queue]:
+def queue_of(
+    scores: Scores, first: Int[np.ndarray, " rows"] | None = None, people_known: bool = False
+) -> tuple[UInt8[np.ndarray, " rows"], Queue]:
     """The kind of each row, and the rows to look at first.
 
     Args:
         first: of each row, the first picture of those that look like it (``near_duplicates.first_alike``).
+        people_known: of the calibration; without it nothing is expected of the queue (``ranking``).
     """
     numbers = scores.numbers
     kinds = row_kinds(scores.status, numbers.get("same_body_probability"), numbers["consistency"])
@@ -58,13 +61,13 @@ def queue_of(scores: Scores, first: Int[np.ndarray, " rows"] | None = None) -> t
     clips = [clip_of(name) for name in scores.image]
     if first is not None:
         clips = with_alike(clips, first)
-    weights = clip_weights(clips) if scores.mode == "free" else None
+    weights = clip_weights(clips) if scores.mode == "free" and people_known else None
     return kinds, make_queue(evidence, information, np.isin(kinds, RANKED), weights)
 
 
-def decide(scores: Scores, first: Int[np.ndarray, " rows"] | None = None) -> Decision:
-    """Kinds, ranks and chances of all rows of a result; ``first`` as for ``queue_of``."""
-    kinds, queue = queue_of(scores, first)
+def decide(scores: Scores, first: Int[np.ndarray, " rows"] | None = None, people_known: bool = False) -> Decision:
+    """Kinds, ranks and chances of all rows of a result; arguments as for ``queue_of``."""
+    kinds, queue = queue_of(scores, first, people_known)
     other = None
     if queue.other is not None:
         other = np.zeros(len(scores))

@@ -140,7 +140,7 @@ def draw_rows(
         return Drawings(seen_only(seen), reduced.schema, body.parents, None, (note,))
     for _, shape in people:
         shape.check_body(reduced, body.fingerprint)
-    calibration = _calibration(given, people)
+    calibration = calibration_in_use(given, people)
     fits = fit_rows(
         make_context(reduced, noise=calibrated_noise(POSED_NOISE, calibration)),
         seen,
@@ -153,6 +153,7 @@ def draw_rows(
     return Drawings(fits, reduced.schema, body.parents, body if fits.drawn.any() else None, ())
 
 
-def _calibration(given: FitSources, people: People) -> Calibration:
+def calibration_in_use(given: FitSources, people: People) -> Calibration:
+    """The calibration that the scores were made with: the one that was given, or that of the shapes."""
     own = None if given.calibration is None else load_calibration(given.calibration)
     return calibration_of(tuple(shape for _, shape in people), own)

@@ -31,6 +31,7 @@ SCRIPTS = (
     "filters.js",
     "histogram.js",
     "gallery.js",
+    "groups.js",
     "detail.js",
     "page.js",
     "keys.js",

@@ -103,6 +103,14 @@ def test_the_terminal_lists_cards_and_counts_twins(found: Check, pictures: Keypo
     assert Looks(None, alike).thumbnails is None
 
 
+def test_a_number_of_others_is_expected_only_where_people_were_known(found: Check, pictures: KeypointTable) -> None:
+    alone = np.arange(len(pictures))
+    assert not found.calibration.people_known
+    assert "expect" not in summary_of(found, found.scores, alone).title
+    known = replace(found, calibration=replace(found.calibration, people_known=True))
+    assert "expect" in summary_of(known, known.scores, alone).title
+
+
 def test_keypoint_files_and_photographs_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert main(["check", str(tmp_path / "missing"), str(tmp_path / "empty")]) == 2

@@ -60,11 +60,22 @@ function nameOf(row) {
   return instance > 0 ? `${manifest.images[row]}, person ${instance + 1}` : manifest.images[row];
 }
 
-const SCORES = {
+/** Whether the page shows clusters, and not scores against a reference. */
+const ofClusters = manifest.mode === "clusters";
+
+const BODY_SCORES = {
   log_bayes_factor: { label: "Evidence", term: "evidence", axis: "evidence, nats", digits: 1, signed: true, start: 0 },
   same_body_probability: { label: "Probability", term: "probability", axis: "probability of the same body", digits: 2, range: [0, 1], start: 0.5 },
   consistency: { label: "Consistency", term: "consistency", axis: "consistency, a fit to keypoints", digits: 2, range: [0, 1], start: 0.5 },
 };
+const CLUSTER_SCORES = {
+  probability: { label: "Probability", term: "membership", axis: "probability of belonging to its cluster", digits: 2, range: [0, 1], start: 0.5 },
+  margin: { label: "Margin", term: "margin", axis: "margin over the best other cluster, nats", digits: 1, signed: true, start: 0 },
+  log_bayes_factor: { label: "Own cluster", term: "own cluster", axis: "own cluster against a stranger, nats", digits: 1, signed: true, start: 0 },
+};
+const SCORES = ofClusters ? CLUSTER_SCORES : BODY_SCORES;
+/** What lies at the ends of the axis. */
+const ENDS = ofClusters ? ["doubtful", "belongs"] : ["another body", "same body"];
 const shownScores = Object.keys(SCORES).filter((name) => manifest.columns.includes(name));
 
 function scoreText(name, value) {
@@ -84,6 +95,9 @@ const kindWords = (row) => (kindOf(row).look === "doubt" ? statusWords(row) : ki
 
 /** The place in the queue, from 1; 0 for rows that are not in it. */
 const rankOf = (row) => arrays.rank.values[row];
+
+/** The person or the cluster of a row; empty where it is in none. */
+const groupOf = (row) => manifest.groups[arrays.group.values[row]] ?? "";
 
 /** Why the row differs, in words; empty where nothing stands out or nothing was fitted. */
 const reasonOf = (row) => manifest.reasons[arrays.reason.values[row]];

@@ -75,7 +75,9 @@ class Detail {
   }
 
   fillScores(row) {
-    const words = {
+    const words = ofClusters ? {
+      probability: ["membership", "", 3], margin: ["margin", "nats", 2], log_bayes_factor: ["own cluster", "nats", 2],
+    } : {
       log_bayes_factor: ["evidence", "nats", 2], same_body_probability: ["probability", "", 3],
       information_bits: ["information", "bits", 2], consistency: ["consistency", "", 3], oks: ["OKS", "", 3],
       reprojection_error: ["keypoint distance", "% of height", 2], reprojection_error_px: ["keypoint distance", "px", 1],
@@ -86,6 +88,7 @@ class Detail {
       return pair(label, text);
     });
     if (rankOf(row)) rows.unshift(pair("rank", `${rankOf(row).toLocaleString("en")} of ${manifest.ranked.toLocaleString("en")}`));
+    if (ofClusters) rows.unshift(pair("cluster", groupOf(row) || "–"));
     if (manifest.several && manifest.people.length) rows.unshift(pair("best match", manifest.people[numberOf("person", row)].name));
     rows.push(pair("status", statusWords(row)));
     part("scores").replaceChildren(...rows.flat());
@@ -139,6 +142,7 @@ function sentence(row, kind) {
   const who = manifest.several && person ? person : "the reference person";
   if (kind.look === "doubt") return "This is no sign of another body. Look at the picture.";
   if (kind.name === "too_little") return "These keypoints could not decide either way.";
+  if (ofClusters) return kind.name === "alone" ? "No other picture shows a body like this one's." : `It belongs to ${groupOf(row)} with probability ${scoreText("probability", numberOf("probability", row))}.`;
   if (kind.name === "scored") return `Consistency with ${who}: ${scoreText("consistency", numberOf("consistency", row))}.`;
   const log = numberOf("log_bayes_factor", row), odds = Math.exp(Math.abs(log)), why = reasonOf(row);
   const because = why ? ` What differs most: ${why}.` : "";

@@ -121,12 +121,21 @@ const about = (count) => (count < 0.95 ? "fewer than one" : `about ${Math.round(
 /** The line above the gallery: what is shown, and how far it can be relied on. */
 function headline(shown, ranked) {
   if (state.tile !== "first") {
+    if (ofClusters && state.group >= 0 && state.tile === "all") return [manifest.groups[state.group], `${manifest.group_words[state.group]}. Those that fit it least come first.`];
     const kind = manifest.kinds.find((one) => one.name === state.tile);
     return kind ? [kind.label[0].toUpperCase() + kind.label.slice(1), manifest.terms[kind.label]] : ["All pictures", ""];
   }
+  if (ofClusters) {
+    const sure = arrays.kind.values.some((kind) => manifest.kinds[kind].name === "belongs");
+    const words = sure ? "Lowest probability first." : "No picture belongs to its cluster for sure: these pictures tell too little to group them by body.";
+    return ["Pictures that fit their cluster least", ranked ? words : "No two pictures could be grouped."];
+  }
   if (!ranked) return ["Look at these first", "No row could be ranked."];
   const expected = expectedOthers(shown);
-  if (Number.isNaN(expected)) return ["Look at these first", "Lowest consistency first. The rest-pose mode has no evidence about bodies."];
+  if (Number.isNaN(expected)) {
+    const words = manifest.mode === "rest" ? "Lowest consistency first. The rest-pose mode has no evidence about bodies." : "Most unlike the references first.";
+    return ["Look at these first", words];
+  }
   const chance = (manifest.share * shown.length);
   return ["Look at these first", `Expect ${about(expected)} of these ${shown.length} to show another body; of any ${shown.length} pictures, ${about(chance)}.`];
 }

@@ -113,7 +113,7 @@ class Gallery {
     const score = make("strong", "", scoreText(this.scoreName, numberOf(this.scoreName, row)));
     explain(score, SCORES[this.scoreName].term);
     line.append(score, explain(make("span", `tag ${kind.look}`, kindWords(row)), kind.label));
-    const why = make("span", "why", reasonOf(row) || manifest.details[row] || "");
+    const why = make("span", "why", reasonOf(row) || (ofClusters && groupOf(row)) || manifest.details[row] || "");
     why.title = why.textContent;
     const buttons = make("span", "marks");
     for (const mark of manifest.marks) {

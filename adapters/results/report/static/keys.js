@@ -62,6 +62,7 @@ loadArrays().then(() => {
   gallery = new Gallery(byId("gallery"), marks, { open: openRow, mark: (rows, value) => mark(rows, value), chosen: showChosen, unfold });
   detail = new Detail(step, marks, (row, value) => mark([row], value));
   byId("panel").open = matchMedia("(min-width: 761px)").matches;
+  if (ofClusters) groups = new Groups(byId("groups"), showGroup);
   fillControls();
   listen();
   update();

@@ -175,12 +175,12 @@ function shortest(value) {
 
 /** Rows with all their columns, and what was decided about them. */
 function csvOf(rows, marks) {
-  const best = manifest.several && manifest.people.length ? ["best_match"] : [];
+  const best = ofClusters ? ["cluster"] : manifest.several && manifest.people.length ? ["best_match"] : [];
   const head = ["image", "instance", "status", "mark", ...manifest.columns, ...best];
   return csvText([head, ...rows.map((row) => [
     manifest.images[row], numberOf("instance", row), statusOf(row), marks.of(row),
     ...manifest.columns.map((name) => shortest(numberOf(name, row))),
-    ...best.map(() => manifest.people[numberOf("person", row)].name),
+    ...best.map(() => (ofClusters ? groupOf(row) : manifest.people[numberOf("person", row)].name)),
   ])]);
 }
 

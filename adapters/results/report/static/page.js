@@ -2,7 +2,9 @@
 
 const byId = (id) => document.getElementById(id);
 const KEYS_OF_MARKS = { keep: "k", drop: "x", unsure: "u" };
-let shown = [], ranked = 0, gallery, detail, marks;
+/** So many people or clusters have a tab. */
+const MOST_TABS = 12;
+let shown = [], ranked = 0, gallery, detail, marks, groups = null;
 
 const histogram = new Histogram(byId("histogram"), byId("threshold"), byId("scale"), byId("count-scale"), (range) => {
   state.range = range;
@@ -18,6 +20,7 @@ function update() {
     tile.setAttribute("aria-pressed", String(tile.dataset.tile === state.tile));
     tile.querySelector("strong").textContent = found.counts[tile.dataset.tile].toLocaleString("en");
   }
+  groups?.show(state.group < 0);
   histogram.show(state.score, ofHistogram(rows), state.thresholds[state.score], state.range);
   filter(rows);
 }
@@ -143,16 +146,16 @@ function pressSide(side) {
 
 function nameAxis() {
   explain(byId("axis"), SCORES[state.score].term).textContent = SCORES[state.score].axis;
+  byId("axis-low").textContent = `← ${ENDS[0]}`;
+  byId("axis-high").textContent = `${ENDS[1]} →`;
 }
 
 function fillControls() {
   makeTiles();
   if (manifest.groups.length) {
     byId("tabs").hidden = false;
-    choices(byId("tabs"), [["-1", manifest.grouped_by === "cluster" ? "all clusters" : "everybody"], ...manifest.groups.map((name, i) => [String(i), name, manifest.grouped_by])], "-1", (group) => {
-      Object.assign(state, { group: Number(group), first: QUEUE_STEP });
-      update();
-    });
+    const tabs = manifest.groups.slice(0, MOST_TABS).map((name, i) => [String(i), name, manifest.grouped_by]);
+    choices(byId("tabs"), [["-1", ofClusters ? "all clusters" : "everybody"], ...tabs], "-1", (group) => showGroup(Number(group)));
   }
   choices(byId("scores"), shownScores.map((name) => [name, SCORES[name].label, SCORES[name].term]), state.score, (name) => {
     Object.assign(state, { score: name, range: null });
@@ -168,6 +171,15 @@ function fillControls() {
   byId("sort").replaceChildren(...Object.entries(sorts).filter(([name]) => name === "image" || name in arrays).map(([name, label]) => new Option(label, name, false, name === state.sort)));
   byId("marked").replaceChildren(...[["any", "all"], ["none", "not yet"], ...manifest.marks.map((one) => [one, one])].map(([value, label]) => new Option(label, value, false, value === state.mark)));
   nameAxis();
+}
+
+/** Show the pictures of a person or a cluster, or of all of them (-1). */
+function showGroup(group) {
+  Object.assign(state, { group, first: QUEUE_STEP, range: null });
+  if (ofClusters) state.tile = group < 0 ? "first" : "all";
+  for (const tab of byId("tabs").children) tab.setAttribute("aria-pressed", String(tab.dataset.value === String(group)));
+  update();
+  window.scrollTo(0, 0);
 }
 
 function listen() {
