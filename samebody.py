@@ -86,10 +86,10 @@ def fit(
         ValueError: the keypoints cannot be read, or nobody in them can be used.
     """
     _start()
-    from adapters.jobs.any_keypoints import any_table
+    from adapters.jobs.any_input import any_body, any_table
     from adapters.jobs.fit import fit_references
 
-    return fit_references(any_table(references, confidence, schema), _body(body), settings)
+    return fit_references(any_table(references, confidence, schema), any_body(body), settings)
 
 
 def score(
@@ -113,15 +113,12 @@ def score(
         ValueError: the keypoints cannot be read, or the shape belongs to another body.
     """
     _start()
-    from adapters.jobs.any_keypoints import any_table
-    from adapters.jobs.scorer import CHUNK_SIZE, Scorer
-    from adapters.keypoints.table import even_tables
-    from adapters.results.scores import concat_scores
+    from adapters.jobs.any_input import any_body, any_people, any_table
+    from adapters.jobs.score import score_table
+    from adapters.jobs.scorer import Scorer
 
     table = any_table(pictures, confidence, schema)
-    scorer = Scorer(_body(body), table.schema, _people(shape), settings)
-    parts = [scorer(part) for part in even_tables([table], CHUNK_SIZE[scorer.mode])]
-    return concat_scores(parts or [scorer(table)])
+    return score_table(Scorer(any_body(body), table.schema, any_people(shape), settings), table)
 
 
 def score_file(
@@ -143,10 +140,11 @@ def score_file(
         ValueError: a file cannot be read or written, or the shape belongs to another body.
     """
     _start()
+    from adapters.jobs.any_input import any_body, any_paths, any_people
     from adapters.jobs.score import score_to_file
     from adapters.keypoints.readers import open_keypoints
 
-    return score_to_file(open_keypoints(_paths(dataset)), _body(body), _people(shape), out, settings, run)
+    return score_to_file(open_keypoints(any_paths(dataset)), any_body(body), any_people(shape), out, settings, run)
 
 
 def check(
@@ -170,13 +168,13 @@ def check(
         ValueError: keypoints cannot be read, or nobody in the references can be used.
     """
     _start()
-    from adapters.jobs.any_keypoints import any_table
+    from adapters.jobs.any_input import any_body, any_table
     from adapters.jobs.check import check as check_tables
     from adapters.jobs.check_folder import FolderSettings, look_at, write_check
 
     asked = any_table(pictures, None, None)
     looks = look_at(asked, None if images is None else pathlib.Path(images))
-    found = check_tables(any_table(references, None, None), asked, _body(body), settings, looks.alike)
+    found = check_tables(any_table(references, None, None), asked, any_body(body), settings, looks.alike)
     if out is not None:
         named = FolderSettings(body) if isinstance(body, str) else FolderSettings()
         write_check(found, asked, looks, pathlib.Path(out), named)
@@ -190,9 +188,9 @@ def read_keypoints(paths: "Path | Sequence[Path]", schema: str | None = None) ->
         ValueError: a path is no keypoint file; the message says where and why.
     """
     _start()
-    from adapters.jobs.any_keypoints import any_table
+    from adapters.jobs.any_input import any_table
 
-    return any_table(_paths(paths), None, schema)
+    return any_table(paths, None, schema)
 
 
 def detect(photos: "Path | Sequence[Path]", detector: str = "mediapipe", **choice: Any) -> "KeypointTable":
@@ -206,15 +204,14 @@ def detect(photos: "Path | Sequence[Path]", detector: str = "mediapipe", **choic
         ValueError: there are no photographs, or the detector is not installed.
     """
     _start()
+    from adapters.jobs.any_input import any_paths
     from adapters.jobs.detect import PhotoDetection, detect_to_table
     from adapters.keypoints.detectors.choice import DetectorChoice, make_detector
-    from adapters.keypoints.detectors.detection_cache import DetectionCache, detections_folder
+    from adapters.keypoints.detectors.detection_cache import default_cache
     from adapters.keypoints.detectors.pictures import find_pictures
 
-    folder = detections_folder()
-    cache = None if folder is None else DetectionCache(folder)
     made = make_detector(DetectorChoice(detector, **choice))  # pyright: ignore[reportArgumentType] (checked there)
-    return detect_to_table(find_pictures(_paths(photos)), PhotoDetection(made, cache))[0]
+    return detect_to_table(find_pictures(any_paths(photos)), PhotoDetection(made, default_cache()))[0]
 
 
 def calibrate(
@@ -236,14 +233,14 @@ def calibrate(
         ValueError: there are too few pictures, or labels do not fit them.
     """
     _start()
-    from adapters.jobs.any_keypoints import any_table
+    from adapters.jobs.any_input import any_body, any_table
     from adapters.jobs.calibrate import calibrate_from_labels, calibrate_from_pictures, read_labels
 
-    table = any_table(pictures, None, schema)
+    table, made = any_table(pictures, None, schema), any_body(body)
     about = provenance or f"{len(table)} pictures, {table.schema.name}"
     if people is None:
-        return calibrate_from_pictures(table, _body(body), about).calibration
-    return calibrate_from_labels(table, read_labels(people), _body(body), about).calibration
+        return calibrate_from_pictures(table, made, about).calibration
+    return calibrate_from_labels(table, read_labels(people), made, about).calibration
 
 
 def cluster(
@@ -264,10 +261,10 @@ def cluster(
         ValueError: the keypoints cannot be read, or there are too many.
     """
     _start()
-    from adapters.jobs.any_keypoints import any_table
+    from adapters.jobs.any_input import any_body, any_table
     from adapters.jobs.cluster_table import cluster_table
 
-    return cluster_table(any_table(pictures, None, schema), _body(body), calibration, least).rows
+    return cluster_table(any_table(pictures, None, schema), any_body(body), calibration, least).rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -289,16 +286,13 @@ def _start() -> None:
 
 
 def _check_packages() -> None:
-    """Whether ``adapters`` is samebody's own: a package of AdapterHub has the same name.
-
-    Raises:
-        ImportError: it is the other one; the message says what to do.
-    """
+    """Raise ImportError where ``adapters`` is not samebody's own: a package of AdapterHub has the same name."""
     try:
         adapters = importlib.import_module("adapters")
     except Exception as error:
         raise ImportError(_CLASH) from error
-    if getattr(adapters, "PART_OF", None) != "samebody" or _others_files(adapters.__path__):
+    mixed = any(os.path.exists(os.path.join(folder, "composition.py")) for folder in adapters.__path__)
+    if mixed or getattr(adapters, "PART_OF", None) != "samebody":
         raise ImportError(_CLASH)
 
 
@@ -306,26 +300,6 @@ _CLASH = (
     "samebody's package 'adapters' is hidden or overwritten by another package of that name (AdapterHub's 'adapters'); "
     "install samebody in an environment of its own: python -m venv samebody-venv"
 )
-
-
-def _others_files(folders: Sequence[str]) -> bool:
-    return any(os.path.exists(os.path.join(folder, "composition.py")) for folder in folders)
-
-
-def _body(body: "str | BodyModel") -> "BodyModel":
-    from adapters.bodies.find import find_body
-
-    return find_body(body) if isinstance(body, str) else body
-
-
-def _people(shape: Any) -> "Shape | Mapping[str, Shape]":
-    from engine.shape import Shape
-
-    return Shape.load(shape) if isinstance(shape, (str, os.PathLike)) else shape
-
-
-def _paths(paths: Any) -> list[Any]:
-    return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
 
 
 def __getattr__(name: str) -> Any:

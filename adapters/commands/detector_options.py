@@ -100,7 +100,7 @@ def photo_detection(detector: DetectorName, settings: Mapping[str, Any]) -> Phot
     """
     from adapters.jobs.detect import PhotoDetection
     from adapters.keypoints.detectors.choice import DetectorChoice, make_detector
-    from adapters.keypoints.detectors.detection_cache import DetectionCache, detections_folder
+    from adapters.keypoints.detectors.detection_cache import default_cache
 
     given = dict(settings)
     boxes, every, no_cache = (given.pop(name) for name in ("boxes", "every", "no_cache"))
@@ -110,10 +110,9 @@ def photo_detection(detector: DetectorName, settings: Mapping[str, Any]) -> Phot
             "samebody: no --weights, so they are random: this tries the installation, the keypoints are nonsense",
             err=True,
         )
-    folder = None if no_cache else detections_folder()
     return PhotoDetection(
         make_detector(choice),
-        None if folder is None else DetectionCache(folder),
+        None if no_cache else default_cache(),
         every,
         None if boxes is None else _read_boxes(boxes),
     )

@@ -16,11 +16,12 @@ from jaxtyping import Int
 
 from adapters.jobs.fit import FitSettings, fit_references
 from adapters.jobs.prepared import prepare
-from adapters.jobs.scorer import CHUNK_SIZE, Scorer, ScoreSettings, calibration_of
+from adapters.jobs.score import score_table
+from adapters.jobs.scorer import Scorer, ScoreSettings, calibration_of
 from adapters.keypoints.clips import clip_of
-from adapters.keypoints.table import KeypointTable, even_tables
+from adapters.keypoints.table import KeypointTable
 from adapters.results.reasons import compare_proportions, reason
-from adapters.results.scores import Scores, concat_scores
+from adapters.results.scores import Scores
 from engine.body.keypoint_body import KeypointBody
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration, calibrated_pictures
@@ -164,11 +165,7 @@ def _score(
 ) -> Scores:
     scorer = Scorer(body, table.schema, shape, ScoreSettings(solver=settings.solver))
     on_progress("scoring", 0, len(table))
-    parts = []
-    for part in even_tables([table], CHUNK_SIZE[scorer.mode]):
-        parts.append(scorer(part))
-        on_progress("scoring", sum(map(len, parts)), len(table))
-    return concat_scores(parts)
+    return score_table(scorer, table, lambda done: on_progress("scoring", done, len(table)))
 
 
 def _with_limbs(scores: Scores, calibration: Calibration, limbs: SeenLimbs | None) -> Scores:

@@ -21,6 +21,7 @@ from adapters.keypoints.table_source import TableSource
 from adapters.results.evidence_table import COLUMNS as EVIDENCE_COLUMNS
 from adapters.results.evidence_table import check_evidence_path, evidence_fields, open_evidence_writer
 from adapters.results.recorded_sources import RecordedSources
+from adapters.results.scores import Scores, concat_scores
 from adapters.results.writers import ResultWriter, check_result_path, open_result_writer
 from engine.body.model import BodyModel
 from engine.scores import LABELS, SCORED
@@ -155,6 +156,19 @@ class RunSettings:
     """Called at the start and after each table with the rows that are done, and all rows if their number is known."""
     compute: Callable[[ScoringJob], Iterator[pa.RecordBatch]] | None = None
     """Who reads and computes, giving batches of ``ScoringJob.scorer`` in order; by default this process."""
+
+
+def score_table(scorer: Scorer, table: KeypointTable, on_progress: Callable[[int], None] = lambda done: None) -> Scores:
+    """Scores of a table in memory, computed in chunks.
+
+    Args:
+        on_progress: called with the rows that are done.
+    """
+    parts: list[Scores] = []
+    for part in even_tables([table], CHUNK_SIZE[scorer.mode]):
+        parts.append(scorer(part))
+        on_progress(sum(map(len, parts)))
+    return concat_scores(parts or [scorer(table)])
 
 
 def score_to_file(

@@ -41,14 +41,6 @@ _decode = msgspec.msgpack.Decoder(list[_StoredPicture]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def detections_folder() -> Path | None:
-    """Where results are kept by default; None if the user wants no cache."""
-    folder = cache_folder()
-    if folder is None:
-        return None
-    return folder / "detections" if os.environ.get(FOLDER_VARIABLE) else folder.parent / "detections"
-
-
 class DetectionCache:
     """Results by key, in a folder."""
 
@@ -95,6 +87,14 @@ class DetectionCache:
 
     def _path(self, key: str) -> Path:
         return self._folder / key[:2] / f"{key[2:]}.msgpack"
+
+
+def default_cache() -> DetectionCache | None:
+    """Where results are kept by default; None if the user wants no cache."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    return DetectionCache(folder / "detections" if os.environ.get(FOLDER_VARIABLE) else folder.parent / "detections")
 
 
 def _stored(person: Detection) -> _StoredPerson:

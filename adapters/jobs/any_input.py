@@ -1,16 +1,19 @@
-"""Keypoints in whatever form a Python program has them, as one table: paths, tables, arrays, results of MMPose."""
+"""Keypoints, bodies and shapes in whatever form a Python program has them: paths, arrays, objects."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from adapters.bodies.find import find_body
 from adapters.host.inputs import array_table, keypoint_table
 from adapters.keypoints.readers import read_keypoints
 from adapters.keypoints.table import KeypointTable
+from engine.body.model import BodyModel
 from engine.body.schemas import find_schema
+from engine.shape import Shape
 
 
 def any_table(keypoints: Any, confidence: Any = None, schema: str | None = None) -> KeypointTable:
@@ -28,10 +31,8 @@ def any_table(keypoints: Any, confidence: Any = None, schema: str | None = None)
     """
     if isinstance(keypoints, KeypointTable):
         return keypoints
-    if isinstance(keypoints, (str, os.PathLike)):
-        keypoints = [keypoints]
-    if _are_paths(keypoints):
-        return read_keypoints([Path(path) for path in keypoints], find_schema(schema) if schema else None)
+    if isinstance(keypoints, (str, os.PathLike)) or _are_paths(keypoints):
+        return read_keypoints(any_paths(keypoints), find_schema(schema) if schema else None)
     if confidence is not None:
         points, scores = np.asarray(keypoints), np.asarray(confidence)
         one = points.ndim == 2
@@ -39,6 +40,29 @@ def any_table(keypoints: Any, confidence: Any = None, schema: str | None = None)
         return array_table([str(number) for number in range(len(points))], points, scores, schema)
     pictures = keypoints if isinstance(keypoints, (list, tuple, np.ndarray)) else list(keypoints)
     return keypoint_table([str(number) for number in range(len(pictures))], list(pictures), schema)
+
+
+def any_body(body: str | BodyModel) -> BodyModel:
+    """A body, by name or file if it is not one already.
+
+    Raises:
+        ValueError: there is no such body.
+    """
+    return find_body(body) if isinstance(body, str) else body
+
+
+def any_people(shape: str | os.PathLike[str] | Shape | Mapping[str, Shape]) -> Shape | Mapping[str, Shape]:
+    """A shape, from a file if it is not one already, or several by name.
+
+    Raises:
+        ValueError: the file is no shape.
+    """
+    return Shape.load(shape) if isinstance(shape, (str, os.PathLike)) else shape
+
+
+def any_paths(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """One path or several, as a list."""
+    return [Path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
 
 
 def _are_paths(values: Any) -> bool:
