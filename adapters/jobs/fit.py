@@ -109,7 +109,7 @@ def fit_each(tables: Sequence[KeypointTable], body: BodyModel, settings: FitSett
         # Somebody has too few keypoints; who it is comes out one by one.
         return [_or_error(partial(fit_references, table, body, settings)) for table in tables]
     for number, found in zip(people, fitted, strict=True):
-        results[number] = _shape(tables[number], rows[number], body, found, settings)
+        results[number] = _or_error(partial(_shape, tables[number], rows[number], body, found, settings))
     return results
 
 
@@ -146,6 +146,11 @@ def _shape(table: KeypointTable, rows: np.ndarray, body: BodyModel, found: "_Fit
         )
         for i, row in enumerate(rows)
     )
+    if not any(reference.used for reference in references):
+        reasons = ", ".join(sorted({reference.status for reference in references}))
+        raise ValueError(
+            f"none of {len(references)} references can be used ({reasons}); give pictures that show more of the person"
+        )
     return Shape(
         betas=np.asarray(found.betas, np.float32),
         body_name=body.name,

@@ -37,6 +37,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adapters.keypoints.plausibility import judged
+from adapters.keypoints.readers.columns import SeenPairs, mark_repeated
 from adapters.keypoints.readers.file_rules import FILE_RULES, ReadingOptions
 from adapters.keypoints.readers.file_schema import columns_between, kept_schema
 from adapters.keypoints.readers.forms.form import FormFile
@@ -118,11 +119,12 @@ class KeypointSource:
         """
         pieces: list[Piece] = []
         room = 0
+        seen = SeenPairs()
         for number, source in enumerate(self.files):
             opened = open_file(source) if is_counted(source) else None
             if not isinstance(opened, ParquetKeypoints):
                 raise ValueError(f"{source.path}: only Parquet can be read piece by piece; convert it first")
-            opened.check_pairs()
+            opened.check_pairs(seen)
             start, skip = min(skip, opened.row_count), max(skip - opened.row_count, 0)
             while start < opened.row_count:
                 if not room:
@@ -161,7 +163,10 @@ class KeypointSource:
             ValueError: a file has another schema, is broken and the only one, or has gone; the message names it.
         """
         self.report.clear()
+        # .npz and Parquet files compare their own rows.
+        seen = None if len(self.files) == 1 and is_counted(self.files[0]) else SeenPairs()
         for table in self._all_tables(on_file):
+            table = table if seen is None else mark_repeated(table, seen)
             if self.options.judge:
                 table = judged(table, self.report.plausibility)
             self.report.add(table)

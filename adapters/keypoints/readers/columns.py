@@ -4,6 +4,7 @@ Rows without a picture's name are called ``<file>_<row>`` with six digits. Witho
 picture stand together and are numbered in their order.
 """
 
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
@@ -53,6 +54,23 @@ class SeenPairs:
         again &= instance >= 0
         self._digests = np.union1d(self._digests, digests)
         return again
+
+
+def mark_repeated(table: KeypointTable, seen: SeenPairs) -> KeypointTable:
+    """The table with a bad row for each picture and instance that has been read before, from whatever file."""
+    again = seen.repeated(table.image, table.instance) & (table.status == Status.OK)
+    if not again.any():
+        return table
+    details = table.detail.to_pylist()
+    for k in np.flatnonzero(again).tolist():
+        details[k] = "an earlier row, in this file or another, has this image and instance"
+    return replace(
+        table,
+        keypoints=np.where(again[:, None, None], np.float32(0), table.keypoints),
+        confidence=np.where(again[:, None], np.float32(0), table.confidence),
+        status=np.where(again, np.int8(Status.BAD_INPUT), table.status),
+        detail=pa.array(details, pa.string()),
+    )
 
 
 class TableAssembler:

@@ -60,15 +60,18 @@ class ParquetKeypoints:
         for batch in self._batches(chunk_size, self.columns):
             yield self._checked_table(batch, assembler, len(schema))
 
-    def check_pairs(self) -> None:
-        """Refuse a file in which a picture and instance come twice: parts are read without knowing of each other.
+    def check_pairs(self, seen: SeenPairs) -> None:
+        """Refuse a file in which a picture and instance come again: parts are read without knowing of each other.
+
+        Args:
+            seen: those of the files before.
 
         Raises:
             BrokenFile: the file is damaged, or two rows have the same image and instance.
         """
         if not {"image", "instance"} <= set(self.columns):
             return
-        seen, first = SeenPairs(), 0
+        first = 0
         for batch in self._batches(_ROWS_AT_ONCE, ("image", "instance")):
             numbers = batch.column("instance").cast(pa.int64(), safe=False).fill_null(-1).to_numpy()
             numbers = np.where((numbers >= 0) & (numbers <= LARGEST_INSTANCE), numbers, -1).astype(np.int32)

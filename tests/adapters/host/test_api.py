@@ -104,10 +104,12 @@ def test_a_set_without_a_shape_says_why(client: TestClient, people) -> None:
     body = {"pictures": {"a.jpg": [people[0]]}}
     assert_problem(client.post("/reference-sets/anna/scores", json=body), 409, "no fitted shape")
     unseen = {"keypoints": [[0, 0]] * 17, "confidence": [0] * 17}
-    answer = client.put("/reference-sets/anna", json={"references": {"a": {"view": "body_front", **unseen}}})
-    assert answer.status_code == 200
-    assert answer.json()["shape"] is None
-    assert "none of 1 references can be used" in answer.json()["reason"]
+    in_one_place = {"keypoints": [[9, 9]] * 17, "confidence": [1] * 17}
+    for person in (in_one_place, unseen):
+        answer = client.put("/reference-sets/anna", json={"references": {"a": {"view": "body_front", **person}}})
+        assert answer.status_code == 200
+        assert answer.json()["shape"] is None
+        assert "none of 1 references can be used" in answer.json()["reason"]
     assert_problem(client.post("/reference-sets/anna/scores", json=body), 409)
     assert client.get("/reference-sets/anna/scores").json() == {"rows": [], "next": None}
 

@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 
+from adapters.commands.cli import main
 from adapters.commands.fit import _used
 from adapters.jobs import fit as job
 from adapters.keypoints.readers import read_keypoints
-from adapters.keypoints.table import KeypointTable
+from adapters.keypoints.table import KeypointTable, slice_table
+from adapters.smpl_optimizer import optimize_shared_beta
+from engine.body.model import BodyModel
 from engine.evidence.shape_evidence import Evidence
 from engine.shape import Shape
+from tests.places import DEMO
 
 BETAS = 10
 ODD = 3
@@ -70,3 +74,43 @@ def test_it_is_left_out_on_request_and_stays_in_the_history(table, fitted_rows, 
 def test_two_references_are_not_compared() -> None:
     evidence = Evidence(np.tile(np.eye(BETAS, dtype=np.float32), (2, 1, 1)), np.zeros((2, BETAS), np.float32))
     assert np.isnan(job._alike(evidence, None)).all()
+
+
+@pytest.fixture
+def unmeasurable(tmp_path) -> KeypointTable:
+    """References with enough keypoints, all of them in one place."""
+    np.savez(
+        tmp_path / "point.npz",
+        keypoints=np.full((3, 17, 2), 100, np.float32),
+        confidence=np.ones((3, 17), np.float32),
+        image=np.array(["a.jpg", "b.jpg", "c.jpg"]),
+    )
+    return read_keypoints([tmp_path / "point.npz"])
+
+
+class TestNoUsableReference:
+    """No shape comes of references that show nothing of it."""
+
+    MESSAGE = "none of 3 references can be used"
+
+    def test_in_python(self, unmeasurable: KeypointTable, anny: BodyModel) -> None:
+        settings = job.FitSettings(mode="rest")
+        with pytest.raises(ValueError, match=self.MESSAGE):
+            job.fit_references(unmeasurable, anny, settings)
+        usable = slice_table(read_keypoints([DEMO / "references.parquet"]), 0, 2)
+        alone = job.fit_references(usable, anny, settings)
+        failed, fitted = job.fit_each([unmeasurable, usable], anny, settings)
+        assert self.MESSAGE in str(failed)
+        assert isinstance(fitted, Shape)
+        assert fitted.betas.tobytes() == alone.betas.tobytes()
+
+    def test_on_the_command_line(self, unmeasurable: KeypointTable, tmp_path, capsys) -> None:
+        out = tmp_path / "shape.npz"
+        assert main(["fit", str(tmp_path / "point.npz"), "--pose", "rest", "--out", str(out)]) == 2
+        assert self.MESSAGE in capsys.readouterr().err
+        assert not out.exists()
+
+    def test_in_the_host_contract(self, anny: BodyModel) -> None:
+        person = {"keypoints": np.full((17, 2), 100.0), "confidence": np.ones(17)}
+        with pytest.raises(ValueError, match=self.MESSAGE):
+            optimize_shared_beta([person] * 3, anny, mode="rest")

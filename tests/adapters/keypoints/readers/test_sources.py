@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from adapters.keypoints.readers import open_keypoints, read_keypoints
+from adapters.keypoints.table import slice_table
 from adapters.keypoints.writers import write_keypoints
 from engine.body.schemas import BODY_25, COCO_17, HALPE_26, WHOLEBODY_133
 from engine.scores import Status
@@ -19,7 +20,7 @@ from tests.adapters.sample_keypoints import (
     triples,
     write_json,
 )
-from tests.places import SHARED
+from tests.places import DEMO, SHARED
 
 POSE2SIM = SHARED / "pose2sim"
 
@@ -201,3 +202,18 @@ def test_every_labelled_person_of_the_real_recordings_has_its_row() -> None:
         assert list(zip(table.image.to_pylist(), table.instance.tolist(), strict=True)) == expected
         assert (table.status == Status.OK).all()
         assert table.schema == COCO_17
+
+
+@pytest.mark.parametrize("suffixes", [(".npz", ".parquet"), (".parquet", ".parquet"), (".json", ".npz")])
+def test_a_person_of_a_picture_counts_once_whatever_files_it_is_in(suffixes: tuple[str, str], tmp_path: Path) -> None:
+    table = slice_table(read_keypoints([DEMO / "dataset.parquet"]), 0, 6)
+    paths = [tmp_path / f"{name}{suffix}" for name, suffix in zip("ab", suffixes, strict=True)]
+    write_keypoints(paths[0], slice_table(table, 0, 4))
+    write_keypoints(paths[1], slice_table(table, 2, 6))
+    read = read_keypoints(paths)
+    assert read.status.tolist() == [0, 0, 0, 0, Status.BAD_INPUT, Status.BAD_INPUT, 0, 0]
+    assert "another" in read.detail[4].as_py()
+    assert not read.confidence[4:6].any()
+    if set(suffixes) == {".parquet"}:
+        with pytest.raises(ValueError, match=r"b\.parquet: row 0 has the image and instance of another row"):
+            open_keypoints(paths).pieces(2)
