@@ -32,6 +32,8 @@ from engine.evidence.shape_evidence import Evidence
 # Nats per picture and iteration below which nothing is left to gain.
 _LEAST_GAIN = 2e-5
 _LENGTHEN, _LONGEST = 1.5, 20.0
+_LARGEST_STEP = 100.0
+"""A lengthened step changes no variance by a larger factor: to the power of 20, one weak direction would overflow."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def estimate_population(
     objective, length = [value], 1.0
     for _ in range(iterations):
         value, reached, beyond = step(_farther(here, ahead, length))
-        if value < objective[-1] and length > 1:
+        if not value >= objective[-1] and length > 1:
             length = 1.0
             value, reached, beyond = step(ahead)
         gain = value - objective[-1]
@@ -119,25 +121,21 @@ def log_likelihood(
     """
     pictures = _observed(bounded_evidence(evidence), weights)
     levels = np.broadcast_to(noise, len(pictures.rows))
-    noisier = _Pictures(
-        pictures.precision / levels[:, None, None] ** 2,
-        pictures.information / levels[:, None] ** 2,
-        pictures.rows,
-        pictures.squares / levels**2,
-        pictures.weights,
-    )
+    noisier = pictures._replace(roots=pictures.roots / levels[:, None, None], values=pictures.values / levels[:, None])
     people = _people(_apparent(noisier, population), noisier, person, population)
     total = _likelihood(people, population.mean, population) - pictures.weights @ (pictures.rows * np.log(levels))
     return float(total / pictures.weights.sum())
 
 
 class _Pictures(NamedTuple):
-    precision: np.ndarray
-    information: np.ndarray
+    """Evidence as independent numbers: Λ = G Gᵀ, h = G g, so that nothing cancels where Λ is strong."""
+
+    roots: np.ndarray
+    """G"""
+    values: np.ndarray
+    """g; 0 along axes without information."""
     rows: np.ndarray
-    """How many independent numbers a picture's evidence stands for: the rank of Λ."""
-    squares: np.ndarray
-    """Their sum of squares, hᵀ Λ⁺ h."""
+    """How many numbers a picture's evidence stands for: the rank of Λ."""
     weights: np.ndarray
 
 
@@ -163,42 +161,46 @@ def _observed(evidence: Evidence, weights: np.ndarray | None) -> _Pictures:
     precision, information = (np.asarray(part) for part in evidence)
     sizes, axes = np.linalg.eigh(precision)
     kept = sizes > LEAST_INFORMATIVE * np.maximum(sizes[:, -1:], 1e-30)
+    sizes = np.where(kept, sizes, 0.0)
     along = np.einsum("nij,ni->nj", axes, information)
-    squares = np.where(kept, along**2 / np.where(kept, sizes, 1.0), 0.0).sum(axis=1)
-    counted = np.ones(len(squares)) if weights is None else np.asarray(weights, float)
-    return _Pictures(precision, information, kept.sum(axis=1), squares, counted)
+    values = np.where(kept, along / np.sqrt(np.where(kept, sizes, 1.0)), 0.0)
+    counted = np.ones(len(values)) if weights is None else np.asarray(weights, float)
+    return _Pictures(axes * np.sqrt(sizes)[:, None, :], values, kept.sum(axis=1), counted)
 
 
 def _apparent(pictures: _Pictures, population: Population) -> _Apparent:
-    """δ integrated out."""
-    scale = 1 / population.noise_scale**2
-    precision, information = scale * pictures.precision, scale * pictures.information
-    mixing = np.eye(len(population.mean)) + precision @ population.within
-    inverse = np.linalg.inv(mixing)
-    spread = population.within @ inverse
-    constant = 0.5 * np.einsum("ni,nij,nj->n", information, spread, information) - 0.5 * np.linalg.slogdet(mixing)[1]
-    return _Apparent(inverse @ precision, np.einsum("nij,nj->ni", inverse, information), spread, constant)
+    """δ integrated out: Λ' = G (I + Gᵀ W G)⁻¹ Gᵀ, h' = G (I + Gᵀ W G)⁻¹ g."""
+    roots, values = pictures.roots / population.noise_scale, pictures.values / population.noise_scale
+    mixing, axes = np.linalg.eigh(_symmetric(roots.swapaxes(1, 2) @ population.within @ roots))
+    mixing, turned = np.maximum(mixing, 0), roots @ axes
+    along = np.einsum("nij,ni->nj", axes, values)
+    return _Apparent(
+        precision=(turned / (1 + mixing)[:, None, :]) @ turned.swapaxes(1, 2),
+        information=np.einsum("nij,nj->ni", turned, along / (1 + mixing)),
+        spread=_spread(roots @ roots.swapaxes(1, 2), population.within)[0],
+        constant=0.5 * (along**2 * mixing / (1 + mixing) - np.log1p(mixing)).sum(axis=1),
+    )
 
 
 def _people(apparent: _Apparent, pictures: _Pictures, person: np.ndarray, population: Population) -> _People:
     names, label = np.unique(person, return_inverse=True)
-    betas = pictures.information.shape[1]
+    betas = pictures.values.shape[1]
     precision, information = np.zeros((len(names), betas, betas)), np.zeros((len(names), betas))
     weights = pictures.weights
     np.add.at(precision, label, weights[:, None, None] * apparent.precision)
     np.add.at(information, label, weights[:, None] * apparent.information)
-    noise = -np.log(population.noise_scale) * pictures.rows - 0.5 * pictures.squares / population.noise_scale**2
+    squares = (pictures.values**2).sum(axis=1)
+    noise = -np.log(population.noise_scale) * pictures.rows - 0.5 * squares / population.noise_scale**2
     return _People(precision, information, label, float(weights @ (apparent.constant + noise)))
 
 
 def _likelihood(people: _People, mean: np.ndarray, population: Population) -> float:
     """β integrated out: the evidence in β − μ, with the prior N(0, B)."""
     shifted = people.information - people.precision @ mean
-    mixing = np.eye(len(mean)) + people.precision @ population.between
-    spread = population.between @ np.linalg.inv(mixing)
+    spread, log_determinant = _spread(people.precision, population.between)
     quadratic = np.einsum("pi,pij,pj->", shifted, spread, shifted)
     at_mean = people.information.sum(axis=0) @ mean - 0.5 * mean @ people.precision.sum(axis=0) @ mean
-    return float(0.5 * quadratic + at_mean - 0.5 * np.linalg.slogdet(mixing)[1].sum() + people.constant)
+    return float(0.5 * quadratic + at_mean - 0.5 * log_determinant.sum() + people.constant)
 
 
 def _step(
@@ -216,13 +218,14 @@ def _step(
     value = _likelihood(people, mean, state) + _penalty(mean, state, prior, strength, labelled)
     identity = np.eye(len(mean))
     # Posterior of each person and of each picture's deviation from it.
-    covariance = state.between @ np.linalg.inv(identity + people.precision @ state.between)
+    covariance, _ = _spread(people.precision, state.between)
     offset = np.einsum("pij,pj->pi", covariance, people.information - people.precision @ mean)
     own, uncertain = (mean + offset)[people.label], covariance[people.label]
-    scale = 1 / state.noise_scale**2
-    precision, information = scale * pictures.precision, scale * pictures.information
-    deviation = np.einsum("nij,nj->ni", apparent.spread, information - np.einsum("nij,nj->ni", precision, own))
-    following = apparent.spread @ precision
+    roots, scale = pictures.roots, 1 / state.noise_scale**2
+    precision = roots @ roots.swapaxes(1, 2)
+    left = pictures.values - np.einsum("nij,ni->nj", roots, own)
+    deviation = scale * np.einsum("nij,njk,nk->ni", apparent.spread, roots, left)
+    following = scale * apparent.spread @ precision
     moved = following @ uncertain @ following.swapaxes(1, 2)
     count, weights = len(covariance), pictures.weights
     between = state.between
@@ -235,14 +238,10 @@ def _step(
         + np.einsum("n,nij->ij", weights, apparent.spread + moved)
         + strength.pictures * prior.within
     ) / (weights.sum() + strength.pictures)
-    shape = own + deviation
     kept = identity - following
     unsure = kept @ uncertain @ kept.swapaxes(1, 2) + apparent.spread
-    misfit = (
-        pictures.squares
-        - 2 * np.einsum("ni,ni->n", pictures.information, shape)
-        + np.einsum("nij,nij->n", pictures.precision, unsure + shape[:, :, None] * shape[:, None, :])
-    )
+    left = left - np.einsum("nij,ni->nj", roots, deviation)
+    misfit = (left**2).sum(axis=1) + np.einsum("nij,nij->n", precision, unsure)
     squared = (weights @ misfit + strength.numbers * prior.noise_scale**2) / (
         weights @ pictures.rows + strength.numbers
     )
@@ -260,21 +259,27 @@ def _farther(here: Population, ahead: Population, length: float) -> Population:
         inverse = np.linalg.inv(root)
         sizes, axes = np.linalg.eigh(_symmetric(inverse @ end @ inverse.T))
         turned = root @ axes
-        return _symmetric((turned * np.maximum(sizes, 1e-12) ** length) @ turned.T)
+        factors = np.clip(np.maximum(sizes, 1e-12) ** length, 1 / _LARGEST_STEP, _LARGEST_STEP)
+        return _symmetric((turned * factors) @ turned.T)
 
     return Population(
         ahead.mean,
         covariance(here.between, ahead.between),
         covariance(here.within, ahead.within),
-        here.noise_scale * (ahead.noise_scale / here.noise_scale) ** length,
+        here.noise_scale * np.clip((ahead.noise_scale / here.noise_scale) ** length, 1 / _LARGEST_STEP, _LARGEST_STEP),
     )
 
 
 def _best_mean(people: _People, state: Population, prior: Population, strength: Strength) -> np.ndarray:
     """μ of the greatest likelihood at the other parameters, all people integrated out."""
-    inverse = np.linalg.inv(np.eye(len(state.mean)) + people.precision @ state.between)
-    precision = (inverse @ people.precision).sum(axis=0)
-    information = np.einsum("pij,pj->i", inverse, people.information)
+    sizes, axes = np.linalg.eigh(state.between)
+    root, back = axes * np.sqrt(sizes), axes / np.sqrt(sizes)
+    # (I + P B)⁻¹ P and (I + P B)⁻¹ h of each person.
+    sizes, axes = np.linalg.eigh(_symmetric(root.T @ people.precision @ root))
+    sizes, turned = np.maximum(sizes, 0), back @ axes
+    precision = ((turned * (sizes / (1 + sizes))[:, None, :]) @ turned.swapaxes(1, 2)).sum(axis=0)
+    along = np.einsum("pji,pj->pi", root @ axes, people.information) / (1 + sizes)
+    information = np.einsum("pij,pj->i", turned, along)
     own = strength.mean * np.linalg.inv(prior.between)
     return np.linalg.solve(_symmetric(precision) + own, information + own @ prior.mean)
 
@@ -294,5 +299,14 @@ def _wishart(covariance: np.ndarray, prior: np.ndarray) -> float:
     return float(np.linalg.slogdet(covariance)[1] + np.trace(np.linalg.solve(covariance, prior)))
 
 
+def _spread(precision: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(P + C⁻¹)⁻¹ and log|I + P C| of each P, for any positive semi-definite P and C, however weak or strong."""
+    sizes, axes = np.linalg.eigh(covariance)
+    root = axes * np.sqrt(np.maximum(sizes, 0))
+    sizes, axes = np.linalg.eigh(_symmetric(root.T @ precision @ root))
+    sizes, turned = np.maximum(sizes, 0), root @ axes
+    return (turned / (1 + sizes)[:, None, :]) @ turned.swapaxes(1, 2), np.log1p(sizes).sum(axis=1)
+
+
 def _symmetric(matrix: np.ndarray) -> np.ndarray:
-    return 0.5 * (matrix + matrix.T)
+    return 0.5 * (matrix + matrix.swapaxes(-1, -2))

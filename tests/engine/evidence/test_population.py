@@ -53,6 +53,24 @@ def test_the_penalised_likelihood_never_decreases(labelled) -> None:
     assert np.diff(found.objective).min() > -ROUNDING
 
 
+@pytest.mark.parametrize("seed", [2, 10, 13, 14, 21, 33, 42])
+def test_evidence_of_any_rank_and_strength_neither_fails_nor_loses(seed) -> None:
+    draw = np.random.default_rng(seed)
+    count, betas = int(draw.integers(6, 60)), int(draw.integers(2, 11))
+    person, rank = np.arange(count) // int(draw.integers(1, 4)), int(draw.integers(1, betas + 1))
+    roots = 10 ** draw.uniform(-3, 5) * draw.normal(size=(count, rank, betas))
+    if seed % 3 == 0:
+        roots[:, :, -1] = 0
+    shapes = draw.normal(size=(count, betas)) * 10 ** draw.uniform(-3, 2)
+    values = np.einsum("nrk,nk->nr", roots, shapes) + draw.normal(size=(count, rank)) * 10 ** draw.uniform(-4, 2)
+    evidence = Evidence(np.einsum("nra,nrb->nab", roots, roots), np.einsum("nra,nr->na", roots, values))
+    found = estimate_population(Evidence(*(part.astype(np.float32) for part in evidence)), person)
+    assert np.isfinite(found.objective).all()
+    assert np.all(np.diff(found.objective) >= -ROUNDING * np.abs(found.objective).max())
+    covariance_root(found.population.between)
+    covariance_root(found.population.within)
+
+
 def test_what_was_put_in_is_found() -> None:
     evidence, person = _pictures(people=400, pictures=6)
     found = estimate_population(evidence, person, iterations=200).population
