@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from adapters.bodies.model_folder import gender_of, model_like_files, what_was_seen
-from adapters.bodies.safe_pickle import SafePickleError, array_from, read_pickle
+from adapters.bodies.pickled_arrays import array_from
+from adapters.bodies.safe_pickle import SafePickleError, read_pickle
 from engine.body.body_file import BodyProvenance, build_body
 from engine.body.files.arrays import open_arrays
 from engine.body.model import BodyModel
