@@ -1,4 +1,4 @@
-"""From one picture to millions: the only module that knows about batches.
+"""Batches of pictures: the only module that knows about batches.
 
 Engine functions take one sample. Here they are vmapped and compiled for ONE tile size, and every batch, of one picture
 or of millions, is cut into tiles of that size, the last one padded with zeros. The same machine code thus runs for
@@ -7,9 +7,9 @@ every picture, and no result depends on what else is in the batch, on the order 
 Tiles run on a few Python threads: XLA releases the interpreter lock while it computes, and copying one tile in and out
 overlaps with computing another.
 
-Several devices take one tile each, side by side: the program of one tile is compiled once and sharded over them with no
-exchange between them, so a picture's result does not depend on how many there are. The tile has the size that was
-measured on CPUs there, and on accelerators, which want more work at once, up to 64 times that, as their memory allows.
+Several devices take one tile each, side by side: the program of one tile is compiled once and sharded over them without
+exchange, so a picture's result does not depend on the number of devices. On a CPU the tile has the size that was
+measured there. Accelerators need more work at once: their tile is up to 64 times as large, as their memory allows.
 """
 
 import os
@@ -23,11 +23,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AnyArray = jax.Array | np.ndarray
-"""JAX's inside a compiled function and NumPy's outside."""
+"""A JAX array inside a compiled function, a NumPy array outside."""
 
 _TILES = "tiles"
 _TILES_IN_FLIGHT = 2
-"""On accelerators: one computes while another is copied."""
+"""Tiles in flight on an accelerator: one is computed while another is copied."""
 _LARGEST_MULTIPLE = 64
 _WORK_BYTES_PER_BYTE = 64
 """Working memory per byte of a sample, with room to spare: a posed fit uses 28 kB for a picture of 0.7 kB. Not measured
@@ -39,7 +39,7 @@ Result = TypeVar("Result")
 
 
 def worker_count() -> int:
-    """How many tiles run at once: one per core that this process may use."""
+    """Number of tiles that run at once: one per core that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -48,10 +48,10 @@ def worker_count() -> int:
 def tile_rows(tile_size: int, row_bytes: int, accelerator_bytes: int | None) -> int:
     """Samples in one tile on a device: ``tile_size`` on a CPU, a multiple of it on an accelerator.
 
-    The multiple is chosen so that a tile, with all that is computed on the way, fits into an eighth of the memory.
+    The multiple is chosen so that a tile with its intermediate results fits into an eighth of the memory.
 
     Args:
-        row_bytes: of one sample.
+        row_bytes: size of one sample.
         accelerator_bytes: memory of the accelerator; None for a CPU.
     """
     if accelerator_bytes is None:
@@ -68,7 +68,7 @@ def accelerator_bytes(device: Any) -> int | None:
 
 
 def used_devices(concurrent: bool = True) -> tuple[Any, ...]:
-    """The ``jax.Device``s that tiles run on: all local ones, but one where tiles must not run side by side."""
+    """The ``jax.Device``s that tiles run on: all local ones, or a single one if tiles must not run side by side."""
     devices = jax.local_devices()
     # The reason for ``concurrent`` being False holds for the CPU's LAPACK only.
     return tuple(devices if concurrent or devices[0].platform != "cpu" else devices[:1])
@@ -89,7 +89,7 @@ def _compiled(function: Callable[..., Any], devices: tuple[Any, ...]) -> Callabl
             mesh=sharding.mesh,
             in_specs=(PartitionSpec(), sharding.spec),
             out_specs=sharding.spec,
-            check_vma=False,  # every tile is on its own: nothing varies over the mesh that should not
+            check_vma=False,  # tiles are independent, so the check of values that vary over the mesh is not needed
         )
     return jax.jit(mapped)
 
@@ -120,7 +120,7 @@ def map_samples(
 def map_samples_in_double(
     function: Callable[[Context, Any], Result], context: Context, samples: Any, tile_size: int
 ) -> Result:
-    """``map_samples`` in double precision, whatever the process computes in; for what single precision rounds away."""
+    """``map_samples`` in double precision, for results that single precision would round away."""
     with jax.enable_x64(True):
         return map_samples(
             function, context, jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), samples), tile_size
@@ -159,7 +159,7 @@ def map_tiles(function: Callable[[Any], Result], samples: Any, tile_size: int, c
             result[start:stop] = np.asarray(output)[: stop - start]
 
     store(0, first)
-    # A thread of its own would compute with the process's precision, not with the one that the caller has chosen.
+    # A new thread starts with the process's precision, so the caller's choice is passed on.
     double = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
 
     def run_and_store(start: int) -> None:

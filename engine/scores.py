@@ -1,7 +1,7 @@
-"""What users read for each picture: the statuses, and the one list of columns.
+"""The statuses, and the one list of columns of a result.
 
 Both are a contract. Files (Parquet, CSV, JSON lines), the SQL table, the HTTP models, the report and ``Scores`` take
-names, order, types and descriptions from ``COLUMNS``; nothing else lists them.
+names, order, types and descriptions from ``COLUMNS``, the only list of them.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ MODES: tuple[Mode, ...] = ("free", "rest")
 
 
 class Status(IntEnum):
-    """What became of one picture. Stored as a small integer inside the engine, shown as ``label``."""
+    """Outcome of one picture. The engine stores a small integer; users see ``label``."""
 
     OK = 0
     LOW_INFORMATION = 1
-    """Scored, but the picture is too uninformative about the body to decide."""
+    """Scored, but the picture is uninformative about the body."""
     TOO_FEW_KEYPOINTS = 2
     NOT_CONVERGED = 3
     NO_DETECTION = 4
@@ -36,7 +36,7 @@ class Status(IntEnum):
 LABELS = tuple(status.label for status in Status)
 
 SCORED = (Status.OK, Status.LOW_INFORMATION)
-"""Statuses of rows that have scores."""
+"""Statuses of rows with scores."""
 
 
 @dataclass(frozen=True)
@@ -45,26 +45,26 @@ class Column:
 
     name: str
     kind: Literal["text", "integer", "status", "number"]
-    """``number`` is float32, NaN where it cannot be given (null in CSV, JSON, SQL and HTTP); ``integer`` is int32."""
+    """``number`` is float32, NaN if it is unknown (null in CSV, JSON, SQL and HTTP); ``integer`` is int32."""
     doc: str
     unit: str = ""
     modes: tuple[Mode, ...] = MODES
     of_fit: bool = False
-    """It describes the fit at the reference shape, and is left out where no fits were asked for."""
+    """True for columns of the fit at the reference shape; they are left out if no fits were asked for."""
     of_several: bool = False
-    """It is there only where pictures are compared with several shapes."""
+    """True for columns that exist only if pictures are compared with several shapes."""
     of_set: bool = False
-    """It depends on the whole data set, so it is there only where all rows are at hand."""
+    """True for columns that depend on the whole data set; they exist only if all rows are available."""
 
 
 COLUMNS: tuple[Column, ...] = (
-    Column("image", "text", "How the picture is called."),
-    Column("instance", "integer", "Which person in the picture, from 0; -1 if nobody was found."),
-    Column("status", "status", "What became of the row; one of a fixed list of words."),
+    Column("image", "text", "Name of the picture."),
+    Column("instance", "integer", "Number of the person in the picture, from 0; -1 if nobody was found."),
+    Column("status", "status", "Outcome of the row; one of a fixed list of words."),
     Column(
         "consistency",
         "number",
-        "How well the reference shape explains the keypoints; the picture that the shape was fitted to scores 1.",
+        "Agreement of the keypoints with the reference shape; the picture that the shape was fitted to scores 1.",
         "0..1",
     ),
     Column(
@@ -74,8 +74,8 @@ COLUMNS: tuple[Column, ...] = (
         "0..1",
         modes=("free",),
     ),
-    Column("log_bayes_factor", "number", "One body against two bodies.", "nats", modes=("free",)),
-    Column("information_bits", "number", "How much the picture tells about the body at all.", "bits", modes=("free",)),
+    Column("log_bayes_factor", "number", "Log Bayes factor of one body against two bodies.", "nats", modes=("free",)),
+    Column("information_bits", "number", "Information of the picture about the body.", "bits", modes=("free",)),
     Column("rank", "integer", "Place in the data set from 1, most unlike the reference first.", of_set=True),
     Column("percentile", "number", "Share of the data set that is more unlike the reference.", "0..100", of_set=True),
     Column(
@@ -85,14 +85,14 @@ COLUMNS: tuple[Column, ...] = (
         "person heights",
         of_fit=True,
     ),
-    Column("reprojection_error_px", "number", "The same in pixels.", "pixels", of_fit=True),
+    Column("reprojection_error_px", "number", "The reprojection error in pixels.", "pixels", of_fit=True),
     Column("oks", "number", "COCO's object keypoint similarity at the reference shape.", "0..1", of_fit=True),
     Column("scale", "number", "The camera's scale at the reference shape.", "pixels per metre", of_fit=True),
-    Column("translation_x", "number", "Where the pelvis is seen, from the left.", "pixels", of_fit=True),
-    Column("translation_y", "number", "Where the pelvis is seen, from the top.", "pixels", of_fit=True),
+    Column("translation_x", "number", "Position of the pelvis, from the left.", "pixels", of_fit=True),
+    Column("translation_y", "number", "Position of the pelvis, from the top.", "pixels", of_fit=True),
     Column("best_match", "text", "Name of the shape that matches best.", modes=("free",), of_several=True),
-    Column("margin", "number", "To the second best shape.", "nats", modes=("free",), of_several=True),
-    Column("detail", "text", "What was wrong or suspicious."),
+    Column("margin", "number", "Distance to the second best shape.", "nats", modes=("free",), of_several=True),
+    Column("detail", "text", "Fault or suspicious fact about the row."),
 )
 
 
@@ -100,9 +100,9 @@ def columns_of(mode: Mode, *, several: bool = False, fits: bool = True, whole_se
     """The columns of a result, in order.
 
     Args:
-        several: compared with several shapes.
-        fits: with the columns of the fit at the reference shape; rest pose always has them.
-        whole_set: with the columns that need all rows.
+        several: True if pictures are compared with several shapes.
+        fits: include the columns of the fit at the reference shape; rest pose always has them.
+        whole_set: include the columns that need all rows.
     """
     return tuple(
         column
@@ -115,9 +115,9 @@ def columns_of(mode: Mode, *, several: bool = False, fits: bool = True, whole_se
 
 
 def score_names(mode: Mode, *, fits: bool = True) -> tuple[str, ...]:
-    """The numbers that a row has of itself, in order: no margin, no percentile."""
+    """The numbers of a row by itself, in order: without margin and percentile."""
     return tuple(column.name for column in columns_of(mode, fits=fits) if column.kind == "number")
 
 
 SCORE_NAMES = score_names("free")
-"""Every number that a row of any mode may have of itself."""
+"""Every number that a row of any mode may have by itself."""

@@ -1,9 +1,9 @@
-"""A person's shape, and its file: one small .npz with β, what is known of it, how it was made and from what.
+"""A person's shape, and its file: one small .npz with β, its evidence and its provenance.
 
 Besides ``betas`` (float32) the file holds ``header``, a JSON text, and for the free pose the fused evidence of the
 references (``precision``, ``information``), so that nothing is fitted again to compare pictures with it. The evidence
-is raw: a calibration is applied when it is used, the shape's own or, without one, the shipped one. The same fit writes
-the same bytes: there is no time stamp in it, and no path; references are named as the reader of keypoints names them.
+is raw: the shape's calibration, or else the shipped one, is applied on use. The same fit writes the same bytes: the
+file contains neither a time stamp nor a path. References have the names that the reader of keypoints gives.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from engine.scores import LABELS, Mode, Status
 FORMAT = "samebody-shape"
 VERSION = 1
 LARGEST_SHAPE_BYTES = 32 << 20
-"""Of its arrays; the header has its own bound. 300 components with evidence take 0.4 MB."""
+"""Largest size of the arrays; the header has its own bound. 300 components with evidence take 0.4 MB."""
 
 
 class ShapeFileError(ValueError):
@@ -50,13 +50,13 @@ class Reference:
     reprojection_error: float | None
     """Person heights at the fitted shape; None where it could not be computed."""
     log_bayes_factor: float | None = None
-    """Of one body against two for this picture and all others together, nats (``engine.evidence.one_person``); None
-    where there is nothing to compare."""
+    """Log Bayes factor of one body against two for this picture and all others together, nats
+    (``engine.evidence.one_person``); None if there is nothing to compare."""
     dropped: bool = False
-    """Left out of the fit because it does not look like the others."""
+    """True if the picture was left out of the fit because it does not look like the others."""
     limbs: tuple[float | None, ...] | None = None
-    """Logarithms of the lengths of ``engine.evidence.limbs.LIMBS`` in pixels, None where a limb is not seen; None for
-    all of them in rest pose, and in older files."""
+    """Logarithms of the lengths of ``engine.evidence.limbs.LIMBS`` in pixels, None if a limb is not seen. The field is
+    None in rest pose and in older files."""
 
     def __post_init__(self) -> None:
         if self.limbs is not None and len(self.limbs) != len(LIMBS):
@@ -68,52 +68,51 @@ class Reference:
 
     @property
     def used(self) -> bool:
-        """Whether β depends on this picture: it could be fitted, converged or not, and was not left out."""
+        """True if β depends on this picture: it was fitted, converged or not, and was not left out."""
         return self.status in (Status.OK.label, Status.NOT_CONVERGED.label) and not self.dropped
 
     @property
     def outlier(self) -> bool:
-        """Whether the picture does not look like the others."""
+        """True if the picture does not look like the others."""
         return self.log_bayes_factor is not None and self.log_bayes_factor < OUTLIER
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """Who is looked for: one body shape and its history. Immutable."""
+    """The shape of the person looked for, and its history. Immutable."""
 
     betas: Float32[np.ndarray, " betas"]
     body_name: str
     body_fingerprint: str
-    """β has no meaning without its body: scoring compares this with the body at hand."""
+    """Fingerprint of the body; scoring checks it, because β has no meaning with another body."""
     schema: str
     """Keypoint schema of the references; scoring may use another."""
     mode: Mode
     solver: str = "auto"
     noise_level: float = 0.0
-    """Of the fit, in person heights (``engine.picture.noise.NoiseModel``)."""
+    """Noise level of the fit, in person heights (``engine.picture.noise.NoiseModel``)."""
     converged: bool = True
     samebody_version: str = ""
     references: tuple[Reference, ...] = field(default=())
     evidence: Evidence | None = None
-    """Fused evidence of all used references, raw and without that of limbs; None in rest pose, and where β alone was
-    handed over."""
+    """Fused raw evidence of all used references, without that of limbs; None in rest pose, and if only β was given."""
     calibration: Calibration | None = None
-    """Of the references' detector; None means the shipped one."""
+    """Calibration of the references' detector; None means the shipped one."""
 
     @property
     def used_references(self) -> int:
-        """How many pictures the evidence is the sum of; 1 where the references are not known."""
+        """Number of pictures in the evidence; 1 if the references are not known."""
         return max(1, sum(reference.used for reference in self.references))
 
     @property
     def limb_logs(self) -> Float[np.ndarray, "references limbs"]:
-        """Of the used references, NaN where a limb is not seen."""
+        """Limb lengths of the used references, NaN if a limb is not seen."""
         kept = [reference.limbs for reference in self.references if reference.used and reference.limbs is not None]
         return np.array(kept, float).reshape(len(kept), len(LIMBS))
 
     @cached_property
     def digest(self) -> str:
-        """32 hexadecimal digits: scores against shapes of the same digest are comparable."""
+        """32 hexadecimal digits. Scores against shapes with the same digest are comparable."""
         digest = hashlib.sha256(np.asarray(self.betas, "<f4").tobytes())
         for part in () if self.evidence is None else self.evidence:
             digest.update(np.asarray(part, "<f4").tobytes())
@@ -124,7 +123,7 @@ class Shape:
         return digest.hexdigest()[:32]
 
     def check_body(self, body: KeypointBody, fingerprint: str) -> None:
-        """Whether β belongs to this body.
+        """Check that β belongs to this body.
 
         Raises:
             ShapeFileError: it belongs to another; the message names both.
@@ -138,7 +137,7 @@ class Shape:
             raise ShapeFileError(f"the shape has {len(self.betas)} betas, the body {body.name!r} {body.beta_count}")
 
     def check(self) -> None:
-        """Whether somebody may have this shape, and pictures this evidence.
+        """Check that a person may have this shape, and pictures this evidence.
 
         Raises:
             ShapeFileError: a number is not finite or out of its bounds (``engine.evidence.bounds``).
@@ -164,7 +163,7 @@ class Shape:
     def from_record(
         cls, record: Mapping[str, Any], betas: Float32[np.ndarray, " betas"], evidence: Evidence | None
     ) -> "Shape":
-        """The shape behind ``record``.
+        """The shape that a ``record`` describes.
 
         Raises:
             ShapeFileError: the record is damaged.
@@ -184,7 +183,7 @@ class Shape:
         """Write a shape file, whole or not at all.
 
         Raises:
-            ShapeFileError: see ``check``; a file of it could not be read.
+            ShapeFileError: as for ``check``; a file with such a shape could not be read.
         """
         self.check()
         header = {"format": FORMAT, "version": VERSION, **self.record()}
@@ -233,7 +232,7 @@ _RECORDED = (
 
 @dataclass(frozen=True)
 class _Record:
-    """What a header holds besides the calibration, which has a record of its own."""
+    """Fields of a header, besides the calibration, which has its own record."""
 
     body_name: str
     body_fingerprint: str

@@ -1,1 +1,1 @@
-"""The body: shape space, joints, keypoints, and how people hold themselves."""
+"""The body: shape space, joints, keypoints, and the prior of poses."""

@@ -1,7 +1,7 @@
 """samebody's own body file: one .npz without pickles, self-describing, optionally quantised.
 
-Besides the arrays of ``BodyModel`` it holds ``header``, a JSON text with the format, its version, the body's name,
-where the body comes from and under which licence. A quantised array is stored as int16 and has a companion
+Besides the arrays of ``BodyModel`` it holds ``header``, a JSON text with the format, its version, and the body's name,
+origin and licence. A quantised array is stored as int16 and has a companion
 ``<array>_step``: value = int × step. Weights are stored so that the integers of a row sum to the same number in any
 order, which keeps a left/right symmetric body exactly symmetric.
 """
@@ -47,7 +47,7 @@ class BodyFileError(ValueError):
 
 @dataclass(frozen=True)
 class BodyProvenance:
-    """Where a body comes from; travels with every body file."""
+    """Origin and licence of a body; every body file carries them."""
 
     name: str
     """Shown to users and recorded in shape files: ``Anny-24 (SMPL layout)``, ``SMPL neutral``."""
@@ -87,7 +87,7 @@ def save_body(
         elif name in _ROW_WEIGHTS:
             arrays[name] = _quantise_rows(name, np.asarray(values, np.float64))
         else:
-            # One step per shape component: the weak components would drown in the step of the first.
+            # One step per shape component: the step of the first would be too coarse for the weak components.
             axes = (0, 1) if values.ndim == 3 else None
             step = np.abs(np.asarray(values, np.float64)).max(axis=axes) / _INT16_MAX
             arrays[name] = np.rint(values / np.where(step == 0, 1, step)).astype(np.int16)

@@ -8,7 +8,7 @@ from engine.body.model import BodyModel
 
 EMBEDDED_BODY = "anny24"
 DEFAULT_BETA_COUNT = 10
-"""As SMPL: the file holds 16 components, ``load_embedded_body(16)`` uses them all."""
+"""Ten, like SMPL. The file holds 16 components; ``load_embedded_body(16)`` uses all of them."""
 
 
 @lru_cache

@@ -1,7 +1,7 @@
-"""The reduced body: keypoints without the mesh, exactly.
+"""The reduced body: exact keypoints without the mesh.
 
 A keypoint is a weighting a_kv of vertices plus a weighting b_kj of joints. Skinning is linear in the vertices, so the
-sums over vertices can be done once, ahead of time. With every part taken relative to its joint,
+sums over vertices are done once, ahead of time. If every part is taken relative to its joint,
 
     posed keypoint k = Σ_j R_j (o_kj + O_kj β + P_kj ψ(θ)) + m_kj p_j
 
@@ -23,7 +23,7 @@ from engine.body.schemas import KeypointSchema
 
 
 class KeypointBody(eqx.Module):
-    """A body reduced to the keypoints of one detector. Made by ``reduce_body``."""
+    """A body reduced to the keypoints of one detector. ``reduce_body`` makes it."""
 
     offsets: Float[Array, "keypoints joints 3"]
     """Offset of each keypoint from each joint that carries part of it, weighted (o_kj)."""
@@ -49,7 +49,7 @@ class KeypointBody(eqx.Module):
 
 
 def reduce_body(body: BodyModel, schema: KeypointSchema) -> KeypointBody:
-    """Sum the mesh away for one schema, in float64. Keypoints that the body does not have (fingers, say) are left out.
+    """Sum over the mesh for one schema, in float64. Keypoints that the body lacks (fingers, say) are left out.
 
     Raises:
         ValueError: body and schema share no keypoint.

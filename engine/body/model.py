@@ -23,19 +23,19 @@ from jaxtyping import Array, Float, Int
 from engine.body.rotations import rotation_matrix
 
 full_precision = jax.default_matmul_precision("highest")
-"""Decorator for everything that multiplies lengths: a GPU left to itself may round float32 factors to 10 bits (TF32),
-which is half a millimetre in a metre."""
+"""Decorator for functions that multiply lengths: by default a GPU may round float32 factors to 10 bits (TF32), which is
+half a millimetre in a metre."""
 
 
 class BodyModel(eqx.Module):
-    """Everything that a body in SMPL's layout is made of. A pytree: pass it through ``jit`` and ``vmap`` as it is."""
+    """All arrays of a body in SMPL's layout. A pytree: pass it through ``jit`` and ``vmap`` unchanged."""
 
     v_template: Float[Array, "vertices 3"]
     """Mean body in rest pose."""
     shapedirs: Float[Array, "vertices 3 betas"]
     """Displacement per unit of each shape component."""
     posedirs: Float[Array, "vertices 3 pose_features"]
-    """Displacement per entry of R_j − I; no features at all in a body without pose blendshapes."""
+    """Displacement per entry of R_j − I; the last axis is empty in a body without pose blendshapes."""
     J_regressor: Float[Array, "joints vertices"]
     weights: Float[Array, "vertices joints"]
     """Skinning weights; each row sums to one."""
@@ -83,7 +83,7 @@ class Skeleton(NamedTuple):
 
 
 def tree_levels(parents: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """The joints by depth: all of a level can be computed at once from the level above.
+    """The joints by depth: all joints of a level are computed at once from the level above.
 
     Raises:
         ValueError: not one tree with joint 0 as its root and parents before their children.
@@ -122,7 +122,7 @@ def forward_kinematics(
 
 
 def pose_features(local_rotations: Float[Array, "joints 3 3"]) -> Float[Array, " pose_features"]:
-    """ψ(θ): how far each joint but the root is from its rest rotation."""
+    """ψ(θ): rotation of each joint but the root minus its rest rotation."""
     return (local_rotations[1:] - jnp.eye(3, dtype=local_rotations.dtype)).reshape(-1)
 
 
@@ -143,7 +143,7 @@ def pose_body(
 
     Args:
         pose: rotation vector of every joint relative to its parent, in radians; the first is the global orientation.
-        transl: moves the whole body; by default not at all.
+        transl: translation of the whole body, in metres; zero by default.
     """
     shaped = shape_vertices(body, betas)
     local_rotations = jax.vmap(rotation_matrix)(pose)

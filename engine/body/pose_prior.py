@@ -11,8 +11,8 @@ Mirroring a pose leaves its density unchanged: left and right joints change plac
 Knees and elbows are hinges: each has an axis, about which positive angles are flexion, and a range. They do not bend
 backwards; the range is a soft wall, another whitened residual.
 
-The shipped parameters are made by ``adapters.bodies.makers.pose_prior_export``; benchmarks/results.md, "Pose prior",
-says how their form was chosen.
+``adapters.bodies.makers.pose_prior_export`` makes the shipped parameters; benchmarks/results.md, "Pose prior", has the
+measurements behind their form.
 """
 
 import os
@@ -33,7 +33,7 @@ VERSION = 1
 LARGEST_PRIOR_BYTES = 16 << 20
 DEFAULT_PRIOR = "cmu_pose_prior.npz"
 POSED_JOINTS = SMPL_24[1:]
-"""The joints of a body pose in their order: all but the root, whose rotation is the global orientation."""
+"""The joints of a body pose in order: all but the root, whose rotation is the global orientation."""
 
 _GAUSSIAN = ("mean", "axes", "log_weights")
 _HINGES = ("hinge_axes", "hinge_lower", "hinge_upper", "hinge_softness")
@@ -87,11 +87,11 @@ def hinge_residuals(hinges: Hinges, body_pose: Float[Array, "posed_joints 3"]) -
 
 
 def sample(prior: PosePrior, key: Array) -> Float[Array, "posed_joints 3"]:
-    """Draw a pose; knees and elbows that came out beyond their range are set to its end.
+    """Draw a pose; knees and elbows beyond their range are set to its end.
 
     One key gives the same pose for priors of single and double precision.
     """
-    # The second of two keys: earlier versions spent the first on a component, and a key still gives the same pose.
+    # The second of two keys is used: earlier versions used the first for a component, and a key keeps its pose.
     _, pose_key = jax.random.split(key)
     whitened = jax.random.normal(pose_key, prior.mean.shape, jnp.float32).astype(prior.mean.dtype)
     drawn = (prior.mean + prior.axes @ whitened).reshape(-1, 3)

@@ -1,4 +1,4 @@
-"""Unit quaternions (w, x, y, z): the global orientation of a person, with no special place at π or anywhere else.
+"""Unit quaternions (w, x, y, z): the global orientation of a person, without a singularity at π or anywhere else.
 
 A quaternion and its negative are one rotation. Functions take any non-zero quaternion and normalise it, so that a
 general solver may add to its four numbers.

@@ -50,7 +50,7 @@ def rotation_matrix(rotation_vector: Float[Array, "3"]) -> Float[Array, "3 3"]:
 
 
 def left_jacobian(rotation_vector: Float[Array, "3"]) -> Float[Array, "3 3"]:
-    """J with exp(r + δ) ≈ exp(J δ) exp(r): how a change of the vector turns the body in the outer frame."""
+    """J with exp(r + δ) ≈ exp(J δ) exp(r): the turn in the outer frame for a change of the vector."""
     _, versine, cubic = _angle_coefficients(rotation_vector)
     return _blend(rotation_vector, versine, cubic)
 

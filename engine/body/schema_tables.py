@@ -5,8 +5,8 @@ in every schema. Left/right swaps follow from the names, except for the face, wh
 
 Sigmas are the published per-keypoint standard deviations of the OKS metric: COCO-17 (cocodataset.org, "keypoint
 evaluation"), COCO-WholeBody (Jin et al., ECCV 2020, evaluation script), Halpe (Fang et al., evaluation script), all as
-MMPose 1.3 lists them. OpenPose publishes none for BODY_25: its points take the sigma of the same point in the other
-tables.
+MMPose 1.3 lists them. OpenPose does not publish sigmas for BODY_25: its points take the sigma of the same point in the
+other tables.
 """
 
 COCO_17 = (
@@ -67,7 +67,7 @@ HAND_21_SIGMAS = (
     0.029, 0.022, 0.035, 0.037, 0.047, 0.026, 0.025, 0.024, 0.035, 0.018, 0.024, 0.022, 0.026, 0.017, 0.021, 0.021,
     0.032, 0.020, 0.019, 0.022, 0.031,
 )  # fmt: skip
-# Where each of the 68 outline points goes when the face is mirrored (the iBUG-68 numbering).
+# Position of each of the 68 outline points in the mirrored face (the iBUG-68 numbering).
 FACE_68_MIRROR = (
     16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 27, 28, 29, 30,
     35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55,

@@ -1,7 +1,7 @@
-"""Which keypoints a detector gives: their names, how exact they are, how they mirror.
+"""Schemas: names, OKS sigmas and mirror partners of the keypoints that a detector gives.
 
-Two schemas are related by names alone: ``source.columns_of(target.keypoint_names)`` says where each keypoint of the
-target stands in the source. A detector's own description (MMPose's ``meta_info``) becomes a schema the same way.
+Two schemas are related by names alone: ``source.columns_of(target.keypoint_names)`` is the column of each keypoint of
+the target in the source. A detector's own description (MMPose's ``meta_info``) becomes a schema the same way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ class KeypointSchema:
     """The keypoints of one detector, in its order."""
 
     name: str
-    """How users call it, for example ``coco17``."""
+    """Name that users give, for example ``coco17``."""
     keypoint_names: tuple[str, ...]
     """MMPose's names; a name means the same body part in every schema."""
     sigmas: tuple[float, ...]
@@ -41,7 +41,7 @@ class KeypointSchema:
         return len(self.keypoint_names)
 
     def columns_of(self, keypoint_names: Sequence[str]) -> tuple[int, ...]:
-        """Where each named keypoint stands in this schema; -1 where this schema lacks it."""
+        """Column of each named keypoint in this schema; -1 if this schema lacks it."""
         column = {name: k for k, name in enumerate(self.keypoint_names)}
         return tuple(column.get(name, -1) for name in keypoint_names)
 
@@ -170,7 +170,7 @@ def schema_for_count(keypoint_count: int) -> KeypointSchema:
     """The only known schema with that many keypoints, for files that do not name theirs.
 
     Raises:
-        ValueError: none has that many, or several orders have; the message lists the known ones.
+        ValueError: no known schema has that many, or several orders have; the message lists the known ones.
     """
     found = [schema for schema in SCHEMAS.values() if len(schema) == keypoint_count]
     if not found or keypoint_count in _COUNTS_OF_SEVERAL:
@@ -186,7 +186,7 @@ def schema_for_count(keypoint_count: int) -> KeypointSchema:
 def schema_from_mmpose(meta_info: Mapping[str, Any]) -> KeypointSchema:
     """The schema that an MMPose prediction file or ``model.dataset_meta`` describes.
 
-    Keypoint names that samebody knows keep their meaning; others are carried along and no body models them.
+    Keypoint names that samebody knows keep their meaning; other keypoints are kept, but bodies do not model them.
 
     Raises:
         ValueError: an entry is missing or contradicts another.

@@ -1,1 +1,1 @@
-"""Shape evidence: what pictures tell about a body, fused, compared and calibrated."""
+"""Shape evidence: the information of pictures about a body, fused, compared and calibrated."""

@@ -1,7 +1,7 @@
-"""Which shapes, evidence and covariances can be meant: what is beyond these bounds is damaged, or was made up.
+"""Bounds of shapes, evidence and covariances: values beyond them are damaged or forged.
 
-A number may be finite and still turn every score into NaN (3e38 squared), or into a plausible lie (a negative variance
-makes a picture more informative than it is). Whatever enters from a file or a database is checked once, here.
+A number may be finite and still turn every score into NaN (3e38 squared), or into a plausible wrong one (a negative
+variance makes a picture more informative than it is). Numbers from files and databases are checked once, here.
 """
 
 import numpy as np
@@ -13,16 +13,16 @@ LARGEST_EVIDENCE = 1e12
 """Per squared standard deviation: keypoints a millionth of a person's height wide. Fits reach 1e4."""
 LARGEST_VARIANCE = 400.0
 LARGEST_FACTOR = 1000.0
-"""Of noise, above or below what was assumed. Detectors reach 0.3 to 5."""
+"""Largest factor of actual over assumed noise, or of assumed over actual. Detectors reach 0.3 to 5."""
 _NEGATIVE = 1e-4
-"""Rounding of float32 makes eigenvalues of a semi-definite matrix so negative, as a share of the largest."""
+"""Negative eigenvalue that float32 rounding may give a semi-definite matrix, as a share of its largest."""
 
 
 def check_betas(betas: Float[np.ndarray, " betas"]) -> None:
-    """Whether somebody may have this shape.
+    """Check that a person may have this shape.
 
     Raises:
-        ValueError: not finite, or further from the mean than anybody.
+        ValueError: not finite, or further from the mean than any person.
     """
     if not np.isfinite(betas).all() or np.abs(betas).max(initial=0) > LARGEST_BETA:
         largest = np.abs(betas).max(initial=0)
@@ -30,7 +30,7 @@ def check_betas(betas: Float[np.ndarray, " betas"]) -> None:
 
 
 def check_evidence(precision: np.ndarray, information: np.ndarray, beta_count: int) -> None:
-    """Whether Λ and h can be the evidence of pictures about so many shape components.
+    """Check that Λ and h can be the evidence of pictures about this number of shape components.
 
     Raises:
         ValueError: another size, not finite, too large, or Λ is not symmetric and positive semi-definite.
@@ -43,20 +43,20 @@ def check_evidence(precision: np.ndarray, information: np.ndarray, beta_count: i
 
 
 def check_factor(factor: float, name: str) -> None:
-    """Whether noise can be so many times what was assumed.
+    """Check that actual noise may be this multiple of the assumed noise.
 
     Raises:
-        ValueError: not finite, or out of all proportion.
+        ValueError: not finite, or beyond ``LARGEST_FACTOR``.
     """
     if not 1 / LARGEST_FACTOR <= factor <= LARGEST_FACTOR:
         raise ValueError(f"{name} is {factor}: it must be above 0 and within {LARGEST_FACTOR:g}; 1 is as assumed")
 
 
 def check_semidefinite(matrix: np.ndarray, size: int, largest: float, name: str) -> None:
-    """Whether a matrix is symmetric and positive semi-definite, of this size and within ``largest``.
+    """Check that a matrix is symmetric and positive semi-definite, of this size and within ``largest``.
 
     Raises:
-        ValueError: it is not; the message begins with ``name``.
+        ValueError: the check fails; the message begins with ``name``.
     """
     if matrix.shape != (size, size) or matrix.dtype.kind not in "fiu":
         raise ValueError(f"{name} is {matrix.dtype}{matrix.shape}, expected numbers ({size}, {size})")

@@ -3,8 +3,8 @@
 A pair's log Bayes factor (``engine.evidence.shape_evidence``) is log m(r + p) − log m(r) − log m(p). The last two
 belong to one side and are computed once each; the first one is computed for every pair, elementwise over pairs.
 
-Whose body is it? With N people, each as likely as the others before looking, and the probability π that it is nobody of
-them but a stranger from the population,
+The best match: N people are equally likely a priori, and π is the prior probability that the picture shows a stranger
+from the population instead. The posterior is
 
     p(person j) ∝ (1 − π)/N · B_j,    p(none of them) ∝ π.
 
@@ -31,9 +31,9 @@ GROUP_CORRELATION = 0.9
 (benchmarks/results.md, "Identity")."""
 
 NONE_PRIOR = 0.5
-"""π: that the person in a picture is none of those it is compared with."""
+"""π: prior probability that the person in a picture is a stranger."""
 
-# Pairs of one tile; fewer are padded. Of 32 to 256 people and 256 to 8192 pictures this was the fastest
+# Pairs of one tile; fewer are padded. This was the fastest among 32 to 256 people and 256 to 8192 pictures
 # (benchmarks/results.md, "Identity", "All pairs").
 _TILE_PEOPLE = 64
 _TILE_PICTURES = 4096
@@ -42,24 +42,24 @@ _TILE_ROWS = 1024
 
 
 class Matches(NamedTuple):
-    """The person in each picture, if any. Uninformative pictures have margin 0 and the prior's probabilities."""
+    """The best match of each picture. Uninformative pictures have margin 0 and the prior's probabilities."""
 
     best: Int32[np.ndarray, " images"]
-    """Number of the person with the largest Bayes factor, the first of equals."""
+    """Number of the person with the largest Bayes factor; the first one if several are equal."""
     log_bayes_factor: Float32[np.ndarray, " images"]
-    """That person against a stranger, nats."""
+    """Log Bayes factor of that person against a stranger, nats."""
     margin: Float32[np.ndarray, " images"]
-    """Distance to the second best, nats; infinite where there is only one person."""
+    """Distance to the second best, nats; infinite if there is only one person."""
     probability: Float32[np.ndarray, " images"]
-    """That it is the best one."""
+    """Probability that the picture shows the best match."""
     none_probability: Float32[np.ndarray, " images"]
-    """That it is none of them."""
+    """Probability that the picture shows a stranger."""
 
 
 def log_bayes_factors(pictures: Evidence, people: Evidence) -> Float32[np.ndarray, "images people"]:
     """Same body against different bodies, in nats, for every picture with every person.
 
-    Takes 4 bytes a pair; ``match_people`` needs no table. Not a number where a picture's evidence is not.
+    The table takes 4 bytes a pair; ``match_people`` needs no table. Pictures whose evidence is NaN get NaN.
     """
     own_pictures, own_people = _log_marginals(pictures), _log_marginals(people)
     count = len(own_people)
@@ -68,14 +68,14 @@ def log_bayes_factors(pictures: Evidence, people: Evidence) -> Float32[np.ndarra
     for start in range(0, count, _TILE_PEOPLE):
         stop = min(start + _TILE_PEOPLE, count)
         tile = [pad_rows(np.asarray(part[start:stop]), _TILE_PEOPLE) for part in (*_float32(people), own_people)]
-        # People last: what is loaded for neighbouring pairs must be neighbours in memory.
+        # People last: values for neighbouring pairs must be neighbours in memory.
         run = partial(_against_tile, *(np.ascontiguousarray(np.moveaxis(part, 0, -1)) for part in tile))
         table[:, start:stop] = map_tiles(run, samples, _TILE_PICTURES)[:, : stop - start]
     return table
 
 
 def match_people(pictures: Evidence, people: Evidence, none_prior: float = NONE_PRIOR) -> Matches:
-    """The best match of each picture, in memory that does not grow with pairs.
+    """The best match of each picture; memory does not grow with the number of pairs.
 
     Raises:
         ValueError: there is nobody to compare with, or ``none_prior`` is not in 0..1, 1 excluded.
@@ -124,12 +124,12 @@ def _best(each: AnyArray, none: AnyArray, log_bayes: Float[AnyArray, "images peo
 def fuse_groups(
     evidence: Evidence, group: Int[np.ndarray, " images"], correlation: float = GROUP_CORRELATION
 ) -> Evidence:
-    """Evidence of many pictures of one person together.
+    """Joint evidence of many pictures of one person.
 
     Args:
-        evidence: of each picture, calibrated.
+        evidence: calibrated evidence of each picture.
         group: a number for each clip or camera; a picture alone in its group is independent of all others.
-        correlation: ρ, of the errors within a group: 0 adds all pictures up, 1 counts each group as one picture.
+        correlation: ρ of the errors within a group: 0 adds all pictures up, 1 counts each group as one picture.
 
     Raises:
         ValueError: the correlation is not in 0..1, or there is not one group number per picture.
@@ -141,10 +141,10 @@ def fuse_groups(
 
 
 def evidence_of_groups(evidence: Evidence, group: Int[np.ndarray, " images"], correlation: float) -> Evidence:
-    """Evidence of the pictures of each group together, in double precision.
+    """Joint evidence of the pictures of each group, in double precision.
 
     Args:
-        group: from 0, none left out.
+        group: group numbers from 0, without gaps.
 
     Raises:
         ValueError: the correlation is not in 0..1.

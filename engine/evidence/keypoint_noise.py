@@ -1,21 +1,21 @@
 """The actual noise of a detector at each keypoint, estimated from fits without labels.
 
-As in ``engine.posed.noise_scale`` the whitened residuals of a picture, linearised at its fit and brought to z = 0, β =
-0, are
+The model is that of ``engine.posed.noise_scale``. The whitened residuals of a picture, linearised at its fit and
+brought to z = 0, β = 0, are
 
     y = r − A z − B β ~ N(F c, V),   V = diag(v) + A Aᵀ + B Bᵀ,   frame c unknown,
 
-now with a variance v_k of its own for every keypoint, shared by its mirror twin and by all pictures. With
-P = V⁻¹ − V⁻¹F (FᵀV⁻¹F)⁻¹ FᵀV⁻¹ the restricted likelihood is greatest where, for every k, Σ (P y)²_k = Σ P_kk, and
+Here every keypoint has a variance v_k, shared by its mirror twin and by all pictures. The restricted likelihood is
+greatest where Σ (P y)²_k = Σ P_kk for every k, with P = V⁻¹ − V⁻¹F (FᵀV⁻¹F)⁻¹ FᵀV⁻¹. The step
 
     v_k ← v_k √(Σ (P y)²_k / Σ P_kk)
 
-climbs it at every step. A few imaginary coordinates of just the assumed noise are added to each sum, so that a keypoint
-that is hardly ever seen stays where it was.
+increases it every time. A few imaginary coordinates with exactly the assumed noise are added to each sum, so that a
+keypoint that is hardly ever seen keeps its variance.
 
-The fit has bent towards the noise that was assumed, so the estimate lies between the truth and the assumption. Fitting
-with it and estimating again comes nearer where noise is larger, and makes keypoints of limbs that poses follow anyway
-(ankles, elbows) seem better and better (benchmarks/results.md, "Identity"): one estimate is enough.
+The fit is biased towards the assumed noise, so the estimate lies between the truth and the assumption. A second fit and
+estimate comes nearer to the truth if noise is larger. It also makes keypoints of limbs that poses follow anyway
+(ankles, elbows) seem more and more exact (benchmarks/results.md, "Identity"), so a single estimate is made.
 
 Sources: Patterson and Thompson, "Recovery of inter-block information when block sizes are unequal", Biometrika 1971;
 Zhou, Hu, Zhou and Lange, "MM algorithms for variance components models", J. Comput. Graph. Stat. 2019 (the step).
@@ -33,7 +33,7 @@ from engine.posed.results import PosedFit, linear_model
 from engine.posed.search import TILE_SIZE, PosedContext
 
 MOST_PICTURES = 2000
-"""More do not change the answer; so many are taken, evenly spread."""
+"""Number of pictures taken, evenly spread; more do not change the answer."""
 
 _IMAGINARY = 60.0
 """20 costs more where the assumption is right, 200 gains less where it is wrong (benchmarks/results.md, "Identity")."""
@@ -48,7 +48,7 @@ def keypoint_noise(context: PosedContext, fit: PosedFit) -> dict[str, float]:
         fit: pictures with free shapes (``engine.posed.fit.fit_shapes``).
 
     Raises:
-        ValueError: no picture could be fitted.
+        ValueError: no picture was fitted.
     """
     usable = np.flatnonzero(np.isfinite(fit.energy))
     if not len(usable):
@@ -73,7 +73,7 @@ def _rows(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns]) -> Key
 def _maximise(
     every: KeypointRows, seen: Bool[np.ndarray, "images keypoints"], twin: Int[np.ndarray, " keypoints"]
 ) -> Float[np.ndarray, " keypoints"]:
-    """v, in double precision. ``every`` has a leading axis of images."""
+    """The variances v, in double precision. ``every`` has a leading axis of images."""
     explaining, frame, values = (np.asarray(part, float) for part in every)
     explained = explaining @ explaining.transpose(0, 2, 1)
     variances = np.ones(seen.shape[1])

@@ -1,7 +1,7 @@
 """Calibration error of probabilities: a share p of the pairs with a probability near p should be pairs of one body.
 
-Both kinds of pairs are given the same total weight, as the prior probability of ½ assumes. With labelled pictures only,
-each picture is left out of its person's and compared with everybody.
+Both kinds of pairs get the same total weight, as the prior probability of ½ assumes. The pairs come from labelled
+pictures: each picture is left out of its person's pictures and compared with everybody.
 
 Source: Guo et al., "On calibration of modern neural networks", ICML 2017 (expected calibration error).
 """
@@ -30,7 +30,7 @@ class ReliabilityBin(NamedTuple):
 
 @partial(jax.jit, static_argnames="people")
 def leave_one_out(evidence: Evidence, person: Int[Array, " images"], people: int) -> Float[Array, "images people"]:
-    """Log Bayes factor of each picture against the fused pictures of each person, itself not among them."""
+    """Log Bayes factor of each picture against the fused other pictures of each person."""
     fused = jax.tree.map(lambda part: jax.ops.segment_sum(part, person, people), evidence)
 
     def against_all(picture: Evidence, own: Array) -> Float[Array, " people"]:
@@ -73,8 +73,8 @@ def expected_calibration_error(rows: list[ReliabilityBin]) -> float:
 
 
 def roc_area(scores: Float[np.ndarray, " pairs"], same: Bool[np.ndarray, " pairs"]) -> float:
-    """How often a pair of one body scores above a pair of different bodies, equals counted half; NaN where one kind of
-    pairs is missing."""
+    """Share of comparisons in which a pair of one body scores above a pair of different bodies, equals counted half;
+    NaN if one kind of pairs is missing."""
     if same.all() or not same.any():
         return np.nan
     others = np.sort(scores[~same])

@@ -1,19 +1,21 @@
 """Evidence of pictures about a body's shape, and the Bayes factor of two sets of pictures showing the same body.
 
-The likelihood of one picture as a function of β, pose and camera eliminated, is near its best shape a Gaussian
+The likelihood of one picture as a function of β, with pose and camera eliminated, is approximately Gaussian near its
+best shape,
 
     log L(β) = h·β − ½ βᵀ Λ β + constant,
 
-kept as (Λ, h) without the shape prior β ~ N(0, I). Independent pictures of one body add up: Λ = Σ Λ_i, h = Σ h_i. With
+and is kept as (Λ, h) without the shape prior β ~ N(0, I). Evidence of independent pictures of one body adds up:
+Λ = Σ Λ_i, h = Σ h_i. The log marginal likelihood is
 
     log m(Λ, h) = log ∫ L(β) N(β; 0, I) dβ = −½ log|I + Λ| + ½ hᵀ (I + Λ)⁻¹ h
 
-the evidence for "r and p are one body" against "r and p are two bodies drawn from the prior" is the Bayes factor
+and the Bayes factor of "r and p are one body" against "r and p are two bodies drawn from the prior" is
 
     log B = log m(Λ_r + Λ_p, h_r + h_p) − log m(Λ_r, h_r) − log m(Λ_p, h_p).
 
-Clothes, hair and systematic errors of the detector move the apparent shape of one person from picture to picture. With
-that within-person covariance W a picture's β is the person's plus N(0, W), and its evidence about the person is weaker:
+Clothes, hair and systematic errors of the detector change the apparent shape of one person from picture to picture. A
+picture's β is the person's plus N(0, W), with the within-person covariance W. Evidence about the person is weaker:
 
     Λ' = (Λ⁻¹ + W)⁻¹ = (I + ΛW)⁻¹ Λ,   h' = (I + ΛW)⁻¹ h.
 
@@ -63,14 +65,14 @@ def weaken(evidence: Evidence, within_person: Float[Array, "betas betas"]) -> Ev
 
 
 def posterior(evidence: Evidence) -> Normal:
-    """The shape after the pictures, with the prior N(0, I)."""
+    """Posterior of the shape given the pictures, with the prior N(0, I)."""
     identity = jnp.eye(evidence.information.shape[-1], dtype=evidence.information.dtype)
     covariance = solve_positive(identity + evidence.precision, identity)
     return Normal(covariance @ evidence.information, covariance)
 
 
 def log_marginal(evidence: Evidence) -> Float[Array, ""]:
-    """log m(Λ, h), in nats: how well some body of the population explains the pictures."""
+    """log m(Λ, h), in nats: the log marginal likelihood of the pictures over the population's bodies."""
     information = jnp.asarray(evidence.information)
     matrix = evidence.precision + jnp.eye(len(information), dtype=information.dtype)
     return log_gaussian_integral({entry: matrix[entry] for entry in lower_triangle(len(matrix))}, list(information))
@@ -83,11 +85,11 @@ def log_bayes_factor(reference: Evidence, probe: Evidence) -> Float[Array, ""]:
 
 
 def information_bits(evidence: Evidence) -> Float[Array, ""]:
-    """½ log₂|I + Λ|: how many bits the pictures give about the shape, whatever it is."""
+    """½ log₂|I + Λ|: information of the pictures about the shape, in bits."""
     nats = -log_marginal(Evidence(evidence.precision, jnp.zeros_like(evidence.information)))
     return nats / jnp.log(2.0).astype(nats.dtype)
 
 
 def same_body_probability(log_bayes: Float[AnyArray, "*n"], prior_probability: float = 0.5) -> Float[Array, "*n"]:
-    """Probability that two sets of pictures show one body, given how likely that was before looking."""
+    """Probability that two sets of pictures show one body, given its prior probability."""
     return jax.nn.sigmoid(jnp.asarray(log_bayes) + jnp.log(prior_probability) - jnp.log1p(-prior_probability))

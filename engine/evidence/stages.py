@@ -1,6 +1,6 @@
-"""The stages of a score, and what passes between them.
+"""The stages of a score, and the data that pass between them.
 
-    1. evidence      keypoints -> ``PictureEvidence``: what each picture tells about its own body, raw
+    1. evidence      keypoints -> ``PictureEvidence``: raw evidence of each picture about its own body
     2. comparison    evidence, shapes, calibration -> ``Comparison``: Bayes factor, probability, bits, best match
     3. fit           keypoints at the best shape -> the columns of a fit (``engine.posed.scoring``)
 
@@ -24,28 +24,28 @@ from engine.scores import Status
 from engine.shape import Shape
 
 LOW_INFORMATION_BITS = 0.3
-"""A less informative picture is scored, and its status is ``low_information``."""
+"""Least information of a decisive picture, bits. Below it, a picture is scored with status ``low_information``."""
 
 PRIOR_PROBABILITY = 0.5
-"""Of "same body", before looking."""
+"""Prior probability of "same body"."""
 
 _TILE_SIZE = 1024
 
 
 class PictureEvidence(NamedTuple):
-    """What pictures tell about their own bodies."""
+    """Evidence of pictures about their own bodies."""
 
     evidence: Evidence
-    """Raw, of each picture alone, with that of limbs where the calibration has a model of them; zeros where it is not
+    """Raw evidence of each picture alone, with that of limbs if the calibration has a model of them; zeros if it is not
     ``known``."""
     status: Int[AnyArray, " images"]
     """``OK``, ``TOO_FEW_KEYPOINTS`` or ``NOT_CONVERGED``."""
     swapped_labels: Int[AnyArray, " images"]
     """Limbs whose left and right labels were swapped back, as the code of ``engine.picture.swapped_labels``."""
     known: Bool[AnyArray, " images"]
-    """Pictures that have evidence."""
+    """True for pictures that have evidence."""
     fit: Any = None
-    """The ``PosedFit`` behind it, where the evidence comes from fits."""
+    """The ``PosedFit`` behind the evidence, if it comes from fits."""
 
 
 class EvidenceStage(Protocol):
@@ -54,7 +54,7 @@ class EvidenceStage(Protocol):
     def __call__(
         self, keypoints_px: Float[AnyArray, "images keypoints 2"], confidence: Float[AnyArray, "images keypoints"]
     ) -> PictureEvidence:
-        """Evidence of every picture; no picture's depends on the others.
+        """Evidence of every picture, independent of the other pictures.
 
         Raises:
             ValueError: the arrays do not have the body's columns.
@@ -67,14 +67,14 @@ class Comparison(NamedTuple):
 
     status: Int8[np.ndarray, " images"]
     same_body_probability: Float32[np.ndarray, " images"]
-    """Of the best match."""
+    """Probability that the picture shows the best match."""
     log_bayes_factor: Float32[np.ndarray, " images"]
-    """Of the best match against a stranger, nats."""
+    """Log Bayes factor of the best match against a stranger, nats."""
     information_bits: Float32[np.ndarray, " images"]
     best: Int32[np.ndarray, " images"]
     """Number of the shape that matches best."""
     margin: Float32[np.ndarray, " images"]
-    """To the second best shape, nats; infinite where there is one shape."""
+    """Distance to the second best shape, nats; infinite if there is one shape."""
 
 
 def compare_evidence(
@@ -87,10 +87,10 @@ def compare_evidence(
 
     Args:
         shapes: a single shape may lack evidence (β alone); then factor and probability are NaN.
-        prior_probability: that a picture shows any of the shapes, each as likely as the others.
+        prior_probability: probability that a picture shows any of the shapes, all equally likely.
 
     Raises:
-        ValueError: no shapes, several of which one has no evidence, or a probability out of range.
+        ValueError: no shapes, several shapes one of which has no evidence, or a probability out of range.
     """
     if not shapes:
         raise ValueError("there is nobody to compare with; give at least one shape")
@@ -118,7 +118,7 @@ def compare_evidence(
 
 
 def calibrated_people(shapes: Sequence[Shape], calibration: Calibration) -> Evidence:
-    """What is known of each person, one row per person.
+    """Calibrated evidence of each person, one row per person.
 
     Raises:
         ValueError: a shape has no evidence.

@@ -1,1 +1,1 @@
-"""One picture: keypoints, camera, and how far keypoints are off."""
+"""One picture: keypoints, camera, and the noise of keypoints."""

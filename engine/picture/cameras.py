@@ -43,10 +43,10 @@ class Lens(eqx.Module):
     inverse_focal: Float[AnyArray, "*images"]
     """1 / focal length, in person heights; 0 for weak perspective."""
     principal_point: Float[AnyArray, "*images 2"]
-    """Place of the optical axis in the picture, person heights; only matters with perspective."""
+    """Position of the optical axis in the picture, person heights; used with perspective only."""
 
 
-# Nearer to the camera than a third of the body's distance, the magnification is kept constant: no person fits there.
+# Closer to the camera than a third of the body's distance the magnification is kept constant: no person fits there.
 _LARGEST_DEPTH_FACTOR = 3.0
 
 
@@ -69,8 +69,8 @@ def lens_in_person_heights(
     """A lens known in pixels, in the units of an observation with this centre and person height.
 
     Args:
-        focal_px: infinite for weak perspective.
-        principal_point_px: where it is unknown (a cropped picture), ``centre_px``: a camera that looked at the person.
+        focal_px: focal length; infinite for weak perspective.
+        principal_point_px: if it is unknown (a cropped picture), give ``centre_px``: the camera looks at the person.
     """
     offset = (principal_point_px - centre_px) / person_height_px[..., None]
     return Lens(person_height_px / focal_px, offset)

@@ -3,7 +3,7 @@
     reprojection error = √(Σ c_k |y_k − ŷ_k|² / Σ c_k), in person heights
     OKS                = mean over seen keypoints of exp(−|y_k − ŷ_k|² / (2 area (2 σ_k)²))
 
-OKS as in COCO's evaluation (cocodataset.org, "keypoint evaluation").
+OKS is defined as in COCO's evaluation (cocodataset.org, "keypoint evaluation").
 """
 
 import jax.numpy as jnp
@@ -14,13 +14,13 @@ from engine.picture.observation import Observation
 from engine.scores import Status
 
 MIN_KEYPOINTS = 4
-"""A camera has three unknowns; three keypoints or fewer are explained by almost any body."""
+"""Least number of seen keypoints: a camera has three unknowns, so almost any body fits three keypoints or fewer."""
 
 
 def reprojection_error(
     confidence: Float[Array, " keypoints"], residuals: Float[Array, "keypoints 2"]
 ) -> Float[Array, ""]:
-    """Root mean square distance, weighted by confidence, in the residuals' unit; 0 where nothing was seen."""
+    """Root mean square distance, weighted by confidence, in the residuals' unit; 0 if nothing was seen."""
     total = jnp.sum(confidence)
     return jnp.sqrt(jnp.sum(confidence * jnp.sum(residuals**2, axis=-1)) / jnp.where(total > 0, total, 1.0))
 
@@ -37,6 +37,6 @@ def object_keypoint_similarity(
 
 
 def status_of(seen_count: Array, measurable: Array) -> Int[Array, "*images"]:
-    """Whether a picture has enough keypoints, and a limb among them, to be scored."""
+    """``OK`` if a picture has enough keypoints, with a limb among them, to be scored; else ``TOO_FEW_KEYPOINTS``."""
     enough = measurable & (seen_count >= MIN_KEYPOINTS)
     return jnp.where(enough, Status.OK, Status.TOO_FEW_KEYPOINTS).astype(jnp.int8)

@@ -1,8 +1,8 @@
 """The noise of detected keypoints that fits assume.
 
 σ_k is the noise level times the keypoint's OKS sigma over 0.08 (the middle of COCO's sigmas), in person heights: a
-level of 0.01 means that a typical joint is off by 1 % of the person's height. A calibration multiplies the deviations
-of single keypoints by factors (``engine.evidence.keypoint_noise``).
+level of 0.01 means that a typical joint is off by 1 % of the person's height. A calibration multiplies the noise of
+single keypoints by factors (``engine.evidence.keypoint_noise``).
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class NoiseModel(eqx.Module):
     level: float = eqx.field(static=True)
     """Standard deviation of a typical joint, in person heights."""
     factors: tuple[tuple[str, float], ...] = eqx.field(static=True, default=())
-    """Factors of a detector's deviation by name of keypoint; 1 for those that are not named."""
+    """Factors of a detector's noise by name of keypoint; 1 for keypoints that are not named."""
 
     def with_factors(self, factors: Mapping[str, float]) -> "NoiseModel":
         """The same level with these factors by name of keypoint."""

@@ -25,7 +25,7 @@ from engine.picture.cameras import Lens, lens_in_person_heights
 REFERENCE_STATURE_M = 1.7
 """The standing height behind the unit "person height"."""
 
-# A box as tall as the person and 1/100 as wide: keeps OKS defined for keypoints that lie on one line.
+# Area of a box as tall as the person and 1/100 as wide: it keeps OKS defined for keypoints that lie on one line.
 SMALLEST_AREA = 0.01
 # COCO's ground truth has no segment area for predicted people; MMPose and xtcocotools take this share of the box.
 SEGMENT_SHARE_OF_BOX = 0.53
@@ -53,7 +53,7 @@ Edges = tuple[tuple[int, int], ...]
 
 
 def size_edges(schema: KeypointSchema) -> tuple[Edges, Edges]:
-    """Pairs of columns whose distance bounds the person's size: limbs, and parts for pictures that show no limb.
+    """Pairs of columns whose distance bounds the person's size: limbs, and other parts for pictures without a limb.
 
     The hips are left out: they are so close together that their distance is dominated by noise. Faces and feet
     overstate the scale for the same reason and are used only where no limb is seen.
@@ -68,7 +68,7 @@ def size_edges(schema: KeypointSchema) -> tuple[Edges, Edges]:
 
 
 def _second_largest(values: Float[Array, " n"]) -> Float[Array, ""]:
-    """The second largest value, or the largest where only one is positive."""
+    """The second largest value, or the largest if only one is positive."""
     largest = jnp.max(values)
     second = jnp.max(jnp.where(jnp.arange(values.shape[0]) == jnp.argmax(values), 0.0, values))
     return jnp.where(second > 0, second, largest)
@@ -93,7 +93,7 @@ def _pixels_per_metre(
 
 
 def check_keypoints(body: KeypointBody, keypoints_px: np.ndarray, confidence: np.ndarray) -> None:
-    """Whether the arrays have the columns of the body's schema.
+    """Check that the arrays have the columns of the body's schema.
 
     Raises:
         ValueError: they do not; the message gives both shapes.
@@ -115,7 +115,7 @@ def observe(
     """Normalise the keypoints of one person; the columns are those of ``body.schema``.
 
     Args:
-        keypoints_px: pixels, x right and y down; anything, NaN included, where confidence is 0.
+        keypoints_px: pixels, x right and y down; any value, NaN included, if confidence is 0.
         confidence: 0..1; NaN, infinite coordinates and values outside the range count as not seen or are clipped.
         focal_px: focal length of the camera, if it is known; the person is taken to be in the middle of its view.
     """
@@ -123,7 +123,7 @@ def observe(
     confidence = jnp.where(finite, jnp.clip(confidence, 0.0, 1.0), 0.0)
     seen = confidence > 0
     first_seen = jnp.where(seen[:, None], keypoints_px, 0.0)[jnp.argmax(seen)]
-    # Centred on one of the points before any sum: far from the origin float32 has no digits to spare.
+    # Points are centred on one of them before any sum: far from the origin float32 lacks digits.
     local = jnp.where(seen[:, None], keypoints_px - first_seen, 0.0)
     total = jnp.sum(confidence)
     mean = jnp.sum(local * confidence[:, None], axis=0) / jnp.where(total > 0, total, 1.0)

@@ -1,7 +1,7 @@
-"""Swapped left and right labels of arms or legs: which swaps matter, and how they are undone.
+"""Swapped left and right labels of arms or legs, and how they are undone.
 
-A swap of ALL labels of a picture does not matter. Seen from afar, a symmetric body and its reflection in depth make the
-same picture; the reflected body has left and right swapped and stands in the mirrored pose, which is equally likely
+A swap of ALL labels of a picture does not matter. A symmetric body and its reflection in depth, seen from afar, give
+the same picture; the reflected body has left and right swapped and stands in the mirrored pose, which is equally likely
 under the prior. The fit then shows the person from the other side, at the same energy and with the same evidence about
 the shape.
 

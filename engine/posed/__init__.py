@@ -1,1 +1,1 @@
-"""Free pose: every picture's own pose and camera."""
+"""Free pose: every picture has its own pose and camera."""

@@ -1,9 +1,9 @@
 """Limbs mirrored in depth: poses that look the same in the picture and may be likelier.
 
-Seen from afar, an upper arm that points towards the camera and one that points away look alike. A solver that walks
-downhill stays on the side where it started, so the other sides are proposed outright: the bones of a limb of two bones
-and a hinge (arm or leg) have given lengths, so after mirroring the direction of either bone, or of both, there is
-one way to turn the upper joint about its bone and to bend the hinge that puts both bones where they should be.
+An upper arm that points towards a distant camera and one that points away look alike. A descent solver stays on the
+side where it started, so the other sides are proposed explicitly. A limb (arm or leg) has two bones of given length and
+a hinge. After mirroring the direction of either bone, or of both, exactly one turn of the upper joint about its bone
+and one bend of the hinge put both bones in the mirrored directions.
 
 Mirroring changes nothing in the picture, so a proposal is judged by the pose prior alone; with four limbs and three
 proposals each there are 255, and because the prior is quadratic in the whitened pose all are weighed by one 12 × 12
@@ -37,7 +37,7 @@ _MIRRORED_BONES = ((True, True), (False, True), (True, False))
 
 
 def _choices() -> np.ndarray:
-    """Every combination of at most one proposal per limb but the empty one, as rows of zeros and ones."""
+    """Every non-empty combination of at most one proposal per limb, as rows of zeros and ones."""
     rows = []
     for chosen in itertools.product(range(len(_MIRRORED_BONES) + 1), repeat=len(_LIMBS)):
         row = np.zeros((len(_LIMBS), len(_MIRRORED_BONES)))
@@ -54,13 +54,13 @@ def _unit(vector: Float[Array, "3"]) -> Float[Array, "3"]:
 
 
 def _frame(first: Float[Array, "3"], towards: Float[Array, "3"]) -> Float[Array, "3 3"]:
-    """Right-handed orthonormal columns: ``first``, then what of ``towards`` is at right angles to it."""
+    """Right-handed orthonormal columns: ``first``, then the part of ``towards`` at right angles to it."""
     second = _unit(towards - first * jnp.dot(first, towards))
     return jnp.stack([first, second, jnp.cross(first, second)], axis=1)
 
 
 class _Limb(NamedTuple):
-    """A limb of two bones as it is, and the bones' directions that are wanted."""
+    """A limb of two bones, and the wanted directions of the bones."""
 
     parent_rotation: Float[Array, "3 3"]
     """World rotation of the joint above the limb."""
@@ -73,15 +73,15 @@ class _Limb(NamedTuple):
     """Unit vectors in the world."""
 
 
-# Sine of the bend under which a limb counts as straight.
+# A limb with a smaller sine of the bend counts as straight.
 _STRAIGHT_LIMB = 0.05
 
 
 def _mirror(limb: _Limb, mirrored: Bool[Array, "2"]) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
-    """Rotation vectors of the upper joint and the hinge that put the bones, some mirrored, where they are wanted."""
+    """Rotation vectors of the upper joint and the hinge that give the bones the wanted directions, some mirrored."""
     flip = jnp.array([1.0, 1.0, -1.0], limb.bones.dtype)
     first, second = jnp.where(mirrored[:, None], flip, 1.0) * limb.bones
-    # The hinge axis of a straight limb is undetermined: it stays where it was, or where mirroring puts it.
+    # The hinge axis of a straight limb is undetermined: it keeps its direction, or the mirrored one.
     guess = jnp.where(jnp.all(mirrored), -flip, 1.0) * limb.seen_axis
     wanted_axis = jnp.cross(first, second) + _STRAIGHT_LIMB * guess
     turned = _frame(first, wanted_axis) @ _frame(limb.rest_bones[0], limb.hinge_axis).T
@@ -94,8 +94,8 @@ def _mirror(limb: _Limb, mirrored: Bool[Array, "2"]) -> tuple[Float[Array, "3"],
 def mirrored_limbs(
     model: PosedModel, betas: Float[AnyArray, " betas"], unknowns: PictureUnknowns, count: int
 ) -> Float[Array, "count latents"]:
-    """The ``count`` likeliest poses by the prior among those with limbs mirrored in depth, the given one not among
-    them; likeliest first.
+    """The ``count`` likeliest poses by the prior among those with limbs mirrored in depth, without the given pose;
+    likeliest first.
     """
     posed = pose_model(model, betas, unknowns)
     rest_joints = model.body.joints + model.body.joint_shapedirs @ betas

@@ -1,15 +1,15 @@
 """Adam and L-BFGS on the posed problem: the same starts, residuals and minima as Levenberg-Marquardt, many more steps.
 
 Every picture is a lane of ``engine.solvers.first_order.minimise`` over the residuals of ``engine.posed.problem``. All
-starts are run to their end, then limbs of the best are mirrored in depth and run as well.
+starts run to their end; then the limbs of the best are mirrored in depth and these starts run as well.
 
-For one shape over many references all unknowns are one vector, whitened by the curvature at the start. The Jacobian of
-picture i by its own unknowns is A_i, by the shared shape B_i; with C_i = (A_iᵀA_i)⁻¹A_iᵀB_i,
+If many references share one shape, all unknowns are one vector, whitened by the curvature at the start. The Jacobian of
+picture i is A_i by its own unknowns and B_i by the shared shape; with C_i = (A_iᵀA_i)⁻¹A_iᵀB_i,
 
     β = β₀ + W_β v_β,   η_i = η_i⁰ − C_i (β − β₀) + W_i v_i
     W_iᵀ A_iᵀA_i W_i = 1,   W_βᵀ (1 + Σ_i (B_i − A_i C_i)ᵀ(B_i − A_i C_i)) W_β = 1
 
-which whitens the whole matrix, block by block: K pictures cost K small factorisations.
+This whitens the whole matrix block by block: K pictures cost K small factorisations.
 """
 
 from typing import NamedTuple
@@ -35,8 +35,8 @@ SOLVERS = ("auto", "lm", "adam", "lbfgs")
 def posed_loop(solver: str) -> FirstOrderSettings | None:
     """The first-order loop behind a solver's name; None for Levenberg-Marquardt.
 
-    The learning rate is a tenth of that for people in rest pose: a pose may be far from its start, where the curvature
-    that whitens the unknowns no longer holds (benchmarks/results.md, "Posed fits").
+    The learning rate is a tenth of that in rest pose: a pose may be far from its start, and the curvature that whitens
+    the unknowns is different there (benchmarks/results.md, "Posed fits").
 
     Raises:
         ValueError: no such solver.
@@ -51,7 +51,7 @@ def posed_loop(solver: str) -> FirstOrderSettings | None:
     raise ValueError(f"unknown solver {solver!r}; known: {', '.join(SOLVERS)}")
 
 
-# Unknowns that no residual sees (a padded picture's camera, a quaternion's length) stay where they are.
+# Unknowns that no residual depends on (a padded picture's camera, a quaternion's length) keep their values.
 _SMALLEST_CURVATURE = 1e-6
 
 
@@ -97,7 +97,7 @@ class FirstOrderSearch:
         return self._search.steps
 
     def run(self, free_betas: bool, initial: Lanes | None = None) -> Lanes:
-        """From starts to one finished lane per picture."""
+        """Run the starts and return one finished lane per picture."""
         started = self._search.starts()
         if initial is not None:
             started = join_lanes(initial, started)
@@ -185,7 +185,7 @@ def share_shape(
     def pad(leaf: AnyArray) -> np.ndarray:
         return pad_rows(np.asarray(leaf), padded)
 
-    # Pictures of zeros are masked out, but a quaternion without a length would bring NaN into derivatives.
+    # Pictures of zeros are masked out, but a quaternion of length zero would bring NaN into derivatives.
     starts = jax.tree.map(pad, starts)
     starts.orientation[count:, 0] = 1
     betas = np.repeat(pictures.betas[:1], padded, axis=0)

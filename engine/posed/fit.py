@@ -1,9 +1,9 @@
-"""Posed fits of whole data sets: every picture its own pose and camera, with the shape given or free.
+"""Posed fits of whole data sets: every picture has its own pose and camera; the shape is given or free.
 
 ``fit_poses`` finds pose and camera of each picture for a given shape, ``fit_shapes`` frees the shape of each picture as
 well; ``engine.posed.shared_shape`` finds one shape for all references of a person.
 
-A picture with swapped left and right labels of arms or legs fits badly; where a fit is bad, swapped labels are tried
+A picture with swapped left and right labels of arms or legs fits badly. If a fit is bad, swapped labels are tried
 (``engine.picture.swapped_labels``).
 """
 
@@ -33,10 +33,11 @@ POSED_NOISE = NoiseModel(level=0.01)
 """Detectors on real pictures are off by 0.9 to 1.1 % of a person's height."""
 
 _CHUNK_SIZE = 4096
-"""Pictures searched at once: bounds the memory, changes no result."""
+"""Pictures searched at once. It bounds the memory and changes no result."""
 
-# Labels are suspected where the energy is above this many nats per seen keypoint (right labels cost 0.62 in the median
-# and 1.21 in the worst hundredth at the assumed noise), and called swapped where that saves this many nats.
+# Swapped labels are tried if the energy exceeds this many nats per seen keypoint (right labels cost 0.62 in the median
+# and 1.21 in the worst hundredth at the assumed noise). They are kept if they reduce the energy by
+# ``_SWAP_MARGIN`` nats.
 _SUSPICIOUS_PER_KEYPOINT = 1.25
 _SWAP_MARGIN = 5.0
 
@@ -44,7 +45,7 @@ _SWAP_MARGIN = 5.0
 def make_context(body: KeypointBody, prior: PosePrior | None = None, noise: NoiseModel = POSED_NOISE) -> PosedContext:
     """Data shared by all posed fits with one body, schema, pose prior (by default the shipped one) and noise.
 
-    Takes a second or two; make it once.
+    The call takes a second or two; make it once.
 
     Raises:
         ValueError: body and prior are made for different skeletons.
@@ -63,7 +64,7 @@ def observe_pictures(
 
     Args:
         focal_px: focal length of the camera in pixels of these pictures, one for all or one each; infinite (weak
-            perspective) where it is unknown.
+            perspective) if it is unknown.
 
     Raises:
         ValueError: the arrays do not have these columns, or a focal length is not positive.
@@ -94,7 +95,7 @@ def fit_poses(
     Args:
         betas: one shape for all pictures, or one each.
         initial: starts that compete with those found, one per picture: no fit is worse than its start.
-        solver: one of ``engine.posed.first_order.SOLVERS``; they find the same minima, the default in the least time.
+        solver: one of ``engine.posed.first_order.SOLVERS``; they find the same minima, and the default is fastest.
 
     Raises:
         ValueError: shapes do not fit together, or no such solver.
@@ -104,7 +105,7 @@ def fit_poses(
 
 
 def fit_shapes(context: PosedContext, observations: Observation, solver: str = "auto") -> PosedFit:
-    """Pose, camera and shape of every picture on its own, under the prior β ~ N(0, I), from the average shape.
+    """Pose, camera and shape of every picture alone, under the prior β ~ N(0, I), starting at the average shape.
 
     Args:
         solver: as for ``fit_poses``.
@@ -134,7 +135,7 @@ def make_pictures(context: PosedContext, observations: Observation, betas: Float
 
 @dataclass(frozen=True)
 class _Method:
-    """How pictures are fitted."""
+    """Solver and free unknowns of a fit."""
 
     loop: FirstOrderSettings | None
     """None for Levenberg-Marquardt."""
@@ -153,7 +154,7 @@ class _Method:
 
 def _fit(context: PosedContext, pictures: Picture, how: _Method, initial: PictureUnknowns | None = None) -> PosedFit:
     parts = []
-    # An empty batch still makes one, empty, chunk.
+    # An empty batch gives one empty chunk.
     for start in range(0, max(len(pictures.betas), 1), _CHUNK_SIZE):
         at = slice(start, start + _CHUNK_SIZE)
         own = None if initial is None else rows(initial, at)
@@ -191,7 +192,7 @@ def assemble(
     steps: Int[np.ndarray, " usable"],
     codes: Int[np.ndarray, " usable"],
 ) -> PosedFit:
-    """Rows for all pictures, as given, from one lane for each of those that could be fitted."""
+    """Rows for all given pictures, from one lane for each fitted picture."""
     count = len(pictures.betas)
 
     def spread(values: AnyArray, missing: float | int) -> np.ndarray:

@@ -6,9 +6,10 @@ A turn δω_j of joint j, in the world, moves keypoint k by
 
 where S_kj sums the parts of keypoint k on the joints below j, W_kj their weights, and p_j is the joint's position. For
 a rotation vector r_j the turn is G_parent J_left(r_j) δr_j; for the root it is the chart's ω itself. Pose blendshapes
-add R_j P_kj δψ, with δR_i = [J_left δr_i]ₓ R_i. Everything is exact; nothing is differentiated by machine.
+add R_j P_kj δψ, with δR_i = [J_left δr_i]ₓ R_i. All derivatives are exact and analytic, without automatic
+differentiation.
 
-Rows of the linear model: two per keypoint, then one per hinge. Re-weighting by the robust loss is in them.
+The linear model has two rows per keypoint, then one per hinge. They include the re-weighting by the robust loss.
 """
 
 import jax
@@ -34,7 +35,7 @@ from engine.solvers.levenberg_marquardt import LinearModel
 
 
 def linearise(problem: PosedProblem, picture: Picture, unknowns: PictureUnknowns, free_betas: bool) -> LinearModel:
-    """The linear model in the chart of ``apply_step``: z is whitened; the frame, then β if it is free, are dense."""
+    """The linear model in the chart of ``apply_step``. z is whitened; the frame, then β if it is free, are dense."""
     model, noise = problem.model, problem.noise
     observation, lens, betas = picture.observation, picture.observation.lens, picture.betas
     posed = pose_model(model, betas, unknowns)
@@ -49,7 +50,7 @@ def linearise(problem: PosedProblem, picture: Picture, unknowns: PictureUnknowns
     weights = robustness(jnp.sum(residuals**2, axis=-1), noise.width)
     gains = -(weights * whitening)[:, None]
 
-    # ∂residual/∂point has two rows: along the picture's axes, and the pull of depth through the lens.
+    # ∂residual/∂point has two rows, along the picture's axes; depth enters through the lens.
     along = gains * (scale * factor)[:, None] * jnp.array(IMAGE_AXES, dtype)
     depth = gains * from_axis * (slope * scale)[:, None]
 
@@ -94,7 +95,7 @@ def _latent_rows(
     joints = np.array(model.moving_joints)
     parents = np.array(model.parents)[joints]
     dtype = posed.keypoints.dtype
-    # One row per part, one column per (keypoint, joint): is the part that keypoint's, and below that joint?
+    # One row per part, one column per (keypoint, joint): 1 if the part is that keypoint's and below that joint.
     below = descendant_matrix(model.parents)[joints][:, list(model.part_joints)]
     belongs = model.part_to_keypoint.T[:, :, None] * below.T[:, None, :]
     belongs = jnp.asarray(belongs.reshape(len(belongs), -1), dtype)
@@ -141,8 +142,8 @@ def _corrective_rows(
 def _shape_motion(model: PosedModel, posed: PosedBody) -> Float[Array, "keypoints 3 betas"]:
     """Motion of each keypoint per unit of each shape component.
 
-    Sums instead of products with constant matrices: in those XLA makes all lanes of a tile the columns of one large
-    matrix, and rounds columns differently by where they stand.
+    Sums are used instead of products with constant matrices. XLA would make all lanes of a tile the columns of one
+    large matrix, and round columns differently by their position.
     """
     directions = model.body.joint_shapedirs
     parents = np.array(model.parents[1:])

@@ -2,13 +2,14 @@
 
     energy(β, η_1 … η_K) = Σ_i energy_i(β, η_i) + ½ |β|²          η_i: pose and frame of picture i
 
-A picture's own unknowns meet those of the others only through β, so they are eliminated picture by picture (Schur
-complement), and one 10 × 10 system per person is left:
+A picture's own unknowns are coupled to those of the others only through β, so they are eliminated picture by picture
+(Schur complement), and one 10 × 10 system per person remains:
 
     (Σ_i G_i + I + λI) δβ = −(Σ_i g_i + β),   G_i = H_ββ − H_βη H_ηη⁻¹ H_ηβ,   g_i = ∂_β − H_βη H_ηη⁻¹ ∂_η
 
-after which every picture follows with the step of η_i that goes with δβ. Pictures are lanes in tiles of one size; the
-sums over a person's pictures are taken in their order and in float64, so people do not disturb each other, bit for bit.
+Then every picture takes the step of η_i that belongs to δβ. Pictures are lanes in tiles of one size. Sums over a
+person's pictures are taken in their order and in float64, so results of one person do not depend on other people, bit
+for bit.
 
 Source: Triggs, McLauchlan, Hartley, Fitzgibbon, "Bundle adjustment: a modern synthesis", 1999, section 6.1.
 """
@@ -40,7 +41,7 @@ from engine.solvers.small_systems import positive_diagonal, solve_positive
 
 _MAX_STEPS = 50
 _LONGEST_BETA_STEP = 1.0
-"""Standard deviations, any component."""
+"""Longest step of any component of β, standard deviations."""
 _TOLERANCE = 1e-4
 """Nats per picture: a predicted decrease below this ends the fit."""
 
@@ -70,9 +71,9 @@ class _Followed(NamedTuple):
 
 
 def _eliminate(problem: PosedProblem, lane: _Damped):
-    """The linear model, the same without z, and the frame as a function of δβ: −follows · (δβ, 1)."""
+    """The linear model, the model without z, and the frame as a function of δβ: −follows · (δβ, 1)."""
     linear = linearise(problem, lane.picture, lane.unknowns, free_betas=True)
-    # The shape's prior is the person's, not each picture's.
+    # The shape prior counts once per person, not once per picture.
     linear = linear._replace(dense_precision=jnp.zeros_like(linear.dense_precision))
     reduced = eliminate_whitened(linear, lane.damping)
     frame, betas = slice(0, FRAME_SIZE), slice(FRAME_SIZE, None)
@@ -93,7 +94,7 @@ def _follow(problem: PosedProblem, lane_and_step: tuple[_Damped, Float[Array, " 
     lane, beta_step = lane_and_step
     linear, reduced, follows = _eliminate(problem, lane)
     dense = jnp.concatenate([-(follows[:, :-1] @ beta_step + follows[:, -1]), beta_step])
-    # β's step is bounded for the person: here it may be as long as it likes.
+    # β's step is bounded per person, so it is not bounded here.
     unit = jnp.asarray(FRAME_UNIT + (jnp.inf,) * len(beta_step), dense.dtype)
     proposal = complete_step(linear, reduced, dense, lane.damping, unit, LMSettings().whitened_bound)
     unknowns = apply_step(lane.unknowns, proposal.whitened, proposal.dense[:FRAME_SIZE])
@@ -102,7 +103,7 @@ def _follow(problem: PosedProblem, lane_and_step: tuple[_Damped, Float[Array, " 
 
 
 class JointFit:
-    """All people between steps. Numbers of people are float64, those of pictures as the problem has them."""
+    """All people between steps. Values per person are float64; values per picture have the problem's precision."""
 
     def __init__(
         self,
@@ -126,7 +127,7 @@ class JointFit:
         self.restart(np.ones(count, bool))
 
     def restart(self, who: Bool[np.ndarray, " people"]) -> None:
-        """Begin anew for some people, from the unknowns that are there."""
+        """Restart the fit of some people from their present unknowns."""
         self.converged[who] = False
         self.damping[who] = INITIAL_DAMPING
         self.growth[who] = GROWTH
@@ -137,7 +138,7 @@ class JointFit:
         return posed_energies(self.problem, self.at_betas(), self.unknowns)
 
     def at_betas(self) -> Picture:
-        """The pictures with their people's present shapes."""
+        """The pictures with the present shapes of their people."""
         betas = self.betas[self.person].astype(self.pictures.betas.dtype)
         return Picture(self.pictures.observation, betas)
 
@@ -148,7 +149,7 @@ class JointFit:
         return sums
 
     def run(self, loop: FirstOrderSettings | None) -> None:
-        """Everybody who has not converged to the end, by Levenberg-Marquardt or a first-order loop."""
+        """Fit everybody who has not converged, by Levenberg-Marquardt or a first-order loop."""
         if loop is not None:
             for person in np.flatnonzero(~self.converged):
                 self._descend(int(person), loop)

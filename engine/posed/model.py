@@ -2,13 +2,13 @@
 
 The only approximation is stated below.
 
-A keypoint hangs on few joints: the (keypoint, joint) pairs that carry anything are listed as *parts*. A rotation of
-joint j moves keypoint k only if a part of k is below j and away from j; joints that move nothing are left out of the
+A keypoint depends on few joints: the (keypoint, joint) pairs with a weight are listed as *parts*. A rotation of joint j
+moves keypoint k only if a part of k is below j and away from j; joints that move no keypoint are left out of the
 Jacobian.
 
-The pose is θ = μ + B z with z ~ N(0, I). The prior's own axes are turned so that the columns of B come in the order of
-what they move, measured in metres on poses drawn from the prior, and those that move no keypoint by more than
-``_NEGLIGIBLE_MOTION_M`` (turns of a forearm about itself, the fingers) are dropped: z = 0 there is the prior's mean
+The pose is θ = μ + B z with z ~ N(0, I). The prior's axes are rotated so that the columns of B are sorted by the motion
+of keypoints, in metres, on poses drawn from the prior. Columns that move no keypoint by more than
+``_NEGLIGIBLE_MOTION_M`` (turns of a forearm about itself, the fingers) are dropped. z = 0 in them is the prior's mean
 given the rest, so hidden joints get their conditional mean.
 """
 
@@ -30,11 +30,11 @@ _SAMPLE_POSES = 64
 
 
 class PosedModel(eqx.Module):
-    """Made by ``make_posed_model``. A pytree."""
+    """A body and a pose prior for posed fits. ``make_posed_model`` makes this pytree."""
 
     body: KeypointBody
     part_offsets: Float[Array, "parts 3"]
-    """From the part's joint, times its weight, metres."""
+    """Offset from the part's joint, times its weight, metres."""
     part_shapedirs: Float[Array, "parts 3 betas"]
     part_masses: Float[Array, " parts"]
     corrective_posedirs: Float[Array, "corrective_parts 3 pose_features"]
@@ -43,7 +43,7 @@ class PosedModel(eqx.Module):
     pose_basis: Float[Array, "posed_joints 3 latents"]
     """Radians per standard deviation."""
     pose_whitener: Float[Array, "latents posed_joints 3"]
-    """A change of the pose in whitened coordinates: the inverse of the basis, as far as it is kept."""
+    """Inverse of the basis, restricted to the kept columns: a change of the pose in whitened coordinates."""
     hinges: Hinges
     part_keypoints: tuple[int, ...] = eqx.field(static=True)
     part_joints: tuple[int, ...] = eqx.field(static=True)
@@ -61,13 +61,13 @@ class PosedModel(eqx.Module):
 
     @property
     def part_to_keypoint(self) -> Float[np.ndarray, "keypoints parts"]:
-        """1 where a part belongs to a keypoint."""
+        """1 if a part belongs to a keypoint, else 0."""
         keypoints = np.arange(self.body.masses.shape[0])
         return (keypoints[:, None] == np.array(self.part_keypoints)).astype(float)
 
     @property
     def keypoint_parts(self) -> Int[np.ndarray, "keypoints slots"]:
-        """The parts of each keypoint; one past the last part where it has fewer."""
+        """The parts of each keypoint; empty slots hold the number of parts."""
         lists = [np.flatnonzero(row) for row in self.part_to_keypoint]
         table = np.full((len(lists), max(map(len, lists))), len(self.part_keypoints))
         for keypoint, parts in enumerate(lists):
@@ -80,7 +80,7 @@ class PosedModel(eqx.Module):
 
 
 def descendant_matrix(parents: Sequence[int]) -> np.ndarray:
-    """1 at [j, i] where joint i is j or below j."""
+    """1 at [j, i] if joint i is j or below j, else 0."""
     below = np.eye(len(parents))
     for joint in reversed(range(len(parents))):
         if parents[joint] >= 0:
@@ -137,7 +137,7 @@ def make_posed_model(body: KeypointBody, prior: PosePrior) -> PosedModel:
 
 
 def _levers(body: KeypointBody, rotations: Array, positions: Array) -> Array:
-    """From each joint to the part of each keypoint that hangs below it, times its weight, metres."""
+    """Vector from each joint to the part of each keypoint below it, times its weight, metres."""
     below = descendant_matrix(body.parents)
     carried = jnp.einsum("jab,kjb->kja", rotations, body.offsets) + body.masses[..., None] * positions
     gathered = jnp.einsum("kia,ji->kja", carried, jnp.asarray(below, carried.dtype))

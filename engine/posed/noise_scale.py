@@ -1,20 +1,20 @@
 """The actual noise of the keypoints of one picture, estimated from its own fit without labels.
 
-With pose z, shape β (both N(0, I)) and noise of s times the assumed deviation, the whitened residuals of a picture are,
-linearised at its fit and brought to z = 0, β = 0,
+Pose z and shape β are both N(0, I), and the noise is s times the assumed noise. The whitened residuals of a picture,
+linearised at its fit and brought to z = 0, β = 0, are
 
     y = r − A z − B β ~ N(F c, V),   V = s² I + A Aᵀ + B Bᵀ,   frame c unknown
 
-so with the frame integrated out, up to a constant,
+After integrating out the frame, up to a constant,
 
     log p(y | s) = −½ log|V| − ½ log|Fᵀ V⁻¹ F| − ½ yᵀ (V⁻¹ − V⁻¹F (FᵀV⁻¹F)⁻¹ FᵀV⁻¹) y.
 
-Directions that pose and shape can explain carry little information about s. One picture has some fifteen others, so
-its estimate needs a prior, log s ~ N(0, τ²), and is the posterior mean of log s. The evidence of the picture is then
+Directions that pose and shape explain are almost uninformative about s. One picture has some fifteen others, so its
+estimate needs a prior, log s ~ N(0, τ²), and is the posterior mean of log s. The evidence of the picture is then
 (Λ, h)/s². It depends on this picture alone, and noisier pictures are less informative (benchmarks/results.md,
 "Identity", has the alternatives).
 
-The fit has bent towards the noise that was assumed, so the estimate lies between the truth and 1.
+The fit is biased towards the assumed noise, so the estimate lies between the truth and 1.
 
 Source: Patterson and Thompson, "Recovery of inter-block information when block sizes are unequal", Biometrika 1971
 (restricted maximum likelihood).
@@ -37,8 +37,8 @@ PRIOR_DEVIATION = 0.35
 
 _SCALES = np.geomspace(0.2, 5.0, 15)
 RIDGE = 1e-6
-"""Share of the trace of FᵀV⁻¹F that is added to its diagonal: no seen keypoint may depend on a direction of the
-frame."""
+"""Share of the trace of FᵀV⁻¹F that is added to its diagonal, because it can happen that no seen
+keypoint depends on some direction of the frame."""
 
 
 class KeypointRows(NamedTuple):
@@ -47,7 +47,7 @@ class KeypointRows(NamedTuple):
     explaining: Float[Array, "rows explaining"]
     """(A, B)"""
     frame: Float[Array, "rows frame"]
-    """F with columns of length 1, so that one ridge serves turns and shifts alike."""
+    """F with columns of length 1, so that one ridge fits turns and shifts."""
     values: Float[Array, " rows"]
     """y"""
 
@@ -69,7 +69,7 @@ def keypoint_rows(linear: LinearModel, betas: Float[Array, " betas"], keypoints:
 def noise_scale(
     linear: LinearModel, betas: Float[Array, " betas"], seen: Bool[Array, " keypoints"]
 ) -> Float[Array, ""]:
-    """Actual over assumed noise of one picture, about 0.2 to 5; 1 where the picture is uninformative.
+    """Actual over assumed noise of one picture, about 0.2 to 5; 1 if the picture is uninformative.
 
     Args:
         linear: at the picture's fit, with its shape free (``engine.posed.jacobian.linearise``).
@@ -92,13 +92,13 @@ def log_likelihood(
     seen: Bool[Array, " rows"],
     scale: Float[Array, ""],
 ) -> Float[Array, ""]:
-    """log p(values | scale), the frame integrated out, in nats up to a constant.
+    """log p(values | scale) with the frame integrated out, in nats up to a constant.
 
     Args:
-        covariance: A Aᵀ + B Bᵀ, what pose and shape bring; rows that are not seen are zero in everything.
+        covariance: A Aᵀ + B Bᵀ, due to pose and shape; rows that are not seen are zero in all arguments.
         frame: F, as in ``KeypointRows``.
     """
-    # An unseen row is a value of unit variance that is never off: the same constant at every scale.
+    # An unseen row is a zero residual of unit variance, which adds the same constant at every scale.
     variance = covariance + jnp.diag(jnp.where(seen, scale**2, 1.0))
     solved, log_determinant = solve_and_log_determinant(
         variance, jnp.concatenate([frame, values[:, None]], axis=1), jnp.minimum(scale**2, 1.0)

@@ -47,7 +47,7 @@ class PictureUnknowns(eqx.Module):
     log_scale: Float[AnyArray, "*images"]
     """Logarithm of person heights per metre at the body's origin."""
     translation: Float[AnyArray, "*images 2"]
-    """Place of the body's origin in the picture, person heights."""
+    """Position of the body's origin in the picture, person heights."""
 
 
 class Noise(NamedTuple):
@@ -60,8 +60,8 @@ class Noise(NamedTuple):
 
 
 ROBUST_WIDTH = 8.0
-"""A keypoint 8 sigmas off counts a quarter, one 16 off 1/25; 4 or none at all make no difference that can be told
-(benchmarks/results.md, "Identity")."""
+"""A keypoint at 8 sigmas counts a quarter, one at 16 sigmas 1/25. A width of 4 and a loss without robustness give
+scores that cannot be told apart from these (benchmarks/results.md, "Identity")."""
 
 
 def noise_of(model: NoiseModel, schema: KeypointSchema, width: float = ROBUST_WIDTH) -> Noise:
@@ -85,7 +85,7 @@ class Picture(eqx.Module):
 
 
 class PosedBody(NamedTuple):
-    """A body in the camera's orientation, metres, origin at the body's."""
+    """A body in the camera's orientation, in metres from the body's origin."""
 
     rotations: Float[Array, "joints 3 3"]
     positions: Float[Array, "joints 3"]
@@ -102,7 +102,7 @@ def body_pose(model: PosedModel, latent: Float[AnyArray, " latents"]) -> Float[A
 
 
 def compose(left: Float[Array, "n 3 3"], right: Float[Array, "n 3 m"]) -> Float[Array, "n 3 m"]:
-    """Products of small matrices, written as sums: calls into a matrix library are slower at this size."""
+    """Products of small matrices, written as sums; calls into a matrix library are slower at this size."""
     terms = [left[:, :, i, None] * right[:, i, None, :] for i in range(3)]
     return terms[0] + terms[1] + terms[2]
 
@@ -159,14 +159,14 @@ def robustness(squared: Float[Array, "*n"], width: Float[Array, ""]) -> Float[Ar
 def keypoint_residuals(
     problem: PosedProblem, picture: Picture, unknowns: PictureUnknowns
 ) -> Float[Array, "keypoints 2"]:
-    """Whitened, before the robust loss; zero where nothing was seen."""
+    """Whitened residuals before the robust loss; zero for keypoints that were not seen."""
     observation = picture.observation
     projected = seen_at(unknowns, observation.lens, pose_model(problem.model, picture.betas, unknowns).keypoints)
     return (jnp.sqrt(observation.confidence) / problem.noise.sigmas)[:, None] * (observation.points - projected)
 
 
 def posed_residuals(problem: PosedProblem, picture: Picture, unknowns: PictureUnknowns) -> Float[Array, " residuals"]:
-    """All residuals; the energy is half the sum of their squares. General solvers take these."""
+    """All residuals, for general solvers; the energy is half the sum of their squares."""
     residuals = keypoint_residuals(problem, picture, unknowns)
     # The length of each residual becomes √ρ.
     softened = residuals * jnp.sqrt(robustness(jnp.sum(residuals**2, axis=-1, keepdims=True), problem.noise.width))

@@ -1,16 +1,16 @@
 """Results of posed fits: poses, cameras, residuals, and the evidence of each picture about the shape.
 
 Near its best fit the energy of a picture is quadratic in the shape β, the pose z and the frame c (turn and camera).
-With z and c eliminated, Λ = H_ββ − H_βη H_ηη⁻¹ H_ηβ is left of the Gauss-Newton Hessian, without the shape prior. In
-the small space of the residuals, with M = I + A Aᵀ, B and F the derivatives by β and c,
+Eliminating z and c from the Gauss-Newton Hessian without the shape prior gives Λ = H_ββ − H_βη H_ηη⁻¹ H_ηβ. This is
+computed in the small space of the residuals, with M = I + A Aᵀ and the derivatives B by β and F by c:
 
     B̃ = B − F (FᵀM⁻¹F)⁻¹ FᵀM⁻¹B,   Λ = B̃ᵀ M⁻¹ B̃,   g = B̃ᵀ M⁻¹ (r − A z),   h = Λ β − g.
 
-g is the gradient by β that is left when pose and frame have followed, so h belongs to the minimum of the quadratic even
-where the fit stopped a little short of it; at the minimum g = −β and h = (Λ + I) β.
+g is the gradient by β after pose and frame have followed, so h belongs to the minimum of the quadratic even if the fit
+stopped a little short of it; at the minimum g = −β and h = (Λ + I) β.
 
-All this rests on the assumed noise. ``shape_evidence`` divides Λ and h by s², the noise estimated from the picture
-itself (``engine.posed.noise_scale``).
+These quantities assume the noise. ``shape_evidence`` divides Λ and h by s², the noise estimated from the picture itself
+(``engine.posed.noise_scale``).
 """
 
 import equinox as eqx
@@ -41,12 +41,13 @@ from engine.solvers.levenberg_marquardt import LinearModel, eliminate_whitened
 from engine.solvers.small_systems import positive_diagonal, solve_positive
 
 _EXACT_SIGMA = 0.005
-"""Largest sigma, person heights (hips at just under 0.4 % noise), below which single precision rounds evidence by more
-than 1e-4 nats, and from 0.1 % noise on loses it; double precision costs a seventh of a fit more."""
+"""Bound of the largest sigma, person heights (hips at just under 0.4 % noise). Below it single precision rounds
+evidence by more than 1e-4 nats, and at 0.1 % noise it loses the evidence. Double precision costs a seventh of a fit
+more."""
 
 
 class PosedFit(eqx.Module):
-    """One row per picture. In rows whose status is ``too_few_keypoints`` all numbers but ``pictures`` are NaN or 0."""
+    """One row per picture. Rows with status ``too_few_keypoints`` have NaN or 0 in all fields but ``pictures``."""
 
     pictures: Picture
     """The fitted pictures: labels swapped as in ``swapped_labels``, betas of the fit."""
@@ -54,17 +55,17 @@ class PosedFit(eqx.Module):
     pose: Float[AnyArray, "images joints 3"]
     """Rotation vectors in radians, the global orientation in the camera's frame first."""
     camera: WeakPerspective
-    """Scale at the body's origin and its place in the picture; person heights per metre, person heights."""
+    """Scale at the body's origin and its position in the picture; person heights per metre, person heights."""
     camera_px: WeakPerspective
     """The same in pixels."""
     residuals: Float[AnyArray, "images keypoints 2"]
-    """Seen minus modelled, person heights; by the given labels; 0 where not seen."""
+    """Seen minus modelled keypoints by the given labels, person heights; 0 if not seen."""
     energy: Float[AnyArray, " images"]
-    """½ Σ ρ + ½ |z|² + ½ |limits|², and ½ |β|² where the shape is free, in nats."""
+    """½ Σ ρ + ½ |z|² + ½ |limits|², and ½ |β|² if the shape is free, in nats."""
     data_energy: Float[AnyArray, " images"]
-    """½ Σ ρ alone."""
+    """½ Σ ρ alone, in nats."""
     steps: Int[AnyArray, " images"]
-    """Levenberg-Marquardt steps taken, all starts of the picture together."""
+    """Number of Levenberg-Marquardt steps over all starts of the picture."""
     status: Int[AnyArray, " images"]
     swapped_labels: Int[AnyArray, " images"]
     """Limbs whose left and right labels were swapped back, as the code of ``engine.picture.swapped_labels``."""
@@ -128,12 +129,12 @@ def _describe(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns]) ->
 
 
 def picture_evidence(problem: PosedProblem, picture: Picture, unknowns: PictureUnknowns) -> Evidence:
-    """Λ and h of one picture, at its own β and at the noise that was assumed."""
+    """Λ and h of one picture, at its own β and the assumed noise."""
     return _laplace(linear_model(problem, (picture, unknowns)), picture)
 
 
 def linear_model(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns]) -> LinearModel:
-    """The problem of one picture, linearised at its fit, its shape free."""
+    """The problem of one picture, linearised at its fit with free shape."""
     return linearise(problem, *fitted, free_betas=True)
 
 
@@ -143,7 +144,7 @@ def _laplace(linear: LinearModel, picture: Picture) -> Evidence:
     weighted_frame, weighted_betas = reduced.weighted_rows[:, :FRAME_SIZE], reduced.weighted_rows[:, FRAME_SIZE:]
     within = positive_diagonal(by_frame.T @ weighted_frame)
     follows = solve_positive(within, weighted_frame.T @ by_betas)
-    # Projected before it is squared: a difference of two large matrices would lose the digits that matter.
+    # B is projected before it is squared: a difference of two large matrices would lose significant digits.
     free = by_betas - by_frame @ follows
     precision = free.T @ (weighted_betas - weighted_frame @ follows)
     gradient = free.T @ (linear.residuals + reduced.change)
@@ -160,7 +161,7 @@ def _evidence_of(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns])
 
 
 def shape_evidence(context: PosedContext, fit: PosedFit) -> Evidence:
-    """Evidence of each picture about the shape, pose and camera eliminated, without the shape prior, at its own noise.
+    """Evidence of each picture about the shape at its own noise: without pose, camera and shape prior.
 
     The fits have free shapes: the quadratic is taken at the fit's β. The evidence is zero for pictures that could not
     be fitted or whose numbers overflow.

@@ -5,12 +5,12 @@ Every picture is fitted twice: with its own free shape, and, starting from that 
     excess      = energy at the reference shape − energy at the picture's own shape, shape prior left out, in nats
     consistency = exp(−excess / threshold)
 
-The bare error at the reference shape would be a poor measure: pose bends to make up for a wrong shape, and some poses
-and views are hard for any shape. The evidence of the picture about the shape (``engine.evidence.shape_evidence``) is
+The error at the reference shape alone would be a poor measure: pose compensates for a wrong shape, and some poses and
+views are hard for any shape. The evidence of the picture about the shape (``engine.evidence.shape_evidence``) is
 compared with that of the references: the Bayes factor of "one body" against "two bodies", and its probability.
-Evidence is kept raw and calibrated here, on use (``engine.evidence.calibration``).
+Evidence is stored raw and calibrated here on use (``engine.evidence.calibration``).
 
-With several people a picture is compared with all of them, and its row is about the one that matches best.
+If there are several people, a picture is compared with all of them, and its row describes the best match.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ _TILE_SIZE = 1024
 
 
 class FreeScores(NamedTuple):
-    """The columns of comparison and fit together, one row per picture."""
+    """The columns of comparison and fit, one row per picture."""
 
     status: Int8[np.ndarray, " images"]
     consistency: Float32[np.ndarray, " images"]
@@ -74,8 +74,8 @@ def score_posed_pictures(
 
     Args:
         threshold: nats of excess at which consistency is 1/e.
-        prior_probability: of "same body", before looking.
-        calibration: of the detector; by default the one that is shipped.
+        prior_probability: prior probability of "same body".
+        calibration: calibration of the detector; by default the shipped one.
 
     Raises:
         ValueError: arrays do not fit the body, or a parameter is out of range.
@@ -91,7 +91,7 @@ def fit_own(
     solver: str = "auto",
     focal_px: Float[AnyArray, "*images"] | float = np.inf,
 ) -> PictureEvidence:
-    """The evidence stage by fits: every picture with its own shape.
+    """The evidence stage by fits: every picture is fitted with its own shape.
 
     Args:
         solver: one of ``engine.posed.first_order.SOLVERS``.
@@ -105,7 +105,8 @@ def fit_own(
 
 
 class ReferenceFits(NamedTuple):
-    """The fit stage: pictures fitted at the shape that matches best. NaN in rows that could not be fitted."""
+    """Result of the fit stage: pictures fitted at the shape that matches best. Rows that could not be fitted have
+    NaN."""
 
     consistency: Float32[np.ndarray, " images"]
     reprojection_error: Float32[np.ndarray, " images"]
@@ -126,7 +127,7 @@ def fit_at_shapes(
 
     Args:
         own: every picture's own fit.
-        betas: of the shape that matches each picture best.
+        betas: the shape that matches each picture best.
         threshold: nats of excess at which consistency is 1/e.
 
     Raises:
@@ -145,7 +146,7 @@ def fit_to_shapes(
     confidence: Float[AnyArray, "images keypoints"],
     betas: Float[AnyArray, "images betas"],
 ) -> ReferenceFits:
-    """The fit stage for pictures that have no fit of their own; consistency, which takes two fits, is not a number.
+    """The fit stage for pictures without their own fit. Consistency needs two fits, so it is NaN.
 
     Raises:
         ValueError: arrays do not fit the body.
@@ -181,7 +182,7 @@ def compare(
     prior_probability: float = PRIOR_PROBABILITY,
     calibration: Calibration | None = None,
 ) -> FreeScores:
-    """Score pictures whose own shapes are fitted already; see ``score_posed_pictures``.
+    """Score pictures whose own shapes have been fitted; see ``score_posed_pictures``.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -200,7 +201,7 @@ def compare_people(
     """Score every picture against the person that matches it best.
 
     Args:
-        prior_probability: that a picture shows any of the people, each as likely as the others.
+        prior_probability: probability that a picture shows any of the people, all equally likely.
 
     Raises:
         ValueError: nobody to compare with, or a parameter is out of range.
@@ -219,13 +220,13 @@ def excess_energy(
 
     Args:
         own: fits with free shapes.
-        betas: one for each picture.
+        betas: one shape for each picture.
     """
     refitted = _refit(context, own, betas)
     pictures, unknowns = own.pictures, jax.tree.map(np.nan_to_num, own.unknowns)
     problem = context.problem
     excess = posed_energies(problem, *refitted, exact=True) - posed_energies(problem, pictures, unknowns, exact=True)
-    # The own shape is drawn to the mean person by its prior, so the given one may even do a little better.
+    # The prior shifts the own shape towards the mean person, so the given one may even fit slightly better.
     return np.maximum(excess, 0.0).astype(own.energy.dtype), describe(problem, *refitted)
 
 
@@ -237,7 +238,7 @@ def _refit(
     The fit stays near that pose, so that the excess measures the change of shape and not a jump to another pose.
     """
     pictures = Picture(own.pictures.observation, betas)
-    # Pictures that could not be fitted come along as some pose of nobody; their rows are masked by the caller.
+    # Pictures that could not be fitted get a placeholder pose; the caller masks their rows.
     unknowns = jax.tree.map(lambda leaf: np.nan_to_num(leaf)[:, None], own.unknowns)
     search = Search(context, pictures)
     lanes = search.finish(open_lanes(unknowns, betas), free_betas=False)

@@ -1,8 +1,8 @@
-"""Rounds of Levenberg-Marquardt over many lanes: several starts per picture, the good kept, the unfinished gathered.
+"""Rounds of Levenberg-Marquardt over many lanes: several starts per picture, of which the best are finished.
 
 A lane is one picture with one start. Compiled code advances one tile of lanes by some steps; between rounds the lanes
-that still matter are gathered into full tiles on the host. The tile has one size whatever the batch, and no lane sees
-another, so a picture's result is the same, bit for bit, alone or among millions.
+that still matter are gathered into full tiles on the host. The tile size is fixed and lanes are independent, so a
+picture's result is the same, bit for bit, alone or among millions.
 
 The rounds, with the numbers of steps, are the cheapest found that miss the best of 64 random starts in about 3 % of
 pictures (benchmarks/results.md, "Posed fits"): a few starts take a few steps, the best ones a few more; from there
@@ -36,20 +36,20 @@ _FLIPS = 4
 _FLIP_STEPS = 3
 _FINISHING_STEPS = 6
 _FINISHED = 2e-8
-"""Nats of predicted decrease at the last step: the rest moves no score by 1e-4, where 1e-4 nats moved some by 1e-3
-(benchmarks/results.md, "Identity", "Laws")."""
+"""Nats of predicted decrease at the last step. The remaining decrease changes scores by less than 1e-4; a threshold of
+1e-4 nats changed some by 1e-3 (benchmarks/results.md, "Identity", "Laws")."""
 MAX_STEPS = 80
-"""A lane stops after that many; it counts as converged if the predicted decrease of its last step is below ``NEAR``."""
+"""Most steps of a lane. It counts as converged if the predicted decrease of its last step is below ``NEAR``."""
 
-# Little noise makes narrow valleys, in which starts get stuck: below this largest sigma (hips at just under 1 % noise),
-# person heights, all but the last rounds assume up to three times the noise, one start more is kept, and the limbs of
+# Starts get stuck in the narrow valleys of little noise. Below this largest sigma (hips at just under 1 % noise),
+# person heights, all but the last rounds assume up to three times the noise, one more start is kept, and the limbs of
 # the best are mirrored once more.
 _COARSE_SIGMA = 0.013
 _COARSEST = 3.0
 _REFINING_STEPS = 6
 
 _SCREENING_WIDTH = 30.0
-"""Robust width, in sigmas, while starts are compared: a start that is still far off must feel every keypoint."""
+"""Robust width, in sigmas, while starts are compared, so that every keypoint pulls on a start that is far off."""
 
 # The longest step: radians, log scale, person heights, standard deviations of β.
 FRAME_UNIT = (0.5, 0.5, 0.5, 0.3, 0.3, 0.3)
@@ -59,7 +59,7 @@ Tree = TypeVar("Tree")
 
 
 class PosedContext(eqx.Module):
-    """Data shared by all pictures of a posed fit. Made by ``engine.posed.fit.make_context``."""
+    """Data shared by all pictures of a posed fit. ``engine.posed.fit.make_context`` makes it."""
 
     problem: PosedProblem
     library: StartLibrary
@@ -150,7 +150,7 @@ def rows(tree: Tree, index: Any) -> Tree:
 
 
 def _grouped(tree: Tree, starts: int) -> Tree:
-    """Lanes by picture, so many each: one more axis."""
+    """Lanes with a second axis: images, starts."""
     return jax.tree.map(lambda leaf: leaf.reshape(len(leaf) // starts, starts, *leaf.shape[1:]), tree)
 
 
@@ -195,12 +195,12 @@ def open_lanes(unknowns: PictureUnknowns, betas: AnyArray) -> Lanes:
 
 
 def restarted(lanes: Lanes) -> Lanes:
-    """The same unknowns before the first step under another noise."""
+    """The same unknowns before the first step, under another noise."""
     return open_lanes(lanes.unknowns.picture, lanes.unknowns.betas)
 
 
 def coarser(context: PosedContext, factor: float) -> PosedContext:
-    """The same problem with so many times the noise."""
+    """The same problem with the noise multiplied by a factor."""
     return eqx.tree_at(lambda c: c.problem.noise.sigmas, context, context.problem.noise.sigmas * factor)
 
 
@@ -221,7 +221,7 @@ class Search:
         width: float | None = None,
         tolerance: float = NEAR,
     ) -> Lanes:
-        """All lanes, by so many steps or until they converge."""
+        """Advance all lanes by a number of steps or until they converge."""
         starts = lanes.energy.shape[1]
         problem = self.context.problem
         if width is not None:
@@ -259,7 +259,7 @@ class Search:
         return open_lanes(_grouped(mirrored, flips), _grouped(np.repeat(given.betas, _FLIPS, axis=0), flips))
 
     def finish(self, lanes: Lanes, free_betas: bool) -> Lanes:
-        """One lane per picture until it converges, gathering those that have not."""
+        """Advance one lane per picture until it converges, gathering unfinished lanes into full tiles."""
         lanes = jax.tree.map(np.array, lanes)
         open_rows = np.arange(self.count)
         for _ in range(0, MAX_STEPS, _FINISHING_STEPS):
@@ -273,7 +273,7 @@ class Search:
         return lanes._replace(converged=lanes.converged | (lanes.predicted < NEAR))
 
     def run(self, free_betas: bool, initial: Lanes | None = None) -> Lanes:
-        """From starts to one finished lane per picture."""
+        """Run the starts and return one finished lane per picture."""
         coarse = min(_COARSEST, _COARSE_SIGMA / float(np.max(self.context.problem.noise.sigmas)))
         if coarse > 1:
             search = Search(coarser(self.context, coarse), self.pictures)
@@ -291,7 +291,7 @@ class Search:
         return self.finish(best_lanes(candidates, 1), free_betas)
 
     def candidates(self, kept: int) -> Lanes:
-        """Several lanes per picture: the best starts, and what becomes of them when limbs are mirrored."""
+        """Several lanes per picture: the best starts, and the same with mirrored limbs."""
         lanes = self.advance(self.starts(), _SCREENING_STEPS, width=_SCREENING_WIDTH)
         settled = self.advance(best_lanes(lanes, kept), _SETTLING_STEPS)
         return join_lanes(settled, self.advance(self.flips(settled), _FLIP_STEPS))

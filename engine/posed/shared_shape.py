@@ -1,8 +1,8 @@
 """One shape for all references of a person, each picture with its own pose and camera.
 
 Poses are found for the average shape first; then the shapes of all people and the poses of all their pictures are
-fitted together (``engine.posed.joint_fit``). A shape found with one picture in a wrong pose may be wrong itself, and
-vice versa: poses are searched again at the shape found, and where any does better, the person is fitted once more.
+fitted together (``engine.posed.joint_fit``). One picture in a wrong pose can give a wrong shape, and vice versa. So
+poses are searched again at the fitted shape, and if any fits better, the person is fitted once more.
 """
 
 from typing import NamedTuple
@@ -30,20 +30,20 @@ class SharedFit(NamedTuple):
 
     betas: Float[np.ndarray, "people betas"]
     evidence: Evidence
-    """Of all references of each person together."""
+    """Joint evidence of all references of each person."""
     energy: Float[np.ndarray, " people"]
-    """Of all references, with ½ |β|², in nats."""
+    """Energy of all references of each person, with ½ |β|², in nats."""
     steps: Int[np.ndarray, " people"]
-    """Joint steps; those of the searches are in ``references``."""
+    """Number of joint steps; steps of the searches are in ``references``."""
     converged: Bool[np.ndarray, " people"]
     references: PosedFit
-    """Every picture at its person's shape, in the order given."""
+    """Fit of every picture at its person's shape, in the given order."""
     own_evidence: Evidence
-    """Raw, of each picture; zeros where it could not be used."""
+    """Raw evidence of each picture; zeros if it could not be used."""
 
     @property
     def covariance(self) -> Float[np.ndarray, "people betas betas"]:
-        """How far the shapes may be off: (Λ + I)⁻¹."""
+        """Posterior covariance of the shapes: (Λ + I)⁻¹."""
         return np.linalg.inv(self.evidence.precision + np.eye(self.betas.shape[-1]))
 
 
@@ -56,7 +56,7 @@ def fit_shared_shapes(
     """One shape per person from all pictures of that person, under the prior β ~ N(0, I).
 
     Args:
-        person: whom each picture shows: 0, 1, … each at least once; numbers of pictures may differ.
+        person: number of the person in each picture: 0, 1, … without gaps; numbers of pictures may differ.
         solver: one of ``engine.posed.first_order.SOLVERS``.
 
     Raises:
@@ -72,7 +72,7 @@ def fit_shared_shapes(
     usable = np.flatnonzero(np.isfinite(first.energy))
     alone = np.bincount(person[usable], minlength=person.max() + 1)[person] == 1
     if alone.any():
-        # A person's only picture is fitted as any picture is: scored later, it must find itself.
+        # A person's only picture is fitted like any picture, so that scoring it later finds the same fit.
         single = np.flatnonzero(alone)
         own = fit_shapes(context, rows(given.observation, single), solver)
         first = jax.tree.map(np.array, first)
@@ -105,7 +105,7 @@ def fit_shared_shapes(
         )
         joint.restart(searched)
         joint.run(loop)
-    # Rows of pictures that could not be fitted carry their person's shape too.
+    # Rows of pictures that could not be fitted have their person's shape too.
     given = Picture(given.observation, joint.betas[person].astype(given.betas.dtype))
     fit = assemble(context, given, usable, _final_lanes(joint), steps, codes)
     own = shape_evidence(context, fit)

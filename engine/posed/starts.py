@@ -1,14 +1,14 @@
 """Starts of a posed fit: the most similar of thousands of known pictures.
 
 A library of poses, drawn once from the pose prior and seen from all around, is compared with the keypoints of a
-picture. For each entry the best turn in the picture plane, scale and shift are known in closed form: with keypoints as
-complex numbers y (seen) and x (library), weights w and both centred on their weighted means,
+picture. The best turn in the picture plane, scale and shift of each entry have a closed form. For keypoints as complex
+numbers y (seen) and x (library), both centred on their weighted means, and weights w,
 
     y ≈ a x,   a = Σ w x̄ y / Σ w |x|²,   cost = Σ w |y|² − |Σ w x̄ y|² / Σ w |x|²
 
-so people who lie or hang upside down need no special care, nor do those of whom only a part is seen, and the comparison
-of all pictures with all entries is a few matrix products. Entries are sorted by the direction they are seen from; the
-best of each sector competes, so that the starts differ in what matters most.
+So people who lie, hang upside down or are seen in part need no special case, and the comparison of all pictures with
+all entries is a few matrix products. Entries are sorted by the direction they are seen from. The best of each sector
+competes, so that the starts differ in direction, which matters most.
 """
 
 from typing import NamedTuple
@@ -32,16 +32,17 @@ _MISFIT = 0.02
 """Distance of the best entry's keypoints from the truth, person heights (half of it per coordinate at this size)."""
 _PITCH_DEVIATION_DEGREES = 25.0
 _ANY_VIEW_SHARE = 0.1
-"""Entries seen from anywhere on the sphere; the others from around the horizon."""
+"""Share of entries seen from anywhere on the sphere; the others are seen from around the horizon."""
 _LATENTS_VARIED = 20
-"""Directions of the pose that move keypoints least are left at the mean: they would only add noise."""
-# Times 1/stature: the observation's scale is a bound from below, and a person whose limbs all point at the camera
-# looks larger than the observation's scale.
+"""Number of varied directions of the pose. Those that move keypoints least stay at the mean: they would only add
+noise."""
+# Factors of 1/stature: the observation's scale is a lower bound, and a person whose limbs all point at the camera is
+# larger than that.
 _SCALE_RANGE = (0.75, 2.0)
 
 
 class StartLibrary(eqx.Module):
-    """Known poses and how they look. Entries of one sector lie together."""
+    """Known poses and their keypoints in the picture. Entries of one sector are adjacent."""
 
     orientation: Float[Array, "entries 4"]
     latent: Float[Array, "entries latents"]
@@ -70,7 +71,7 @@ def mirrored_latents(
 
 
 def make_start_library(model: PosedModel) -> StartLibrary:
-    """Draw the library; always the same one for the same model.
+    """Draw the library; the same model always gets the same one.
 
     The second half mirrors the first, last entry first, so that a mirrored picture gets mirrored starts.
     """
@@ -115,7 +116,7 @@ def _overlap(
 def find_starts(library: StartLibrary, noise: Noise, observation: Observation, count: int) -> PictureUnknowns:
     """Starts for one picture, along a leading axis: the best entry of each of the best sectors, best first.
 
-    Where nothing is seen they are some entries of the library.
+    If nothing is seen they are arbitrary entries of the library.
     """
     weights = observation.confidence / (noise.sigmas**2 + _MISFIT**2)
     total = jnp.sum(weights)
@@ -130,12 +131,12 @@ def find_starts(library: StartLibrary, noise: Noise, observation: Observation, c
         # The first entry that reaches the best, as a plain reduction: XLA's argmax is slow on CPU.
         return best, jnp.min(jnp.where(explained == best, jnp.arange(len(explained)), len(explained) - 1))
 
-    # Sector by sector: what is computed for one stays in the cache.
+    # Sectors are processed one by one, so that intermediate results stay in the processor's cache.
     best, first = jax.lax.map(best_of_sector, library.plane.reshape(SECTORS, -1, *library.plane.shape[1:]))
     _, sectors = jax.lax.top_k(best, count)
     entries = sectors * (len(library.plane) // SECTORS) + first[sectors]
 
-    # Computed again for the chosen few: keeping these numbers for all entries would cost more.
+    # These numbers are computed again for the chosen few; keeping them for all entries would cost more.
     chosen = _overlap(library.plane[entries], weights, centred)
     size = jnp.sqrt(chosen.real**2 + chosen.imaginary**2)
     turn = jnp.arctan2(chosen.imaginary, jnp.where(size > 0, chosen.real, 1.0))

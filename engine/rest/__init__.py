@@ -1,1 +1,1 @@
-"""Rest-pose mode: the body stands in a T-pose; shape and camera are fitted."""
+"""Rest pose: the body stands in a T-pose; shape and camera are fitted."""

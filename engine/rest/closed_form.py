@@ -1,11 +1,11 @@
 """Closed forms: the best camera of one picture, and the shared shape with all cameras eliminated.
 
-For fixed model points x the weak-perspective camera is weighted linear least squares: with the weighted means ȳ, x̄,
+The weak-perspective camera for fixed model points x is weighted linear least squares. With the weighted means ȳ, x̄,
 
     s = Σ w (y − ȳ)·(x − x̄) / Σ w |x − x̄|²,   t = ȳ − s x̄.
 
-Put back into the residuals this leaves a problem in β alone (variable projection: Golub and Pereyra, SIAM J. Numer.
-Anal. 1973), which Gauss-Newton with step control finishes in a few steps. Its Jacobian is exact: the closed form is
+Substituting them leaves a problem in β alone (variable projection: Golub and Pereyra, SIAM J. Numer. Anal. 1973), which
+Gauss-Newton with step control solves in a few steps. Its Jacobian is exact: the closed form is
 differentiated along with the rest.
 """
 
@@ -22,11 +22,11 @@ from engine.picture.observation import Observation
 from engine.rest.problem import rest_shape_residuals
 from engine.solvers.small_systems import solve_positive
 
-# A mirrored or upside-down person would ask for a negative scale, which no camera has. The floor is far below any
-# person's true scale (about 0.6 person heights per metre) and leaves such a picture with a large error.
+# The best scale of a mirrored or upside-down person would be negative, which is impossible for a camera. The floor is
+# far below any person's true scale (about 0.6 person heights per metre) and leaves such a picture with a large error.
 SMALLEST_SCALE = 1e-3
 _MOST_STEPS = 30
-# A step this small in every component, in standard deviations of the population, ends the fit.
+# The fit ends at a step this small in every component, in standard deviations of the population.
 _SMALLEST_CHANGE = 2e-5
 _ENERGY_RESOLUTION = 1e-6
 
@@ -95,7 +95,7 @@ def solve_rest_shape(
     def step(state: _Iterate, _: None) -> tuple[_Iterate, None]:
         jacobian, current = jax.jacfwd(residuals, has_aux=True)(state.trial)
         energy = 0.5 * jnp.sum(current**2)
-        # Steps below float32's resolution of the energy are taken too: it is the gradient that decides the last digits.
+        # Steps below float32's resolution of the energy are taken too, because the gradient determines the last digits.
         better = (energy <= state.energy * (1 + _ENERGY_RESOLUTION)) & ~state.converged
         new = _Iterate(
             betas=state.trial,

@@ -1,7 +1,7 @@
-"""Rest-pose mode: one β per person.
+"""Rest pose: one β per person.
 
-This is the original recipe: the body stands in a T-pose, only camera and shape are fitted. It is exact and fast, and
-it does not model pose: a person who does not stand in a T-pose looks like another body.
+This is the original recipe: the body stands in a T-pose, only camera and shape are fitted. It is exact and fast, but it
+does not model pose: a person who does not stand in a T-pose is fitted as another body.
 
 Three solvers reach the same minimum of the same problem (``engine.rest.problem``): the closed form (cameras eliminated,
 Gauss-Newton on β), and the loops Adam and L-BFGS over β and all cameras together.
@@ -28,13 +28,13 @@ from engine.rest.scores import REST_THRESHOLD
 from engine.solvers.first_order import AdamSettings, FirstOrderSettings, LBFGSSettings, minimise
 
 SOLVERS = ("auto", "adam", "lbfgs")
-"""``auto`` is the closed form."""
+"""Names of solvers; ``auto`` is the closed form."""
 
 _TILE_REFERENCES = 64
 
 
 def first_order_settings(solver: str) -> FirstOrderSettings | None:
-    """The loop behind a solver's name; None for the default, which needs none.
+    """The loop behind a solver's name; None for the default, which needs no loop.
 
     Raises:
         ValueError: no such solver.
@@ -108,7 +108,7 @@ def fit_rest_shapes(
 ) -> ShapeFit:
     """One β for each person from all references of that person, with the body in rest pose.
 
-    People may have different numbers of references; nobody's β depends on who else is fitted, bit for bit.
+    People may have different numbers of references. A person's β does not depend on the other people, bit for bit.
 
     Args:
         keypoints_px: per person, the keypoints of the references in pixels.
@@ -136,8 +136,8 @@ def _usable_references(
 ) -> tuple[np.ndarray, np.ndarray]:
     """References with enough keypoints, padded to a power of two.
 
-    Pictures with fewer keypoints than a camera needs fit any body and are left out. Few sizes are compiled, and a
-    person's own number of references decides which.
+    Pictures with fewer keypoints than a camera needs fit any body and are left out. Few sizes are compiled; a person's
+    number of references determines the size.
     """
     check_keypoints(body, keypoints_px, confidence)
     usable = (np.isfinite(keypoints_px).all(-1) & (confidence > 0)).sum(-1) >= MIN_KEYPOINTS

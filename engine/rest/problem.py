@@ -6,9 +6,9 @@
 y are the normalised keypoints of picture i of n, c their confidence, x the keypoints of the body, σ_k their noise
 (``engine.picture.noise``). Shape components have unit variance, so the shape prior's residual is β itself.
 
-The mean over pictures, not the sum: in rest-pose mode the misfit is pose, which pictures of one person share. A sum
-would count it as independent evidence and drive β of 400 frames to 25 standard deviations (benchmarks/results.md,
-"Rest-pose mode on real keypoints").
+The energy takes the mean over pictures, not the sum: the misfit in rest pose is due to pose, which pictures of one
+person share. A sum would count it as independent evidence and drive β of 400 frames to 25 standard deviations
+(benchmarks/results.md, "Rest-pose mode on real keypoints").
 """
 
 import jax
@@ -21,14 +21,15 @@ from engine.picture.noise import NoiseModel
 from engine.picture.observation import Observation
 
 REST_NOISE = NoiseModel(level=0.01)
-"""A good detector's error. People who do not stand in a T-pose misfit by ten times that, and their β is meaningless
+"""The error of a good detector. The misfit of people who do not stand in a T-pose is ten times that, and their β is
+meaningless
 (benchmarks/results.md, "Rest-pose mode on real keypoints")."""
 
 
 def reprojection_residuals(
     observation: Observation, projected: Float[Array, "keypoints 2"], sigmas: Float[Array, " keypoints"]
 ) -> Float[Array, "keypoints 2"]:
-    """Whitened distances between the seen and the modelled keypoints of one picture; zero where nothing was seen."""
+    """Whitened distances between the seen and the modelled keypoints of one picture; zero if not seen."""
     weights = jnp.sqrt(observation.confidence) / sigmas
     return weights[:, None] * (observation.points - projected)
 
@@ -53,7 +54,7 @@ def rest_shape_residuals(
 ) -> Float[Array, " residuals"]:
     """The residuals of all pictures of one person, each with its own camera, and of the shape prior.
 
-    Pictures in which nothing was seen are padding and do not count.
+    Pictures without a seen keypoint are padding and do not count.
     """
     data = jax.vmap(rest_residuals, in_axes=(None, None, None, 0, 0))(body, noise, betas, cameras, observations)
     pictures = jnp.sum(jnp.any(observations.confidence > 0, axis=-1))

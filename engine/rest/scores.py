@@ -1,4 +1,4 @@
-"""The numbers of one picture in rest-pose mode.
+"""The numbers of one picture in rest pose.
 
     consistency = exp(−reprojection error / threshold)
 
@@ -17,11 +17,11 @@ from engine.picture.observation import Observation
 from engine.scores import Status
 
 REST_THRESHOLD = 0.1
-"""The reprojection error, in person heights, at which rest-pose consistency has fallen to 1/e."""
+"""The reprojection error, in person heights, at which consistency in rest pose is 1/e."""
 
 
 class RestScores(eqx.Module):
-    """One row of results in rest-pose mode; fields carry a leading ``images`` axis when batched."""
+    """One row of results in rest pose; fields carry a leading ``images`` axis when batched."""
 
     consistency: Float[AnyArray, "*images"]
     """0..1"""
@@ -33,7 +33,7 @@ class RestScores(eqx.Module):
     scale: Float[AnyArray, "*images"]
     """Pixels per metre."""
     translation_x: Float[AnyArray, "*images"]
-    """Where the pelvis is seen, in pixels from the left..."""
+    """Position of the pelvis, in pixels from the left..."""
     translation_y: Float[AnyArray, "*images"]
     """...and from the top."""
     status: Int[AnyArray, "*images"]
@@ -66,7 +66,7 @@ def score_projection(
 
 
 def mask_unscorable(score: RestScores) -> RestScores:
-    """NaN in every number of a picture whose status is not ok: never a made-up number."""
+    """Set every number of a picture to NaN if its status is not ok."""
     scorable = score.status == Status.OK
     numbers = {name: jnp.where(scorable, value, jnp.nan) for name, value in vars(score).items() if name != "status"}
     return RestScores(**numbers, status=score.status)

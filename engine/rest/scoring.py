@@ -1,4 +1,4 @@
-"""Scores of many pictures in rest-pose mode: against one shape, or each against its own person's.
+"""Scores of many pictures in rest pose: against one shape, or each against its own person's.
 
 The closed form runs in tiles laid out for speed (``engine.rest.tile_scorer``). The loops fit each picture's camera.
 """
@@ -37,7 +37,7 @@ def _score_by_loop(context: RestContext, picture: tuple[Array, Array]) -> RestSc
 
 
 def _rough_camera(points: Float[Array, "keypoints 3"]) -> WeakPerspective:
-    """A start that does not know the answer: a person of average size in the middle of the keypoints."""
+    """A start independent of the answer: a person of average size in the middle of the keypoints."""
     scale = jnp.asarray(1 / REFERENCE_STATURE_M, points.dtype)
     return WeakPerspective(scale, -scale * jnp.mean(image_plane(points), axis=0))
 
@@ -82,7 +82,7 @@ def score_rest_people(
     """Score every picture against the shape of its own person: ``score_rest_pictures`` for all at once, bit for bit.
 
     Args:
-        person: whose shape each picture is compared with, as row numbers of ``betas``.
+        person: row of ``betas`` that each picture is compared with.
 
     Raises:
         ValueError: arrays do not fit the body.
@@ -91,7 +91,7 @@ def score_rest_people(
     order = np.argsort(person, kind="stable")
     counts = np.bincount(person, minlength=len(betas))
     lengths = -(-counts // LANES) * LANES
-    # Every person's pictures begin a block of their own.
+    # Every person's pictures start a new block.
     shift = np.cumsum(lengths) - lengths - (np.cumsum(counts) - counts)
     place = np.empty(len(person), int)
     place[order] = np.arange(len(person)) + shift[person[order]]

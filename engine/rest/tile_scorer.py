@@ -1,9 +1,9 @@
-"""Scoring in rest-pose mode, fast: reads 204 bytes a picture and does about a thousand operations on them.
+"""Fast scoring in rest pose: it reads 204 bytes a picture and does about a thousand operations on them.
 
 This is the one place where images are the LAST axis: keypoints are transposed in blocks of ``LANES`` pictures, so that
 one vector instruction serves several pictures. It computes what ``observe``, ``best_camera`` and ``score_projection``
-compute for a single picture, and is tested against them. The work is cut into stages compiled one by one, because XLA,
-left to itself, fuses all of it into loops that recompute the early stages at every use (benchmarks/results.md,
+compute for a single picture, and is tested against them. The work is cut into stages that are compiled one by one,
+because XLA would fuse all of it into loops that recompute the early stages at every use (benchmarks/results.md,
 "Rest-pose scoring", has the figures).
 
 Arrays inside are (blocks, keypoints, lanes); a number per picture is (blocks, lanes). Sums over keypoints are written
@@ -35,7 +35,8 @@ from engine.rest.closed_form import SMALLEST_SCALE
 from engine.rest.scores import RestScores, mask_unscorable
 
 TILE_SIZE = 16384
-"""3.3 MB of keypoints a tile; half or twice as much is not faster (benchmarks/results.md, "Rest-pose scoring")."""
+"""Pictures of a tile: 3.3 MB of keypoints; half or twice as much is not faster (benchmarks/results.md, "Rest-pose
+scoring")."""
 LANES = 64
 """Pictures of one block, all compared with one shape."""
 
@@ -69,7 +70,7 @@ class _Size(NamedTuple):
 
 
 class _Camera(NamedTuple):
-    """Pixels per metre, and where the pelvis is seen from the picture's centre of keypoints, in pixels."""
+    """Pixels per metre, and position of the pelvis from the picture's centre of keypoints, in pixels."""
 
     scale: PerPicture
     x: PerPicture
@@ -131,7 +132,7 @@ def _size(
     squared = jnp.where(by_limbs > 0, by_limbs, by_parts)
     measurable = squared > 0
     person_height_px = REFERENCE_STATURE_M * jnp.sqrt(jnp.where(measurable, squared, 1.0))
-    # The centre lies inside the box of the seen keypoints, so it can stand in for those that were not seen.
+    # The centre lies inside the box of the seen keypoints, so it can replace keypoints that were not seen.
     x = jnp.where(visible, seen.x, _spread(centre[0]))
     y = jnp.where(visible, seen.y, _spread(centre[1]))
     width = _over_keypoints(jnp.maximum, x) - _over_keypoints(jnp.minimum, x)
@@ -150,7 +151,7 @@ def _best_camera(
     x, y = seen.x - _spread(centre[0]), seen.y - _spread(centre[1])
     x_seen, y_seen = _total(weights * x) * inverse, _total(weights * y) * inverse
     x_body, y_body = _total(weights * reference.x) * inverse, _total(weights * reference.y) * inverse
-    # Around the body's own mean: where only a face is seen, sums around the pelvis would cancel to noise.
+    # Sums are taken around the body's own mean: if only a face is seen, sums around the pelvis would cancel to noise.
     x_from_mean, y_from_mean = reference.x - _spread(x_body), reference.y - _spread(y_body)
     spread = _total(weights * (x_from_mean**2 + y_from_mean**2))
     overlap = _total(weights * (x_from_mean * x + y_from_mean * y))
@@ -198,7 +199,8 @@ def _score(
 def _shape_of_blocks(
     plane: Float[np.ndarray, "people keypoints 2"], person: Int[np.ndarray, " images"]
 ) -> tuple[Float[np.ndarray, "blocks keypoints 1"], Float[np.ndarray, "blocks keypoints 1"]]:
-    """Looked up in NumPy: a compiled function would be compiled again for every number of people."""
+    """Points of each block's person. NumPy is used: a compiled function would be recompiled for every number of
+    people."""
     of_blocks = plane[person[::LANES]]
     return of_blocks[..., 0, None], of_blocks[..., 1, None]
 

@@ -1,8 +1,8 @@
-"""Detectors: from true keypoints to those that a detector gives.
+"""Simulated detectors: true keypoints in, detected keypoints out.
 
 Noise of keypoint k is Gaussian with σ_k = level × OKS sigma_k / 0.08 in person heights, over its ``exactness`` w_k (the
-square root of a confidence), as the engine assumes it. The level that is assumed may be off. On top of it come habits
-(offsets fixed to the bones), gross errors, rounding, exchanged labels and inventions at the border.
+square root of a confidence), as the engine assumes it. The assumed level may be wrong. Further errors are systematic
+offsets fixed to the bones, gross errors, rounding, swapped labels and invented keypoints at the border.
 """
 
 from typing import NamedTuple
@@ -36,11 +36,11 @@ class Detected(NamedTuple):
     """Keypoints as a detector gives them."""
 
     points: Float[Array, "keypoints 2"]
-    """Metres at the pelvis' depth; any number where not seen."""
+    """Metres at the pelvis' depth; an arbitrary number if not seen."""
     exactness: Float[Array, " keypoints"]
-    """Square root of the confidence, 0 where not seen; known to whoever reads the keypoints."""
+    """Square root of the confidence, 0 if not seen; readers of keypoints know it."""
     level: Float[Array, ""]
-    """The noise level that is assumed, person heights."""
+    """The assumed noise level, person heights."""
 
 
 def _named(schema: KeypointSchema, names: tuple[str, ...]) -> np.ndarray:
@@ -50,7 +50,7 @@ def _named(schema: KeypointSchema, names: tuple[str, ...]) -> np.ndarray:
 def draw_seen(
     schema: KeypointSchema, settings: VisibilitySettings, points: Float[Array, "keypoints 2"], key: Array
 ) -> Bool[Array, " keypoints"]:
-    """Which keypoints are seen."""
+    """Draw a mask of seen keypoints."""
     keys = jax.random.split(key, 8)
     names, rates = zip(*settings.schema_rates, strict=True)
     members = np.stack([_named(schema, _SCHEMAS[name]) for name in names])
@@ -77,7 +77,7 @@ def draw_seen(
 
 
 def draw_levels(settings: DetectorSettings, key: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The actual noise level and the one that is assumed, person heights."""
+    """The actual and the assumed noise level, person heights."""
     keys = jax.random.split(key, 3)
     low, high = (np.log(level) for level in settings.level)
     common = np.log(settings.common_level)
@@ -103,10 +103,10 @@ def detect(
     """Keypoints with the faults of a detector.
 
     Args:
-        points: true ones, metres at the pelvis' depth.
-        bones: how an offset in the frame of each keypoint's bone is seen; for habits.
-        detector_key: what pictures of one detector share is drawn from it: noise level, exactness and habits.
-        key: what is each picture's own is drawn from it.
+        points: true keypoints, metres at the pelvis' depth.
+        bones: projection of an offset in the frame of each keypoint's bone, for systematic offsets.
+        detector_key: key of the quantities that pictures of one detector share: noise level, exactness, offsets.
+        key: key of the quantities that each picture has for itself.
     """
     shared, keys = iter(jax.random.split(detector_key, 5)), iter(jax.random.split(key, 15))
     unit = REFERENCE_STATURE_M
@@ -122,7 +122,7 @@ def detect(
     habit = jax.random.bernoulli(next(shared), settings.habit_rate)
     offsets = settings.habit_level * relative[:, None] * jax.random.normal(next(shared), (count, 3))
     swap = np.array(schema.swap)
-    # Left and right share a habit, mirrored; a part in the middle has none to its side.
+    # Left and right have mirrored offsets; a part in the middle has no sideways offset.
     mirrored = offsets[swap] * jnp.array([-1.0, 1.0, 1.0], offsets.dtype)
     first = np.arange(count) < swap
     offsets = jnp.where(first[:, None], mirrored, jnp.where((np.arange(count) == swap)[:, None],
@@ -135,7 +135,7 @@ def detect(
         next(keys), (count, 2)
     )
 
-    # Hidden parts that are invented lie near the middle of what is seen, low down.
+    # Invented keypoints of hidden parts lie low, near the middle of the seen keypoints.
     invents = jax.random.bernoulli(next(keys), settings.foreign_rate)
     middle = jnp.sum(jnp.where(seen[:, None], points, 0.0), axis=0) / jnp.maximum(jnp.sum(seen), 1)
     invented = middle + 0.25 * unit * jax.random.normal(next(keys), (count, 2))

@@ -1,6 +1,6 @@
 """Simulated pictures of simulated people, one from each key.
 
-A keypoint hangs on few joints: only the (keypoint, joint) pairs that carry anything, its *parts*, are computed
+A keypoint depends on few joints: only the (keypoint, joint) pairs with a weight, its *parts*, are computed
 (``engine.body.keypoint_body`` has the formula).
 """
 
@@ -24,21 +24,21 @@ from engine.simulation.views import draw_inverse_distance, draw_orientation, pro
 
 
 class SimulatedPicture(NamedTuple):
-    """What a detector gives, and the truth behind it."""
+    """Detected keypoints, and the truth behind them."""
 
     keypoints: Float[Array, "*images keypoints 2"]
     """Metres at the pelvis' depth, from the pelvis; y down."""
     confidence: Float[Array, "*images keypoints"]
-    """0 where not seen."""
+    """0 if not seen."""
     level: Float[Array, "*images"]
-    """The noise level that is assumed, person heights."""
+    """The assumed noise level, person heights."""
     betas: Float[Array, "*images betas"]
     depths: Float[Array, "*images keypoints"]
-    """Towards the camera, metres from the pelvis."""
+    """Depth towards the camera, metres from the pelvis."""
 
 
 class Simulator(eqx.Module):
-    """A body and poses, laid out for drawing many pictures. Made by ``make_simulator``."""
+    """A body and poses, laid out for drawing many pictures. ``make_simulator`` makes it."""
 
     body: KeypointBody
     pool: PosePool
@@ -48,7 +48,7 @@ class Simulator(eqx.Module):
     part_posedirs: Float[AnyArray, "coordinates pose_features"]
     part_masses: Float[AnyArray, " parts"]
     part_sums: Float[AnyArray, "keypoints parts"]
-    """1 where a part belongs to a keypoint."""
+    """1 if a part belongs to a keypoint, else 0."""
     part_joints: tuple[int, ...] = eqx.field(static=True)
     bone_joints: tuple[int, ...] = eqx.field(static=True)
     """The joint that carries most of each keypoint."""
@@ -105,12 +105,12 @@ def simulate_sets(
     """Pictures of several people by several detectors; the same key gives the same pictures.
 
     Args:
-        sizes: how many detectors, people of each detector and pictures of each person; the result's leading axes.
+        sizes: numbers of detectors, people of each detector and pictures of each person; the result's leading axes.
     """
     detectors, people, pictures = sizes
     shape_key, detector_key, picture_key = jax.random.split(key, 3)
     betas = jax.random.normal(shape_key, (detectors * people, simulator.body.beta_count))
-    # One flat batch: three nested ones do not compile.
+    # The batch is flat: three nested ones do not compile.
     found = jax.vmap(partial(simulate_picture, simulator, settings))(
         jnp.repeat(betas, pictures, axis=0),
         jnp.repeat(jax.random.split(detector_key, detectors), people * pictures, axis=0),

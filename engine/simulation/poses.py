@@ -1,4 +1,4 @@
-"""Poses to draw from: captured ones, varied, or the pose prior's.
+"""Poses for simulated pictures: captured ones, varied, or draws from the pose prior.
 
 A pose pool holds poses with weights. A drawn pose is a captured one, perhaps blended with another or with another's
 arms, mirrored half of the time, and turned a little at every joint.
@@ -24,12 +24,12 @@ _KNEES = tuple(POSED_JOINTS.index(f"{side}_knee") for side in ("left", "right"))
 
 
 class PosePool(eqx.Module):
-    """Poses with how often each is drawn. A pytree."""
+    """Poses with their weights. A pytree."""
 
     body_pose: Float[AnyArray, "poses 23 3"]
     """Rotation vectors in radians of all joints but the root."""
     tilt: Float[AnyArray, "poses 3"]
-    """Rotation vector of the pelvis in a world with y up; no heading."""
+    """Rotation vector of the pelvis in a world with y up, without the heading."""
     cumulative: Float[AnyArray, " poses"]
     """Running sum of the weights; its last entry is 1."""
 
@@ -42,7 +42,7 @@ def make_pool(
     """A pool of captured poses.
 
     Args:
-        weights: how often each is drawn; by default all are equal.
+        weights: relative frequency of each pose; by default all are equal.
 
     Raises:
         ValueError: no poses, or weights that are negative or all zero.
@@ -79,7 +79,7 @@ def draw_pose(pool: PosePool, settings: PoseSettings, key: Array) -> tuple[Float
     wider = np.ones((len(POSED_JOINTS), 1), np.float32)
     wider[np.array(_LEG_JOINTS)] = 5.0
     turned = pose + jitter * jnp.where(widened, jnp.asarray(wider), 1.0)
-    # Knees do not bend backwards, and turn about one axis: the jitter must not make them.
+    # Knees do not bend backwards and have one axis; the jitter respects that.
     knees = np.array(_KNEES)
     turned = turned.at[knees, 0].set(jnp.maximum(turned[knees, 0], jnp.minimum(pose[knees, 0], 0.0)))
     turned = turned.at[knees, 1:].set(pose[knees, 1:] + 0.3 * jitter[knees, 1:])

@@ -1,14 +1,14 @@
-"""What simulated pictures look like: the distributions that people, views and detectors are drawn from."""
+"""Distributions of people, views and detectors in simulated pictures."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """How the subject is turned and seen. Angles in degrees, standard deviations."""
+    """Orientation and distance of the subject. Angles are standard deviations in degrees."""
 
     pitch: float = 15.0
-    """Of the camera; positive looks down."""
+    """Pitch of the camera; it looks down if positive."""
     roll: float = 5.0
     steep_rate: float = 0.15
     """Share of pictures from above or below, with three times the pitch and roll."""
@@ -22,7 +22,7 @@ class ViewSettings:
 
 @dataclass(frozen=True)
 class PoseSettings:
-    """How captured poses are varied."""
+    """Variation of captured poses."""
 
     jitter: float = 4.0
     """Standard deviation of a turn added to every joint, degrees."""
@@ -36,7 +36,7 @@ class PoseSettings:
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """What a detector does to keypoints. Levels are fractions of the person's height at a typical joint."""
+    """Errors of simulated detectors. Levels are fractions of the person's height at a typical joint."""
 
     level: tuple[float, float] = (0.002, 0.05)
     """Least and greatest noise; logarithms are triangular with their mode at ``common_level``."""
@@ -44,27 +44,27 @@ class DetectorSettings:
     misjudged: float = 0.35
     """Standard deviation of the logarithm of actual over assumed noise, in half of the pictures; 0 in the others."""
     own_confidence_rate: float = 0.3
-    """Share of pictures whose keypoints differ in how exact they are (and are known to)."""
+    """Share of pictures whose keypoints differ in exactness, which is known."""
     habit_rate: float = 0.25
     """Share of pictures of a detector that puts keypoints beside their place, at an offset fixed to the bones."""
     habit_level: float = 0.007
     tail_rate: float = 0.2
     """Share of pictures with gross errors."""
     gross_rate: float = 0.04
-    """Of keypoints, in those pictures."""
+    """Share of keypoints with gross errors in those pictures."""
     gross_size: float = 0.15
     rounded_rate: float = 0.12
     """Share of pictures so small that rounding to pixels matters."""
     small_height_px: tuple[float, float] = (50.0, 200.0)
     swapped_rate: float = 0.03
-    """Share of pictures with the labels of arms or legs exchanged between left and right."""
+    """Share of pictures with swapped left and right labels of arms or legs."""
     foreign_rate: float = 0.02
     """Share of pictures where hidden parts are invented near the border instead of missing."""
 
 
 @dataclass(frozen=True)
 class VisibilitySettings:
-    """Which keypoints are seen."""
+    """Visibility of keypoints."""
 
     schema_rates: tuple[tuple[str, float], ...] = (
         ("coco17", 0.5), ("halpe26", 0.25), ("body25", 0.15), ("feet23", 0.1),
@@ -75,14 +75,14 @@ class VisibilitySettings:
     cut_rate: float = 0.5
     """Share of the others that the picture's border cuts off at a random place; the rest lose single parts."""
     missing_rate: float = 0.15
-    """Of keypoints in pictures that lose single parts."""
+    """Share of hidden keypoints in pictures that lose single parts."""
     limb_rate: float = 0.15
-    """Of arms and legs in pictures that lose single parts."""
+    """Share of hidden arms and legs in pictures that lose single parts."""
 
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """Everything that pictures are drawn from. The defaults are those of the shipped network."""
+    """Settings of simulated pictures. The defaults are those of the shipped network."""
 
     pose: PoseSettings = PoseSettings()
     view: ViewSettings = ViewSettings()

@@ -1,4 +1,4 @@
-"""Views: how a subject is turned towards the camera, and how far away the camera is.
+"""Views: orientation of the subject towards the camera, and distance of the camera.
 
 The orientation of the subject in the camera's frame is R_z(roll) R_x(pitch) R_y(yaw) R_posture R_tilt; a camera at
 distance d sees a point at depth z (towards the camera) enlarged by d/(d − z).
@@ -42,6 +42,6 @@ def project(
     keypoints_m: Float[Array, "keypoints 3"], inverse_distance: Float[Array, ""]
 ) -> Float[Array, "keypoints 2"]:
     """Image coordinates in metres at the pelvis' depth; x right, y down."""
-    # A hand can reach the camera: nothing comes nearer than a third of the distance.
+    # A hand can reach the camera, so the depth is bounded: every point keeps a third of the camera's distance.
     factor = 1 / jnp.maximum(1 - keypoints_m[:, 2] * inverse_distance, 1 / 3)
     return keypoints_m[:, :2] * jnp.array([1.0, -1.0], keypoints_m.dtype) * factor[:, None]

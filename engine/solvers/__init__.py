@@ -1,1 +1,1 @@
-"""Ways to minimise a problem: closed forms, first-order loops (optax), Levenberg-Marquardt."""
+"""Solvers: first-order loops (optax), Levenberg-Marquardt, small linear systems."""

@@ -1,12 +1,12 @@
 """First-order loops: Adam and L-BFGS from optax, on any whitened residuals.
 
 They are independent of bodies: residuals are a function from a pytree of unknowns to a vector, the energy is half its
-square. Shape, scale and translation pull on each other, and plain gradient steps crawl along the valley between them;
-so the loops run in coordinates v in which the curvature at the start is the identity,
+square. Shape, scale and translation are coupled, and plain gradient steps are slow along the valley between them. So
+the loops run in coordinates v in which the curvature at the start is the identity,
 
     unknowns = start + W v,   Wᵀ (JᵀJ + ε I) W = 1   at the start.
 
-Loops have a fixed length and freeze where they have converged: under ``vmap`` no picture disturbs another.
+Loops have a fixed length, and converged lanes freeze: under ``vmap`` no picture depends on another.
 
 Sources: Kingma and Ba, "Adam", ICLR 2015; Nocedal and Wright, "Numerical optimization", 2006, chapters 5.1 and 7.
 """
@@ -32,7 +32,7 @@ class AdamSettings:
     """Adam with a learning rate that falls to zero along a half cosine."""
 
     steps: int = 300
-    """The original recipe stopped after 50 (benchmarks/results.md, "Solvers", shows what each count leaves)."""
+    """The original recipe stopped after 50 (benchmarks/results.md, "Solvers", has the remaining error by number)."""
     learning_rate: float = 1.0
 
 
@@ -43,7 +43,7 @@ class LBFGSSettings:
     steps: int = 40
     memory: int = 10
     gradient_tolerance: float = 1e-5
-    """Relative to the first gradient: a lane below it is frozen."""
+    """Gradient, relative to the first one, below which a lane is frozen."""
 
 
 FirstOrderSettings = AdamSettings | LBFGSSettings
@@ -63,16 +63,16 @@ class Minimum(NamedTuple):
     converged: Bool[Array, ""]
 
 
-# Within 1/100 of a standard deviation of the minimum.
+# Distance from the minimum of a converged loop, in standard deviations.
 _CONVERGED_GRADIENT = 1e-2
-# Unknowns that no residual sees (a padded picture's camera) get this curvature and stay where they are.
+# Unknowns that no residual depends on (a padded picture's camera) get this curvature and keep their values.
 _SMALLEST_CURVATURE = 1e-6
 
 
 def minimise(
     residuals: Callable[[Unknowns], Float[Array, " residuals"]], initial: Unknowns, settings: FirstOrderSettings
 ) -> Minimum:
-    """Minimise half the squared residuals from a start; never raises for a bad start; ``converged`` is False then."""
+    """Minimise half the squared residuals from a start. A bad start does not raise; ``converged`` is False then."""
     start, unravel = ravel_pytree(initial)
     jacobian = jax.jacfwd(lambda flat: residuals(unravel(flat)))(start)
     curvature = jacobian.T @ jacobian

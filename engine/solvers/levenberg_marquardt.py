@@ -6,19 +6,19 @@ their derivatives A (by z) and F (by c) a step minimises
     ½ |r + A δz + F δc|² + ½ |z + δz|² + ½ (c + δc)ᵀ Q (c + δc) + ½ λ (|δz|² + δcᵀ D δc).
 
 z has many entries and r few, so z is eliminated in the space of r. With the gradients g_z = z + Aᵀr, g_c = Fᵀr + Q c,
-and M = I + A Aᵀ/(1 + λ),
+and the matrix M = I + A Aᵀ/(1 + λ),
 
     X = M⁻¹ F,   w₀ = −M⁻¹ A g_z/(1 + λ)
     (FᵀX + Q + λD) δc = −(g_c + Fᵀw₀),   w = w₀ + X δc,   δz = −(g_z + Aᵀw)/(1 + λ).
 
-The eigenvalues of M are 1 at least, which float32 can bear, and c needs no prior. w = A δz + F δc is the change of the
-residuals that the linear model predicts; because everything is made of gradients, rounding errors shrink with the step.
-λ follows the ratio of actual to predicted decrease, and steps are bounded in length as well, so that no picture leaves
-the region where linearising means anything. Every lane controls its own steps.
+The eigenvalues of M are at least 1, which is well-conditioned enough for float32, and c needs no prior. w = A δz + F δc
+is the change of the residuals predicted by the linear model. All terms are made of gradients, so rounding errors shrink
+with the step. λ follows the ratio of actual to predicted decrease. Steps are bounded in length too, so that every
+picture stays in the region where the linear model is valid. Every lane controls its own steps.
 
-Near a minimum energies differ by rounding only, while the predicted decrease, made of gradients, goes on falling. There
-steps are accepted without comparing energies, and λ follows the predicted decrease: where it grows, the neglected
-second derivatives are larger than the known curvature, and λ makes up for them.
+Near a minimum, energies differ by rounding only, while the predicted decrease, made of gradients, still falls. Steps
+are accepted there without comparing energies, and λ follows the predicted decrease. If it grows, the neglected second
+derivatives are larger than the known curvature, and λ compensates for them.
 
 Sources: Marquardt, SIAM J. Appl. Math. 1963; Nielsen, "Damping parameter in Marquardt's method", 1999; Golub and Van
 Loan, "Matrix computations", 2013, section 2.1.4 (Sherman-Morrison-Woodbury).
@@ -45,7 +45,7 @@ class LinearModel(NamedTuple):
     whitened: Float[Array, " whitened"]
     """z: its prior is N(0, I)."""
     dense: Float[Array, " dense"]
-    """c: only entries with a prior need a value."""
+    """c; only entries with a prior need a value."""
     dense_precision: Float[Array, " dense"]
 
 
@@ -64,7 +64,7 @@ class LMSettings:
     """Step control."""
 
     fastest_shrink: float = 0.1
-    """Factor of the damping after a step whose actual decrease is the predicted one."""
+    """Factor of the damping after a step whose actual decrease equals the predicted one."""
     whitened_bound: float = 4.0
     """Longest step of any entry of z, in standard deviations of its prior."""
 
@@ -77,11 +77,11 @@ NEAR = 1e-4
 """Nats of predicted decrease below which steps are accepted without a trial: the linear model's minimum is within
 √(2 · 1e-4) posterior standard deviations."""
 DAMPING_RANGE = (1e-6, 1e6)
-# Where the predicted decrease grows again, a tiny damping must become a useful one at once. Damping far above the
-# prior's own precision makes steps so short that they do not show how much is left.
+# If the predicted decrease grows again, a tiny damping must become a useful one at once. Steps with damping far above
+# the prior's own precision are too short to show the remaining decrease.
 _STARTING_AGAIN = 0.01
 _LARGEST_NEAR = 30.0
-# Coordinates come out of a long chain of products and are off by a few units in the last place.
+# Coordinates result from a long chain of products and have errors of a few units in the last place.
 _ROUNDING_UNITS = 2
 
 
@@ -93,9 +93,9 @@ class Lane(NamedTuple):
     energy: Float[Array, ""]
     damping: Float[Array, ""]
     growth: Float[Array, ""]
-    """Factor of the damping when the next step fails; near the minimum, whether the predicted decrease has grown."""
+    """Factor of the damping if the next step fails; near the minimum it records a growing predicted decrease."""
     predicted: Float[Array, ""]
-    """Upper bound of the decrease left before the last step, by the linear model, in nats; infinite at first."""
+    """Upper bound of the remaining decrease before the last step, by the linear model, in nats; infinite at first."""
     steps: Int[Array, ""]
     converged: Bool[Array, ""]
 
@@ -149,12 +149,13 @@ def complete_step(
     dense_unit: Float[Array, " dense"],
     whitened_bound: float,
 ) -> Proposal:
-    """The step of z that goes with a step of c; both shortened alike if either is too long."""
+    """The step of z that belongs to a step of c; both are shortened by one factor if either is too long."""
     change = reduced.change + reduced.weighted_rows @ dense
     whitened = -(reduced.gradient_whitened + change @ model.by_whitened) / (1.0 + damping)
     longest = jnp.maximum(jnp.max(jnp.abs(whitened)) / whitened_bound, jnp.max(jnp.abs(dense) / dense_unit))
     share = 1.0 / jnp.maximum(longest, 1.0)
-    # For a step δ that solves (H + λD) δ = −g, as sums of squares: differences of energies would drown in rounding.
+    # The decrease of a step δ with (H + λD) δ = −g is a sum of squares: a difference of energies would be lost in
+    # rounding.
     curvature = jnp.sum(change**2) + jnp.sum(whitened**2) + jnp.sum(model.dense_precision * dense**2)
     damped = damping * (jnp.sum(whitened**2) + jnp.sum((dense / dense_unit) ** 2))
     decrease = share * (curvature + damped) - 0.5 * share**2 * curvature
@@ -186,7 +187,7 @@ def open_lane(problem: Problem, unknowns: Any) -> Lane:
 
 
 class Rounding(NamedTuple):
-    """Changes by rounding alone, in nats, from relative errors of a few units in the last place of c.
+    """Changes due to rounding, in nats, from relative errors of a few units in the last place of c.
 
     Small sigmas make them large: whitened residuals are differences of coordinates, divided by sigma.
     """
@@ -215,12 +216,12 @@ def take_step(
     proposed = problem.apply_step(lane.unknowns, proposal.whitened, proposal.dense)
     energy = problem.energy(proposed)
     finite = jnp.isfinite(energy) & jnp.isfinite(proposal.decrease)
-    # Damping shortens steps and so their predicted decrease. The prior bounds by how much.
+    # Damping shortens steps and so their predicted decrease. The prior bounds this effect.
     predicted = jnp.where(finite, proposal.decrease * (1 + lane.damping), jnp.inf)
     rounds = rounding(model, problem.dense_unit)
     near = predicted < jnp.maximum(NEAR, rounds.energy)
     accepted = finite & ((energy < lane.energy) | near) & ~lane.converged
-    # Rounding hides whether steps help, and strongly damped ones predict almost no decrease: the lane stops here.
+    # The decrease is below rounding, and strongly damped steps have almost no predicted decrease: the lane stops here.
     stuck = finite & ~accepted & (lane.damping > _LARGEST_NEAR) & (proposal.decrease < NEAR)
     ratio = (lane.energy - energy) / jnp.maximum(proposal.decrease, jnp.finfo(energy.dtype).tiny)
     shrink = shrink_factor(ratio, settings.fastest_shrink)

@@ -4,8 +4,8 @@ Gauss-Jordan elimination without pivoting, which positive definite matrices do n
 of numerical algorithms", 2002, theorem 10.3 and section 14.4). Written as whole-matrix updates, it vectorises over any
 batch.
 
-It also keeps LAPACK out of batched code: on CPU, jaxlib 0.10's batched LAPACK calls wait inside the thread pool for
-tasks of that same pool, and two batches that are computed at once (two threads of a server, say) wait for ever.
+It also avoids LAPACK in batched code. jaxlib 0.10's batched LAPACK calls on a CPU wait inside the thread pool for tasks
+of that same pool, so two batches that are computed at once (two threads of a server, say) wait for ever.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# Logarithms cost more than all else; the product of four pivots, each at least 1, stays within float32 up to 4e9 each.
+# Logarithms are the most expensive operation, so pivots are multiplied in groups of four. The product of four pivots,
+# each at least 1, stays within float32 up to 4e9 each.
 _PIVOTS_PER_LOG = 4
 
 
@@ -37,9 +38,9 @@ def _eliminate(
 
 
 def solve_positive(matrix: Float[Array, "n n"], right: Float[Array, "n k"]) -> Float[Array, "n k"]:
-    """matrix⁻¹ right, for a positive definite matrix; not finite where it is not."""
+    """matrix⁻¹ right, for a positive definite matrix; not finite if the matrix is not positive definite."""
     both = jnp.concatenate([matrix, right], axis=1)
-    # Two eliminations per turn of the loop save the copy from one turn to the next.
+    # Two eliminations per iteration of the loop save a copy between iterations.
     rows = jax.lax.fori_loop(0, len(matrix), lambda pivot, rows: _eliminate(rows, pivot, None)[0], both, unroll=2)
     return rows[:, len(matrix) :]
 
@@ -117,5 +118,5 @@ def lower_triangle(size: int) -> list[tuple[int, int]]:
 
 
 def positive_diagonal(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """The matrix with 1 for each zero on its diagonal: unknowns that nothing depends on stay where they are."""
+    """The matrix with 1 for each zero on its diagonal: unknowns without influence keep their values."""
     return matrix + jnp.diag(jnp.where(jnp.diagonal(matrix) > 0, 0.0, 1.0).astype(matrix.dtype))

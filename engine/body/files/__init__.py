@@ -51,13 +51,13 @@ def whole_file(path: str | os.PathLike[str], temporary_folder: Path | None = Non
 
 
 def remove_temporaries() -> None:
-    """Delete what ``whole_file`` is just writing, for a process that is about to be ended."""
+    """Delete the temporary files that ``whole_file`` is writing, for a process that is about to end."""
     for temporary in list(_temporaries):
         Path(temporary).unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Force a rename to the disk, on systems and disks that can."""
+    """Force a rename to the disk, on systems and disks that support it."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -26,7 +26,7 @@ from typing import IO, Any
 import numpy as np
 
 HEADER_NAME = "header"
-"""The member that holds what a file says about itself, as JSON."""
+"""The member that holds a file's description as JSON."""
 LARGEST_HEADER_BYTES = 16 << 20
 _MOST_MEMBERS_BYTES = 1 << 20
 _LONGEST_NPY_HEADER = 4096
@@ -48,7 +48,7 @@ class ArrayFileError(ValueError):
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """What an array in an archive is; its size has been compared with that of its member."""
+    """Shape and type of an array in an archive; its size has been compared with that of its member."""
 
     name: str
     shape: tuple[int, ...]
@@ -57,7 +57,7 @@ class ArrayHeader:
 
     @property
     def row_bytes(self) -> int:
-        """Of one entry of the first axis."""
+        """Size of one entry of the first axis."""
         return self.dtype.itemsize * math.prod(self.shape[1:])
 
     @property
@@ -66,7 +66,7 @@ class ArrayHeader:
 
 
 class StoredArrays:
-    """The arrays of an archive that is open. One that nobody asks for is not looked at, and may be anything."""
+    """The arrays of an open archive. An array is checked when it is read, not before."""
 
     def __init__(self, archive: zipfile.ZipFile, most_bytes: int | None) -> None:
         self._archive = archive
@@ -81,11 +81,11 @@ class StoredArrays:
 
     @property
     def names(self) -> list[str]:
-        """Of all members, in their order."""
+        """Names of all members, in their order."""
         return list(self._entries)
 
     def header(self, name: str) -> ArrayHeader:
-        """What an array is, from its header alone."""
+        """Shape and type of an array, from its header alone."""
         if name not in self._headers:
             if name not in self._entries:
                 raise ArrayFileError(f"it has no array {name}")
@@ -122,7 +122,7 @@ class StoredArrays:
                 yield _shaped(content, header, (here, *header.shape[1:]))
 
     def json_header(self) -> Any:
-        """What the file says about itself, decoded; None if it has no such member."""
+        """The file's own description, decoded; None if it has no such member."""
         if HEADER_NAME not in self._entries:
             return None
         header = self.header(HEADER_NAME)
@@ -161,9 +161,9 @@ def open_arrays(
     """The arrays of an archive, for a block that reads them.
 
     Args:
-        failure: what is raised, in the block too, for everything that damaged bytes do to zipfile, zlib and NumPy.
-        called: how messages call the file, at their beginning; by default by its name without folders.
-        most_bytes: of all arrays that are read whole; None for those that read in pieces.
+        failure: type of the exception raised, also in the block, for every failure of zipfile, zlib and NumPy.
+        called: name of the file at the beginning of messages; by default its name without folders.
+        most_bytes: largest size of all arrays that are read whole; None for callers that read in pieces.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -176,7 +176,7 @@ def open_arrays(
                 yield StoredArrays(archive, most_bytes)
     except FileNotFoundError:
         raise
-    except Exception as error:  # zip, deflate, JSON and numpy each stumble in their own way over damaged bytes
+    except Exception as error:  # zip, deflate, JSON and numpy raise different exceptions for damaged bytes
         if isinstance(error, failure) and not isinstance(error, ArrayFileError):
             raise
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error) or type(error).__name__
@@ -198,10 +198,10 @@ def read_arrays(
 
 
 def check_digest(header: Any, arrays: Mapping[str, np.ndarray]) -> None:
-    """Whether the arrays are those that were written with this header; files of before the digest have none.
+    """Check that the arrays were written with this header. Files older than the digest have none and pass.
 
     Raises:
-        ArrayFileError: they are others.
+        ArrayFileError: the digests differ.
     """
     if isinstance(header, dict) and header.get("digest") not in (None, arrays_digest(arrays)):
         raise ArrayFileError("damaged: the arrays are not those that were written with this header")
@@ -247,7 +247,7 @@ def _npy_header(stream: Any, name: str) -> tuple[ArrayHeader, int]:
     """The header of an array, and how many bytes it takes."""
     start = stream.read(8)
     if start[:6] != b"\x93NUMPY" or start[6:] not in (b"\x01\x00", b"\x02\x00", b"\x03\x00"):
-        raise ArrayFileError(f"{name} is no .npy array")
+        raise ArrayFileError(f"{name} is not an .npy array")
     width = 2 if start[6] == 1 else 4
     length = int.from_bytes(_exactly(stream, width, name), "little")
     if length > _LONGEST_NPY_HEADER:

@@ -1,7 +1,7 @@
 """Records of files to typed dataclasses: every value has the type that the annotation names, and a bounded size.
 
-JSON has one kind of number and no idea of what a field may hold; a file that was damaged or made up must not get past
-reading. What values mean (their range, how they fit together) is checked by the dataclass itself.
+JSON does not tell which type a field may hold, and a damaged or forged file must be refused on reading. The dataclass
+itself checks the range of values and their relations.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ LONGEST_TEXT = 10_000
 MOST_ENTRIES = 1_000_000
 LARGEST_INTEGER = 2**31 - 1
 LARGEST_NUMBER = 1e300
-"""NaN compares with nothing and is beyond it as well."""
+"""Largest size of a number. NaN fails the comparison and is refused too."""
 
 
 class RecordError(ValueError):
@@ -28,7 +28,7 @@ def typed_record(kind: type[T], record: object, place: str = "") -> T:
 
     Raises:
         RecordError: a field is missing, unknown, or of another type.
-        ValueError: what the dataclass itself finds wrong.
+        ValueError: raised by the dataclass itself.
     """
     if not isinstance(record, Mapping):
         raise RecordError(f"{place or 'the record'} is {_shown(record)}, expected an object")
@@ -36,7 +36,7 @@ def typed_record(kind: type[T], record: object, place: str = "") -> T:
     hints = _hints(kind)
     unknown = sorted(str(name) for name in record.keys() - fields.keys())
     if unknown:
-        raise RecordError(f"{_at(place, unknown[0])[:80]!a} is no field that this version knows")
+        raise RecordError(f"{_at(place, unknown[0])[:80]!a} is not a field that this version knows")
     required = dataclasses.MISSING
     missing = [
         name

@@ -23,16 +23,16 @@ from engine.picture.noise import NoiseModel
 from engine.picture.observation import observe
 
 _TILE_SIZE = 512
-"""Pictures in one matrix product; results do not depend on it."""
+"""Pictures in one matrix product. Results do not depend on this number."""
 
 
 class AmortisedModel(eqx.Module):
-    """A body with its network. Made by ``make_amortised``."""
+    """A body with its network. ``make_amortised`` makes it."""
 
     body: KeypointBody
-    """With those of the network's keypoints that it has."""
+    """The body, reduced to the network's keypoints that it has."""
     network: Network
-    """On the grid of exact arithmetic, double precision."""
+    """Weights on the grid of exact arithmetic, in double precision."""
 
 
 class _Context(eqx.Module):
@@ -59,11 +59,11 @@ def amortised_evidence(
     keypoints_px: Float[AnyArray, "images keypoints 2"],
     confidence: Float[AnyArray, "images keypoints"],
 ) -> Evidence:
-    """What each picture tells about the shape; zeros where too few keypoints are seen.
+    """Evidence of each picture about the shape; zeros if too few keypoints are seen.
 
     Args:
-        schema: of the columns; keypoints that the network does not know are left out.
-        noise: that is assumed; its level should lie within 0.2 and 5 %.
+        schema: schema of the columns; keypoints that the network does not know are left out.
+        noise: assumed noise; its level should lie between 0.2 and 5 %.
 
     Raises:
         ValueError: the arrays do not have the schema's columns.
@@ -76,7 +76,7 @@ def amortised_evidence(
         )
     known = model.body.schema
     columns = np.array(schema.columns_of(known.keypoint_names))
-    # A keypoint that this detector lacks is one that is not seen.
+    # A keypoint that this detector lacks counts as not seen.
     own_confidence = np.where(columns >= 0, confidence[:, columns], 0.0)
     factors = np.asarray(noise.sigmas(known)) / np.asarray(NoiseModel(noise.level).sigmas(known))
     context = _Context(model, np.asarray(noise.level, np.float64), np.asarray(factors, np.float64))
@@ -101,7 +101,7 @@ def _evidence(context: _Context, picture: tuple[Float[Array, "keypoints 2"], Flo
 def network_columns(
     schema: KeypointSchema, points: Float[Array, "keypoints 2"], exactness: Float[Array, " keypoints"]
 ) -> tuple[Float[Array, "known 2"], Float[Array, " known"]]:
-    """Points and exactness in the columns of ``NETWORK_SCHEMA``; zeros where the schema lacks one."""
+    """Points and exactness in the columns of ``NETWORK_SCHEMA``; zeros for keypoints that the schema lacks."""
     columns = np.array(schema.columns_of(NETWORK_SCHEMA.keypoint_names))
     known = columns >= 0
     if known.all():

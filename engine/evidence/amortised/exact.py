@@ -1,15 +1,15 @@
 """The network evaluated without rounding: the same bits in any batch, on any number of threads, on CPU and GPU.
 
-Floating-point sums depend on their order, and the order on tiles, lanes, threads and devices. Sums do not depend on it
-when nothing is rounded. In double precision products and sums of numbers on a grid are exact as long as they fit into
-53 bits: weights are multiples of 2⁻¹⁶ below 2³ (those of the first layer, which undoes the small variance of features,
-of 2⁻¹² below 2⁷: 19 bits), activations multiples of 2⁻¹⁴ below 2⁵ (19 bits), and a sum of 512 products takes
-19 + 19 + 9 = 47. Every layer's result is rounded back to the grid of activations, which is a
-function of one number. L and u are multiples of 2⁻¹² below 2⁶ (18 bits), so Λ = L Lᵀ and h = L u are exact as well.
+Floating-point sums depend on their order, and the order depends on tiles, lanes, threads and devices. Exact sums do not
+depend on it. Double-precision products and sums of numbers on a grid are exact as long as they fit into 53 bits:
+weights are multiples of 2⁻¹⁶ below 2³ (those of the first layer, which undoes the small variance of features, of 2⁻¹²
+below 2⁷: 19 bits), activations multiples of 2⁻¹⁴ below 2⁵ (19 bits), and a sum of 512 products takes 19 + 19 + 9 = 47.
+Every layer's result is rounded back to the grid of activations, which is a function of one number. L and u are
+multiples of 2⁻¹² below 2⁶ (18 bits), so Λ = L Lᵀ and h = L u are exact as well.
 
-What comes before, from pixels to features, is elementwise but for short sums in double precision, whose last bits could
-differ between devices (not between batches); the grid of features, 2⁻¹⁴, is so much coarser that one feature in 10¹⁰
-could round differently.
+The steps before, from pixels to features, are elementwise but for short sums in double precision. The last bits of
+those sums could differ between devices (not between batches). The grid of features, 2⁻¹⁴, is so much coarser that about
+one feature in 10¹⁰ could round differently.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ LARGEST_LAYER = 512
 
 
 def weight_bits(name: str) -> int:
-    """The weights of this name are multiples of two to the power of minus this."""
+    """Number of fractional bits n of the weights of this name: they are multiples of 2⁻ⁿ."""
     return 12 if name in _FIRST_LAYER else 16
 
 
@@ -73,7 +73,7 @@ def exact_root(network: Network, features: Features) -> Root:
     """L and u of one picture, or of many.
 
     Args:
-        network: from ``from_integers``.
+        network: result of ``from_integers``.
         features: double precision; not yet on the grid.
     """
     even = _activations(_activations(features.even) @ network.first_even + network.first_bias)
@@ -88,7 +88,7 @@ def exact_root(network: Network, features: Features) -> Root:
 
 
 def _activated(even: AnyArray, odd: AnyArray) -> tuple[Array, Array]:
-    # On a grid of half the activations' so that the halves of their sums are exact and on it.
+    # The grid is half as fine as the activations', so that the halves of their sums are exact and on the activations'.
     first, second = (_on_grid(activation(x), _ACTIVATION_BITS - 1, _ACTIVATION_BOUND) for x in (even + odd, even - odd))
     return 0.5 * (first + second), 0.5 * (first - second)
 

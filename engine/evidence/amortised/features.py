@@ -1,12 +1,12 @@
-"""What the network sees of a picture, split into parts that a mirror leaves alone and parts that it negates.
+"""Features of a picture for the network, split into parts that a mirror keeps and parts that it negates.
 
-The network knows the 26 keypoints of Halpe-26; those of another schema are matched by name, and a keypoint that is not
-seen is masked. In a mirror keypoint k becomes its partner π(k) and x becomes −x. So every feature f of k and π(k) gives
-an even part ½ (f_k + f_π) and an odd part ½ (f_k − f_π), for x the other way round; a mirrored picture has the same
-even features and the opposite odd ones, exactly.
+The network takes the 26 keypoints of Halpe-26; those of another schema are matched by name, and a keypoint that is not
+seen is masked. A mirror has this effect: keypoint k becomes its partner π(k) and x becomes −x. So every feature f of k
+and π(k) gives an even part ½ (f_k + f_π) and an odd part ½ (f_k − f_π), for x the other way round; a mirrored picture
+has the same even features and the opposite odd ones, exactly.
 
 Features: coordinates in person heights from the centre (``engine.picture.observation``: resizing and shifting change
-nothing), how exact each keypoint is (square root of its confidence over the detector's noise factor there), logarithms
+nothing), exactness of each keypoint (square root of its confidence over the detector's noise factor there), logarithms
 of distances and directions between keypoints that one or two bones join, and the noise level.
 """
 
@@ -21,7 +21,7 @@ from engine.body.schema_tables import FACE_EDGES, FEET_EDGES, HEAD_EDGES, LIMB_E
 from engine.body.schemas import HALPE_26
 
 NETWORK_SCHEMA = HALPE_26
-"""The keypoints that the network knows."""
+"""The keypoints that the network takes."""
 
 _SPANS = (
     *LIMB_EDGES, *FACE_EDGES, *FEET_EDGES, *HEAD_EDGES,
@@ -33,7 +33,7 @@ _SPANS = (
     ("left_eye", "right_eye"), ("left_ear", "right_ear"), ("neck", "left_shoulder"), ("neck", "right_shoulder"),
 )  # fmt: skip
 _SHORTEST = 0.004
-"""Person heights; shorter distances count as this long."""
+"""Lower bound of distances, person heights."""
 _TYPICAL_LEVEL = 0.01
 
 
@@ -45,7 +45,7 @@ class Features(NamedTuple):
 
 
 def _partner_spans() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Start and end of each span, and which span each becomes in a mirror (ends in matching order)."""
+    """Start and end of each span, and the span that each becomes in a mirror (ends in matching order)."""
     column = {name: k for k, name in enumerate(NETWORK_SCHEMA.keypoint_names)}
     spans = [(column[a], column[b]) for a, b in _SPANS]
     swap = NETWORK_SCHEMA.swap
@@ -104,9 +104,9 @@ def picture_features(
     """The features of one picture.
 
     Args:
-        points: of ``NETWORK_SCHEMA``, person heights from the centre; 0 where not seen.
-        exactness: assumed noise at the level over assumed noise of the keypoint; 0 where not seen.
-        level: the noise level that is assumed, person heights.
+        points: keypoints of ``NETWORK_SCHEMA``, person heights from the centre; 0 if not seen.
+        exactness: assumed noise at the level over assumed noise of the keypoint; 0 if not seen.
+        level: assumed noise level, person heights.
     """
     dtype = points.dtype
     seen = (exactness > 0).astype(dtype)

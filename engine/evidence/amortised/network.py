@@ -1,7 +1,7 @@
-"""The network: a residual perceptron that a mirror cannot confuse.
+"""The network: a residual perceptron that gives mirrored pictures the same answer.
 
-Its units come in pairs (a, b) that a mirror exchanges. With even part e = ½ (a + b) and odd part o = ½ (a − b) a layer
-that commutes with the mirror is one matrix for the even and one for the odd parts,
+Its units come in pairs (a, b) that a mirror exchanges. A pair has an even part e = ½ (a + b) and an odd part
+o = ½ (a − b). A layer that commutes with the mirror is one matrix for the even and one for the odd parts,
 
     e ← e + W_e ē + bias,   o ← o + W_o ō,   where (ē, ō) are the parts of φ(e + o), φ(e − o),
 
@@ -11,8 +11,8 @@ activation is φ(x) = x · clip(x/4 + ½, 0, 1).
 The output is evidence by construction: a lower triangle L and a vector u, with Λ = L Lᵀ, h = L u. Λ is positive
 semi-definite, and h vanishes where Λ does. The posterior is N((I + Λ)⁻¹ h, (I + Λ)⁻¹); it is trained by maximum
 likelihood on simulated pictures (Papamakarios and Murray, "Fast ε-free inference of simulation models with Bayesian
-conditional density estimation", NeurIPS 2016). A second output, used in training only, are the depths of the keypoints:
-whoever knows how a limb is foreshortened knows its length.
+conditional density estimation", NeurIPS 2016). A second output, used in training only, gives the depths of the
+keypoints, because the foreshortening of a limb determines its length.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from engine.batching import AnyArray
 from engine.evidence.amortised.features import EVEN_COUNT, NETWORK_SCHEMA, ODD_COUNT, Features
 
 LARGEST_ROOT = 60.0
-"""Bound of the entries of L, of the size of precisions of 3,600: noise of 0.1 %."""
+"""Bound of the entries of L; it allows precisions of 3,600, which is noise of 0.1 %."""
 LARGEST_WHITENED = 60.0
 """Bound of the entries of u."""
 
@@ -46,7 +46,7 @@ class Network(eqx.Module):
 
     @property
     def beta_count(self) -> int:
-        """With n components there are n (n + 1) / 2 entries of L and n of u."""
+        """Number n of shape components; there are n (n + 1) / 2 entries of L and n of u."""
         return int((-3 + np.sqrt(9 + 8 * self.last.shape[1])) / 2)
 
 
@@ -65,14 +65,14 @@ class Hidden(NamedTuple):
 
 
 class Root(NamedTuple):
-    """Evidence by its root: Λ = L Lᵀ and h = L u."""
+    """Root of the evidence: Λ = L Lᵀ and h = L u."""
 
     lower: Float[Array, "*images betas betas"]
     whitened: Float[Array, "*images betas"]
 
 
 def init_network(key: Array, pairs: int, layers: int, beta_count: int) -> tuple[Network, DepthHead]:
-    """Small random weights: the evidence of an untrained network is nearly none."""
+    """Small random weights: the evidence of an untrained network is nearly zero."""
     keys = jax.random.split(key, 7)
 
     def normal(key: Array, *shape: int, scale: float = 1.0) -> Array:
@@ -104,7 +104,7 @@ def _activated(even: AnyArray, odd: AnyArray) -> tuple[Array, Array]:
 
 
 def hidden_layers(network: Network, features: Features) -> Hidden:
-    """For training, in single precision, for a whole batch."""
+    """Last layer's activations for a whole batch, in single precision; used in training."""
     even = features.even @ network.first_even + network.first_bias
     odd = features.odd @ network.first_odd
     for layer in range(network.even.shape[0]):

@@ -1,7 +1,8 @@
-"""Networks on disk: one .npz without pickles, weights as integers, with where they come from.
+"""Networks on disk: one .npz without pickles, with integer weights and their provenance.
 
-A network belongs to one body, told by its fingerprint and number of shape components. The embedded body's ships with
-samebody; others are kept in a folder of the user's, under the name that ``network_name`` gives.
+A network belongs to one body, which is identified by its fingerprint and number of shape components. The network of the
+embedded body ships with samebody. Other networks are kept in the user's folder under the name that ``network_name``
+gives.
 """
 
 import hashlib
@@ -95,10 +96,10 @@ def _read(stream: IO[bytes], origin: str) -> tuple[dict[str, Any], dict[str, np.
         with np.load(stream, allow_pickle=False) as stored:
             header: Any = json.loads(str(stored["header"]))
             arrays = {name: stored[name] for name in _ARRAYS}
-    except Exception as error:  # zip, deflate and numpy each stumble in their own way over damaged bytes
-        raise NetworkFileError(f"{origin}: no network of samebody, or damaged ({error})") from error
+    except Exception as error:  # zip, deflate and numpy raise different exceptions for damaged bytes
+        raise NetworkFileError(f"{origin}: not a network of samebody, or damaged ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise NetworkFileError(f"{origin}: an .npz, but no network; make one with: samebody train-evidence")
+        raise NetworkFileError(f"{origin}: an .npz, but not a network; make one with: samebody train-evidence")
     if header.get("version") != VERSION or header.get("keypoints") != list(NETWORK_SCHEMA.keypoint_names):
         raise NetworkFileError(f"{origin}: made by another version of samebody; train it again")
     return header, arrays
@@ -125,7 +126,7 @@ def _checked(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], origin
 
 
 def find_network(body: BodyModel, folder: str | os.PathLike[str] | None = None) -> Network | None:
-    """The network of a body from a folder, or the shipped one of the embedded body; None for a body without.
+    """The network of a body from a folder, or the shipped one of the embedded body; None if the body has none.
 
     Raises:
         NetworkFileError: a network is there but cannot be used.
@@ -144,7 +145,7 @@ def find_network(body: BodyModel, folder: str | os.PathLike[str] | None = None) 
 @cache
 def _shipped() -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
     place = resources.files("engine.evidence.data").joinpath(SHIPPED)
-    if not place.is_file():  # in a checkout before its maker has run
+    if not place.is_file():  # a checkout whose maker has not run yet
         return None
     with place.open("rb") as stream:
         return _read(stream, SHIPPED)

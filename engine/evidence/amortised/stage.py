@@ -4,7 +4,7 @@ Without a fit there is no energy at the reference shape. The evidence is a quadr
 
     excess = ½ (β_ref − m)ᵀ Λ (β_ref − m),   m = (I + Λ)⁻¹ h the picture's own shape,
 
-is how much less likely it makes the reference shape than the picture's own, in nats: 0 for the picture that the
+is the loss of log likelihood from the picture's own shape to the reference shape, in nats: 0 for the picture that the
 reference shape was made from.
 """
 
@@ -46,10 +46,10 @@ def picture_evidence(
 
 
 def quadratic_excess(evidence: Evidence, betas: Float[AnyArray, "images betas"]) -> Float32[np.ndarray, " images"]:
-    """How much less likely each picture's evidence makes a shape than its own, nats.
+    """Loss of log likelihood from each picture's own shape to a given shape, by its evidence, in nats.
 
     Args:
-        betas: one for each picture.
+        betas: one shape for each picture.
     """
     samples = (Evidence(*(np.asarray(part, np.float32) for part in evidence)), np.asarray(betas, np.float32))
     return np.asarray(map_samples(_excess, None, samples, _TILE_SIZE, concurrent=False))

@@ -1,8 +1,8 @@
 """Training: simulated pictures in, weights out.
 
 Every step draws new pictures of new people. Gradients are clipped, a step that is not finite is skipped, the learning
-rate rises, then falls along a cosine, and the weights that are kept are a running mean (Polyak averaging). The state is
-one pytree, so that a run can be written down and go on: the same seed gives the same weights on one machine, whether
+rate rises, then falls along a cosine, and the result is a running mean of the weights (Polyak averaging). The state is
+one pytree, so that a run can be saved and continued: the same seed gives the same weights on one machine, whether
 the run was interrupted or not.
 """
 
@@ -36,7 +36,7 @@ _DEPTH_WEIGHT = 0.05
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a network is trained. The defaults are those of the shipped one."""
+    """Settings of a training. The defaults are those of the shipped network."""
 
     steps: int = 15_000
     batch: int = 1024
@@ -49,14 +49,14 @@ class TrainingSettings:
 
 
 class Weights(NamedTuple):
-    """Everything that is trained."""
+    """All trained parameters."""
 
     network: Network
     depths: DepthHead
 
 
 class TrainingState(NamedTuple):
-    """Where a run is."""
+    """State of a run after some steps."""
 
     step: Int[Array, ""]
     weights: Weights
@@ -85,11 +85,11 @@ def start_training(settings: TrainingSettings, beta_count: int) -> TrainingState
 
 
 def features_of(simulator: Simulator, picture: SimulatedPicture) -> tuple[Features, Float[Array, " keypoints"]]:
-    """What the network sees of one simulated picture, and the depths from their mean in person heights."""
+    """The network's features of one simulated picture, and its keypoints' depths from their mean in person heights."""
     seen = picture.confidence > 0
     observation = observe(simulator.body, picture.keypoints, seen.astype(picture.keypoints.dtype))
     exactness = jnp.where(observation.measurable, jnp.sqrt(picture.confidence), 0.0)
-    # Pictures without a limb have no size; they give no evidence, in use as in training.
+    # Pictures without a limb have no size; they are uninformative in use and in training.
     points = jnp.where(observation.measurable, observation.points, 0.0)
     depths = (picture.depths - jnp.mean(picture.depths)) / REFERENCE_STATURE_M
     schema = simulator.body.schema
@@ -105,7 +105,7 @@ def batch_loss(
     hidden = hidden_layers(network, features)
     root = root_of(hidden.even @ network.last + network.last_bias, betas.shape[-1])
     losses = jax.vmap(posterior_loss)(root, betas)
-    # Single pictures with huge losses would steer the whole batch.
+    # The loss is bounded: single pictures with huge losses would dominate the gradient of the whole batch.
     losses = jnp.minimum(losses, 60.0)
     found = hidden.even @ weights.depths.even + hidden.odd @ weights.depths.odd
     misfit = jnp.mean(((found - depths) / _DEPTH_DEVIATION) ** 2)
@@ -113,7 +113,7 @@ def batch_loss(
 
 
 class Batch(NamedTuple):
-    """Simulated pictures as the network sees them, and the truth."""
+    """Features of simulated pictures, and the truth."""
 
     features: Features
     depths: Float[Array, "images keypoints"]
@@ -145,7 +145,7 @@ def train_step(settings: TrainingSettings, state: TrainingState, batch: Batch) -
     kept = jax.tree.map(
         lambda new, old: jnp.where(usable, new, old), (weights, optimiser), (state.weights, state.optimiser)
     )
-    # A running mean that starts with the first weights forgets them sooner while it is young.
+    # The running mean starts with the first weights; a shorter memory in early steps lets it forget them sooner.
     share = jnp.maximum(1 - settings.averaging, 1.0 / (state.step + 1.0))
     mean = jax.tree.map(lambda old, new: old + share * (new - old), state.mean, kept[0])
     running = jnp.where(state.step == 0, loss, state.loss + 0.01 * (loss - state.loss))
