@@ -1,13 +1,13 @@
-"""samebody in Python: is the person in each picture built like the person in my reference pictures?
+"""samebody in Python: compare the body in each picture with the body in reference pictures.
 
     import samebody as sb
     anna = sb.fit("references/")
     scores = sb.score("pictures/", anna)
     print(scores.worst(20))
     anna.save("anna.npz")
-    sb.check("references/", "keypoints.parquet", "checked/", images="pictures/")   # all of it, and a page
+    sb.check("references/", "keypoints.parquet", "checked/", images="pictures/")   # all steps, and a page
 
-Keypoints are given as paths, tables, arrays or results of MMPose (``fit`` lists the forms). Whatever is heavy is loaded
+Keypoints are given as paths, tables, arrays or results of MMPose (``fit`` lists the forms). Heavy libraries are loaded
 when a function is called, and compiled code is kept for the next start (``SAMEBODY_CACHE``).
 """
 
@@ -73,17 +73,17 @@ def fit(
     """Fit one body shape to all reference pictures of a person.
 
     Args:
-        references: a path or several, of keypoint files or folders of them; what ``read_keypoints`` or ``detect``
-            returned; an array (pictures, keypoints, 2) with ``confidence``; or a list with the keypoints of each
-            picture: ``{"keypoints": (K, 2), "confidence": (K,)}``, an array (K, 3), MMPose's instances or what
-            MMPoseInferencer yields.
+        references: a path or several, of keypoint files or folders of them; a result of ``read_keypoints`` or
+            ``detect``; an array (pictures, keypoints, 2) with ``confidence``; or a list with the keypoints of each
+            picture: ``{"keypoints": (K, 2), "confidence": (K,)}``, an array (K, 3), MMPose's instances or a result of
+            MMPoseInferencer.
         confidence: (pictures, keypoints), 0 (not seen) to 1; only with an array.
         body: ``anny24``, a body file, or a body.
-        schema: of the keypoints, where neither files nor their number tell.
-        settings: pose, solver, calibration, focal length, whom a picture of several people stands for.
+        schema: schema of the keypoints, if neither files nor their number determine it.
+        settings: pose, solver, calibration, focal length, choice among several people in a picture.
 
     Raises:
-        ValueError: the keypoints cannot be read, or nobody in them can be used.
+        ValueError: the keypoints cannot be read, or no person in them can be used.
     """
     _start()
     from adapters.jobs.any_input import any_body, any_table
@@ -105,8 +105,8 @@ def score(
 
     Args:
         pictures: in any form that ``fit`` takes.
-        shape: what ``fit`` returned, a file of it, or several by name.
-        body: that of the shape.
+        shape: a result of ``fit``, a shape file, or several shapes by name.
+        body: body of the shape.
         settings: threshold, solver, calibration, focal length; by default those of the shape.
 
     Raises:
@@ -134,7 +134,7 @@ def score_file(
 
     Args:
         dataset: keypoint files, or folders of them.
-        run: resuming, evidence kept, progress.
+        run: resuming, kept evidence, progress.
 
     Raises:
         ValueError: a file cannot be read or written, or the shape belongs to another body.
@@ -156,16 +156,16 @@ def check(
     body: "str | BodyModel" = "anny24",
     settings: "CheckSettings | None" = None,
 ) -> "Check":
-    """Which pictures do not show the person of the references: fit, check the references, calibrate, score, say why.
+    """Find pictures of somebody else than the references' person: fit, check references, calibrate, score, explain.
 
     Args:
-        references: in any form that ``fit`` takes; so are ``pictures``. Photographs go through ``detect`` first.
-        out: a folder for the page, the scores, the shape and the calibration; nothing is written without it.
+        references: keypoints in any form that ``fit`` takes, like ``pictures``. Use ``detect`` for photographs first.
+        out: a folder for the page, the scores, the shape and the calibration; by default nothing is written.
         images: the folder that holds the pictures, for the page and to find pictures that look alike.
-        settings: solver and calibration; by default the pictures calibrate themselves.
+        settings: solver and calibration; by default the pictures are used for calibration.
 
     Raises:
-        ValueError: keypoints cannot be read, or nobody in the references can be used.
+        ValueError: keypoints cannot be read, or no person in the references can be used.
     """
     _start()
     from adapters.jobs.any_input import any_body, any_table
@@ -182,10 +182,10 @@ def check(
 
 
 def read_keypoints(paths: "Path | Sequence[Path]", schema: str | None = None) -> "KeypointTable":
-    """Keypoints from files, whatever program wrote them (docs/keypoint-files.md).
+    """Read keypoint files of many programs (docs/keypoint-files.md).
 
     Raises:
-        ValueError: a path is no keypoint file; the message says where and why.
+        ValueError: a path is not a keypoint file; the message has the place and the reason.
     """
     _start()
     from adapters.jobs.any_input import any_table
@@ -222,11 +222,11 @@ def calibrate(
     schema: str | None = None,
     provenance: str = "",
 ) -> "Calibration":
-    """Noise and population as a detector shows them, for ``FitSettings`` and ``ScoreSettings``.
+    """Estimate a detector's noise and population, for ``FitSettings`` and ``ScoreSettings``.
 
     Args:
         pictures: in any form that ``fit`` takes.
-        people: a CSV with the columns image and person, where people are known; without it less can be told.
+        people: a CSV with the columns image and person, if people are known; without it less is estimated.
         provenance: a line about the data, kept with it.
 
     Raises:
@@ -255,7 +255,7 @@ def cluster(
 
     Args:
         pictures: in any form that ``fit`` takes.
-        least: nats by which even the least alike pictures of a group must speak for one body.
+        least: least log Bayes factor, in nats, between the least alike pictures of a group.
 
     Raises:
         ValueError: the keypoints cannot be read, or there are too many.
@@ -286,7 +286,7 @@ def _start() -> None:
 
 
 def _check_packages() -> None:
-    """Raise ImportError where ``adapters`` is not samebody's own: a package of AdapterHub has the same name."""
+    """Raise ImportError if ``adapters`` is not samebody's package: a package of AdapterHub has the same name."""
     try:
         adapters = importlib.import_module("adapters")
     except Exception as error:

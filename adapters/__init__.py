@@ -1,4 +1,4 @@
-"""Everything that touches the outside: files, command line, other libraries. Imports from ``engine``, never back."""
+"""Files, command line, databases and other libraries. Adapters import ``engine``; ``engine`` never imports adapters."""
 
 PART_OF = "samebody"
-"""Tells this package from another one of the same name (``samebody`` checks it)."""
+"""Marks this package, because another one has the same name (``samebody`` checks the mark)."""

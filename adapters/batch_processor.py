@@ -1,11 +1,11 @@
-"""Scoring a whole data set against a stored reference shape: what a host's ``batch_processor`` calls.
+"""Scoring a whole data set against a stored reference shape, for a host's ``batch_processor``.
 
     processor = BatchProcessor(database, smpl_model)
     result = processor.process("anna", images, keypoints)
 
-β is loaded once. Pictures are scored by one engine call per chunk; chunks exist for progress, cancelling and bounded
-memory, and change no result. Each chunk is stored in a transaction of its own, and storing a row again replaces it: a
-run that was cancelled or died is simply run again.
+β is loaded once. Pictures are scored by one engine call per chunk. Chunks give progress, cancelling and bounded memory,
+and change no result. Each chunk is stored in its own transaction, and storing a row again replaces it, so a run that
+was cancelled or killed can be run again.
 """
 
 from collections import Counter
@@ -25,31 +25,32 @@ from engine.body.schemas import COCO_17, KeypointSchema
 from engine.scores import Mode
 
 _CHUNK_SIZE: Mapping[Mode, int] = {"free": 1024, "rest": 16384}
-"""Multiples of the engine's tiles; about ten seconds of work on two cores."""
+"""Pictures per chunk: multiples of the engine's tiles, about ten seconds of work on two cores."""
 
 KeypointSource = Callable[[Sequence[str]], Sequence[Any]]
-"""From the names of some pictures to the keypoints of each, in any form of ``host_inputs``: MMPose on a chunk, say."""
+"""Function from names of pictures to the keypoints of each, in any form of ``adapters.host.inputs``, for example
+MMPose."""
 
 
 class Progress(Protocol):
     def __call__(self, done: int, total: int) -> None:
-        """Pictures stored so far, and in all."""
+        """Report the numbers of pictures stored so far and in total."""
         ...
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What a run did."""
+    """Result of a run."""
 
     rows: Sequence[Mapping[str, Any]]
-    """As they were stored, in the order of the pictures: a row per person, or one that says that nobody was found."""
+    """Rows as stored, in the order of the pictures: one per person, or one with status ``no_detection``."""
     by_status: Mapping[str, int]
     cancelled: bool
-    """Then ``rows`` ends where the run was stopped, and so does what was stored."""
+    """True if the run was cancelled; ``rows`` and the stored rows end there."""
 
 
 class BatchProcessor:
-    """Scores data sets against shapes in the host's database. May be shared by threads."""
+    """Scores data sets against shapes in the host's database. Threads may share it."""
 
     def __init__(self, database: HostDatabase, smpl_model: Any, schema: KeypointSchema = COCO_17) -> None:
         """
@@ -72,15 +73,15 @@ class BatchProcessor:
         """Score every person in every picture, in the mode that the shape was fitted in, and store the rows.
 
         Args:
-            reference_set: as in the references; its text is what the rows say.
-            images: how the pictures are called; each once.
-            keypoints: of each picture, in any form of ``host_inputs``; a function that is asked for them chunk by
-                chunk; or, fastest, a tuple of two arrays (N, K, 2) and (N, K) with one person in every picture.
+            reference_set: set of the references; rows carry its text.
+            images: unique names of the pictures.
+            keypoints: keypoints of each picture, in any form of ``adapters.host.inputs``; a function that is called
+                for each chunk; or, fastest, a tuple of two arrays (N, K, 2) and (N, K), one person in every picture.
             on_progress: called after every chunk.
-            cancelled: asked before every chunk; True stops the run.
+            cancelled: called before every chunk; True stops the run.
 
         Raises:
-            NoSharedShape: the set has no shape that is up to date.
+            NoSharedShape: the set has no up-to-date shape.
             ValueError: the shape belongs to another body, a picture is named twice, or numbers of pictures differ.
         """
         if len(set(images)) != len(images):

@@ -1,11 +1,11 @@
-"""One picture, or a batch, as a host's ``vision_engine`` analyses it: is this body the reference's?
+"""Comparison of one picture, or a batch, with the reference shape, for a host's ``vision_engine``.
 
     analyzer = BodyAnalyzer(manager.load_smpl_model())
     result = analyzer.analyze("a.jpg", keypoints, optimized_beta)
-    result.consistency_3d           0..1, or None, and then result.reason says why
+    result.consistency_3d           0..1, or None with a reason in result.reason
 
-Whatever happens with the 3D fit, ``result.ratios`` holds the proportions that can be read off the keypoints themselves.
-They depend on pose and view and hardly tell bodies apart (benchmarks/results.md, "Identity"); they are for display.
+``result.ratios`` holds 2D proportions of the keypoints, whether or not the 3D fit succeeds. They depend on pose and
+view and hardly tell bodies apart (benchmarks/results.md, "Identity"); they are for display.
 """
 
 import math
@@ -36,30 +36,30 @@ _REASONS = {
 _SHOULDERS, _HIPS = ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")
 
 Detector = Callable[[str], Any]
-"""From the path of a picture to its keypoints, in any form of ``host_inputs``."""
+"""Function from the path of a picture to its keypoints, in any form of ``adapters.host.inputs``."""
 
 
 @dataclass(frozen=True)
 class BodyAnalysis:
-    """What is known of one person in one picture. Numbers that cannot be given are None."""
+    """Analysis of one person in one picture. Unknown numbers are None."""
 
     image: str
     instance: int
-    """Which person in the picture; -1 if nobody was found."""
+    """Number of the person in the picture; -1 if nobody was found."""
     status: str
-    """A ``Status`` label; "no_reference" where there is no shape to compare with."""
+    """A ``Status`` label, or "no_reference" if there is no shape to compare with."""
     consistency_3d: float | None
     """0..1; the picture that the shape was fitted to scores 1."""
     reason: str | None
-    """Why ``consistency_3d`` is None."""
+    """Reason why ``consistency_3d`` is None."""
     same_body_probability: float | None = None
-    """Needs the evidence of the references, as stored by ``adapters.host.database``; never from β alone."""
+    """It needs the evidence of the references, as stored by ``adapters.host.database``; β alone gives None."""
     log_bayes_factor: float | None = None
     """Nats."""
     information_bits: float | None = None
-    """How much the picture can say about the body at all."""
+    """Information of the picture about the body."""
     reprojection_error: float | None = None
-    """At the reference shape, person heights."""
+    """Error at the reference shape, person heights."""
     reprojection_error_px: float | None = None
     oks: float | None = None
     ratios: dict[str, float | None] = field(default_factory=dict)
@@ -79,9 +79,9 @@ class BodyAnalyzer:
         """
         Args:
             smpl_model: the body that β belongs to.
-            detector: finds keypoints where none are given.
-            mode: the one that a bare β was fitted in (see ``smpl_optimizer``); a ``Shape`` knows its own.
-            schema: by default the known one with that number of keypoints.
+            detector: finds keypoints if none are given.
+            mode: pose mode that a bare β was fitted in (see ``smpl_optimizer``); a ``Shape`` has its own.
+            schema: schema of the keypoints; by default the known one with that number of keypoints.
         """
         self._smpl_model = smpl_model
         self._detector = detector
@@ -91,16 +91,16 @@ class BodyAnalyzer:
     def analyze(
         self, image_path: str | os.PathLike[str], keypoints: Any = None, optimized_beta: Any = None
     ) -> BodyAnalysis:
-        """One picture; where it shows several people, the first that was detected. Never raises for a bad picture.
+        """Analyse one picture; if it shows several people, the first detected one. A bad picture does not raise.
 
         Args:
-            image_path: given to the detector and reported back; the file is not opened here.
-            keypoints: in any form of ``host_inputs``; by default the detector's.
-            optimized_beta: what ``optimize_shared_beta`` returned, or a ``Shape`` from
-                ``adapters.host.database``, which brings the evidence along that a probability needs.
+            image_path: passed to the detector and reported back; the file is not opened here.
+            keypoints: keypoints in any form of ``adapters.host.inputs``; by default the detector's.
+            optimized_beta: result of ``optimize_shared_beta``, or a ``Shape`` from ``adapters.host.database``,
+                which has the evidence that a probability needs.
 
         Raises:
-            ValueError: ``optimized_beta`` is no shape of this body.
+            ValueError: ``optimized_beta`` is not a shape of this body.
         """
         return self.analyze_batch([image_path], [keypoints], optimized_beta)[0]
 
@@ -110,10 +110,10 @@ class BodyAnalyzer:
         keypoints: Sequence[Any] | None = None,
         optimized_beta: Any = None,
     ) -> list[BodyAnalysis]:
-        """Everybody in all pictures, in order, by one engine call. The same numbers as one by one, bit for bit.
+        """Analyse everybody in all pictures, in order, by one engine call. Results equal single calls, bit for bit.
 
         Raises:
-            ValueError: ``optimized_beta`` is no shape of this body, or the lists differ in length.
+            ValueError: ``optimized_beta`` is not a shape of this body, or the lists differ in length.
         """
         images = [os.fspath(path) for path in image_paths]
         given = list(keypoints) if keypoints is not None else [None] * len(images)
@@ -171,7 +171,7 @@ def _analysis(
 
 
 def detected(detector: Detector, image: str) -> Any:
-    """What the detector finds in a picture, or the exception with which it failed: a row's fault, not the batch's."""
+    """The detector's result for a picture, or its exception, which fails the row and not the batch."""
     try:
         return detector(image)
     except Exception as error:  # the host's code, on a file that may be anything
@@ -184,10 +184,10 @@ def _known(value: Any) -> float | None:
 
 
 def body_ratios(table: KeypointTable) -> dict[str, Float[np.ndarray, " images"]]:
-    """2D proportions of everybody in the table; NaN where a keypoint that they need was not seen.
+    """2D proportions of everybody in the table; NaN if a required keypoint was not seen.
 
-    ``shoulders_to_hips``: width of the shoulders over that of the hips. ``legs_to_torso``: thigh and shin over the way
-    from the middle of the shoulders to that of the hips; ``arms_to_torso`` likewise. ``thighs_to_shins``,
+    ``shoulders_to_hips``: width of the shoulders over that of the hips. ``legs_to_torso``: thigh and shin over the
+    distance from the middle of the shoulders to that of the hips; ``arms_to_torso`` likewise. ``thighs_to_shins``,
     ``upper_to_lower_arms``. Limbs are means of left and right, or the side that was seen.
     """
     column = dict(zip(table.schema.keypoint_names, range(len(table.schema)), strict=True))

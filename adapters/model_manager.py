@@ -1,11 +1,11 @@
-"""Bodies for a host application, loaded once: the user's SMPL files by gender, or, if told so, the embedded body.
+"""Bodies for a host application, loaded once: the user's SMPL files by gender or, on request, the embedded body.
 
     manager = ModelManager("models/smpl")
     body = manager.load_smpl_model("neutral")
 
-SMPL's files may not be passed on, so a fresh installation has none; ``ModelManager(embedded_fallback=True)`` then takes
-the body that comes with samebody and says so in a warning, once. It is another body: betas of one mean nothing to the
-other, and whatever is stored records which body made it.
+SMPL's files may not be redistributed, so a fresh installation lacks them. ``ModelManager(embedded_fallback=True)`` then
+takes the body that comes with samebody, with one warning. It is another body: betas of one have no meaning for the
+other, and every stored shape records its body.
 """
 
 import os
@@ -20,17 +20,17 @@ from engine.body.model import BodyModel
 
 
 class EmbeddedBodyWarning(UserWarning):
-    """SMPL was asked for and the embedded body was given."""
+    """SMPL was requested, and the embedded body was used."""
 
 
 class ModelManager:
-    """Loads and keeps bodies; may be shared by threads."""
+    """Loads and keeps bodies. Threads may share it."""
 
     def __init__(self, model_path: str | os.PathLike[str] = "models/smpl", embedded_fallback: bool = False) -> None:
         """
         Args:
             model_path: folder of the user's SMPL files, or one file.
-            embedded_fallback: where a file is missing, take the embedded body, which knows no gender.
+            embedded_fallback: use the embedded body, which has no gender, if a file is missing.
         """
         self._model_path = Path(model_path)
         self._embedded_fallback = embedded_fallback
@@ -41,8 +41,8 @@ class ModelManager:
         """The body of a gender with ten shape components: the same object at every call.
 
         Raises:
-            SmplFileError: no such file and no fallback, or the file is damaged. A damaged file is never replaced by
-                the embedded body.
+            SmplFileError: the file is missing and there is no fallback, or it is damaged. The embedded body never
+                replaces a damaged file.
         """
         with self._lock:
             if gender not in self._loaded:

@@ -1,17 +1,18 @@
-"""The names that a host's ``vision_engine`` calls: one β from reference keypoints, and a consistency for each picture.
+"""Functions for a host's ``vision_engine``: one β from reference keypoints, and a consistency for each picture.
 
     beta = optimize_shared_beta([{"keypoints": (K, 2), "confidence": (K,)}, ...], smpl_model)          (10,) float32
     consistency = compute_fitting_consistency({"keypoints": ..., "confidence": ...}, beta, smpl_model)     0..1
 
-``smpl_model`` is a live ``smplx.SMPL`` or a body of samebody's; β means something to that body alone. Which forms
-keypoints may have is said in ``host_inputs``: lists, NumPy arrays and torch tensors are alike. Pixels, x right, y down;
-confidence 0 is "not seen" and such a point has no effect.
+``smpl_model`` is a live ``smplx.SMPL`` or a samebody body; β has a meaning for that body only. ``adapters.host.inputs``
+lists the forms of keypoints; lists, NumPy arrays and torch tensors are equivalent. Coordinates are pixels, x right, y
+down. Confidence 0 means "not seen"; such a point has no effect.
 
 mode="free" (the default): every picture has its own pose and camera. mode="rest" is the original recipe: the body
-stands in a T-pose and only shape and camera are fitted; it measures the pose wherever people do not stand like that.
+stands in a T-pose and only shape and camera are fitted. If people do not stand in a T-pose, its result measures the
+pose.
 
-The same keypoints give the same bits, in any order of calls and from any thread. What is compiled and precomputed for a
-body is kept, so only the first call is slow.
+The same keypoints give the same bits, in any order of calls and from any thread. Compiled code and precomputed data of
+a body are kept, so only the first call is slow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,12 +40,12 @@ def optimize_shared_beta(
     """The one shape that explains all reference pictures of a person best, under the prior β ~ N(0, I).
 
     Args:
-        keypoints_list: one entry per reference picture, each with the one person that is meant. References in which
-            nobody was found, or of fewer than four keypoints, have no say.
+        keypoints_list: one entry per reference picture, each with one person. References without a person, or with
+            fewer than four keypoints, have no effect.
         schema: by default the known one with that number of keypoints (17: COCO).
 
     Raises:
-        ValueError: a reference cannot be read, none can be used, or ``smpl_model`` is no body.
+        ValueError: a reference cannot be read, none can be used, or ``smpl_model`` is not a body.
     """
     images = [f"reference {i}" for i in range(len(keypoints_list))]
     table = reference_table(images, list(keypoints_list), schema)
@@ -59,20 +60,20 @@ def compute_fitting_consistency(
     mode: Mode = "free",
     schema: KeypointSchema | str | None = None,
 ) -> float:
-    """How well the reference shape explains a picture, 0..1; the picture that β was fitted to scores 1.
+    """Consistency of a picture with the reference shape, 0..1; the picture that β was fitted to scores 1.
 
-    mode="free": exp(−excess/threshold), where excess is how many nats worse the reference shape explains the keypoints
-    than the picture's own best shape (``engine.posed.scoring``). That needs β and nothing else: no evidence of the
-    references. mode="rest": exp(−reprojection error/threshold) (``engine.picture.misfit``).
+    mode="free": exp(−excess/threshold). The excess is the energy at the reference shape minus the energy at the
+    picture's own best shape, in nats (``engine.posed.scoring``). It needs β only, without evidence of the references.
+    mode="rest": exp(−reprojection error/threshold) (``engine.picture.misfit``).
 
     Args:
         dataset_keypoints: one picture; or a list of pictures with one person each, or of several people in one
             picture: then the mean over those that can be scored.
-        reference_beta: what ``optimize_shared_beta`` returned, for the same body and mode.
+        reference_beta: result of ``optimize_shared_beta`` for the same body and mode.
 
     Raises:
-        ValueError: the picture cannot be read or says too little to be scored. (``BodyAnalyzer`` reports that as a
-            result instead.)
+        ValueError: the picture cannot be read or has too few keypoints to be scored. (``BodyAnalyzer`` returns a
+            status instead.)
     """
     table = readable(keypoint_table(["the picture"], [dataset_keypoints], schema))
     body = as_body(smpl_model)
@@ -85,12 +86,12 @@ def compute_fitting_consistency(
 
 
 class SMPLOptimizer:
-    """Joints of a mesh, and where a camera sees them: what hosts use to draw a fitted body over a picture."""
+    """Joints of a mesh and their projection, for hosts that draw a fitted body over a picture."""
 
     def __init__(self, smpl_model: Any, joint_regressor: Any = None) -> None:
         """
         Args:
-            smpl_model: see the head of this module.
+            smpl_model: see the docstring of this module.
             joint_regressor: (joints, vertices), dense or sparse; by default the model's own.
 
         Raises:
@@ -120,13 +121,12 @@ class SMPLOptimizer:
         return self.joint_regressor @ mesh
 
     def project_to_2d(self, joints_3d: Any, camera: Any) -> Float[np.ndarray, "*images joints 2"]:
-        """Where a weak-perspective camera sees points: s·(x, −y) + t, in pixels for s in pixels per metre.
+        """Projection of points by a weak-perspective camera: s·(x, −y) + t, in pixels for s in pixels per metre.
 
         Args:
             joints_3d: (..., joints, 3) in metres; x to the subject's left, y up.
             camera: (s, tx, ty), {"scale": s, "translation": (tx, ty)}, or an
-            ``engine.picture.cameras.WeakPerspective``; with
-                leading axes as ``joints_3d`` has them, or none.
+                ``engine.picture.cameras.WeakPerspective``; with the leading axes of ``joints_3d``, or without axes.
 
         Raises:
             ValueError: points or camera have another form.

@@ -1,1 +1,1 @@
-"""Behind the host contract: inputs, database, HTTP."""
+"""Implementation of the host contract: inputs, database, HTTP."""

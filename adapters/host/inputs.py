@@ -1,17 +1,17 @@
-"""What host applications hand over, in whatever they keep it: keypoints, bodies, β.
+"""Inputs of host applications in several forms: keypoints, bodies, β.
 
-The keypoints of one picture are one of
+The keypoints of one picture have one of these forms:
 
     {"keypoints": (K, 2), "confidence": (K,)}          one person; MMPose's name ``keypoint_scores`` is understood too
     (K, 3)                                             one person: x, y, confidence
-    [person, person, ...]                              everybody in the picture, as MMPose lists its instances
-    {"predictions": [[person, ...]]}                   what MMPoseInferencer yields for one picture
-    an object with ``pred_instances``                  what MMPose's inference_topdown returns, one or a list of them
+    [person, person, ...]                              everybody in the picture, like MMPose's list of instances
+    {"predictions": [[person, ...]]}                   result of MMPoseInferencer for one picture
+    an object with ``pred_instances``                  result of MMPose's inference_topdown, or a list of them
     None, []                                           nobody was found
-    an exception                                       the detector failed on this picture; the others go on
+    an exception                                       the detector failed on this picture; others are unaffected
 
-with lists, NumPy arrays or torch tensors for numbers. Coordinates are pixels, x right and y down. What becomes of
-confidences and of numbers that are none is said in ``keypoint_table``.
+Numbers are lists, NumPy arrays or torch tensors. Coordinates are pixels, x right and y down.
+``adapters.keypoints.table.clean_keypoints`` treats confidences out of range and values that are not numbers.
 """
 
 import weakref
@@ -30,7 +30,7 @@ from engine.scores import Mode, Status
 from engine.shape import Shape
 
 BETA_COUNT = 10
-"""What a host stores: SMPL's first ten shape components."""
+"""Number of SMPL's shape components that a host stores."""
 
 _SMPLX_BUFFERS = ("v_template", "shapedirs", "posedirs", "J_regressor", "lbs_weights")
 _exported: "weakref.WeakKeyDictionary[Any, tuple[tuple[Any, ...], BodyModel]]" = weakref.WeakKeyDictionary()
@@ -39,10 +39,10 @@ _exported: "weakref.WeakKeyDictionary[Any, tuple[tuple[Any, ...], BodyModel]]" =
 def as_body(smpl_model: Any) -> BodyModel:
     """A samebody body, or a live smplx model, as a body with ten shape components.
 
-    A live model is converted once; it is looked at again only when one of its buffers was replaced or written to.
+    A live model is converted once, and again only after one of its buffers was replaced or written to.
 
     Raises:
-        ValueError: it is neither, it has fewer shape components, or it is another model than SMPL.
+        ValueError: another type, fewer shape components, or another model than SMPL.
     """
     if isinstance(smpl_model, BodyModel):
         if not smpl_model.fingerprint:
@@ -70,10 +70,10 @@ def as_body(smpl_model: Any) -> BodyModel:
 
 
 def as_betas(values: Any) -> Float32[np.ndarray, " betas"]:
-    """Ten shape components, from an array, a list, a torch tensor, (1, 10) as smplx has them included.
+    """Ten shape components from an array, a list or a torch tensor; smplx's shape (1, 10) is accepted.
 
     Raises:
-        ValueError: another number of them, or they are not finite.
+        ValueError: another number of components, or a component is not finite.
     """
     try:
         betas = np.asarray(_plain(values), np.float32)
@@ -87,13 +87,13 @@ def as_betas(values: Any) -> Float32[np.ndarray, " betas"]:
 
 
 def as_shape(reference: Any, body: BodyModel, mode: Mode) -> Shape:
-    """What a host compares with: a ``Shape``, or β alone, which has no evidence and so no probability.
+    """The shape that a host compares with: a ``Shape``, or β alone, which has no evidence and so no probability.
 
     Args:
-        mode: in which β was fitted; a shape knows its own.
+        mode: pose mode that β was fitted in; a shape has its own.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: another type.
     """
     if isinstance(reference, Shape):
         return reference
@@ -103,10 +103,10 @@ def as_shape(reference: Any, body: BodyModel, mode: Mode) -> Shape:
 def keypoint_table(
     images: Sequence[str], pictures: Sequence[Any], schema: KeypointSchema | str | None = None
 ) -> KeypointTable:
-    """Everybody in all pictures, in order. What cannot be read is a row that says why.
+    """A table of everybody in all pictures, in order. A person who cannot be read is a row with the reason.
 
     Args:
-        images: how the pictures are called; one name each.
+        images: names of the pictures.
         pictures: keypoints of each picture, in any of the forms above.
         schema: by default the one that has as many keypoints as the first person.
 
@@ -164,7 +164,7 @@ def keypoint_table(
 def array_table(
     images: Sequence[str], keypoints: Any, confidence: Any, schema: KeypointSchema | str | None = None
 ) -> KeypointTable:
-    """One person in every picture, keypoints (N, K, 2) and confidences (N, K) in two arrays: the fast way.
+    """A table of one person per picture from two arrays, keypoints (N, K, 2) and confidences (N, K): the fast way.
 
     Raises:
         ValueError: the arrays do not fit together or to the schema.
@@ -193,10 +193,10 @@ def array_table(
 
 
 def readable(table: KeypointTable) -> KeypointTable:
-    """The table, if every row could be read: for callers who have no rows to report in.
+    """Check that every row could be read, for callers that do not report rows. Returns the table.
 
     Raises:
-        ValueError: a row could not be read; the message says which and why.
+        ValueError: a row could not be read; the message names it and the reason.
     """
     bad = np.flatnonzero(table.status == Status.BAD_INPUT)
     if len(bad):
@@ -208,10 +208,10 @@ def readable(table: KeypointTable) -> KeypointTable:
 def reference_table(
     images: Sequence[str], pictures: Sequence[Any], schema: KeypointSchema | str | None = None
 ) -> KeypointTable:
-    """``keypoint_table`` of pictures that show one person each, or nobody.
+    """``keypoint_table`` of pictures with at most one person.
 
     Raises:
-        ValueError: a picture cannot be read, or shows several people; the message says which.
+        ValueError: a picture cannot be read, or shows several people; the message names it.
     """
     table = readable(keypoint_table(images, pictures, schema))
     crowded = np.flatnonzero(table.instance > 0)
@@ -229,8 +229,8 @@ def _find_schema(schema: KeypointSchema | str | None, scores: Sequence[np.ndarra
 
 
 def _at_once(people: Sequence[Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Coordinates and scores of all people by one conversion, four times faster than by one each; None if they are not
-    all alike and plain."""
+    """Coordinates and scores of all people by one conversion, four times faster than one by one; None if their forms
+    differ or are not plain."""
     if not people or not all(isinstance(person, dict) for person in people):
         return None
     key = "confidence" if "confidence" in people[0] else "keypoint_scores"
@@ -247,7 +247,7 @@ def _at_once(people: Sequence[Any]) -> tuple[np.ndarray, np.ndarray] | None:
 def _one_by_one(
     people: Sequence[Any], rows: Sequence[int], trouble: dict[int, tuple[Status, str | None]]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Coordinates and scores of those who can be read; the others' rows go to ``trouble``."""
+    """Coordinates and scores of people who can be read; rows of the others go to ``trouble``."""
     points, scores = [], []
     for row, person in zip(rows, people, strict=True):
         try:
@@ -308,5 +308,5 @@ def _person(person: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _plain(values: Any) -> Any:
-    """Torch tensors as NumPy, on whatever device they are; everything else as it is."""
+    """Convert torch tensors on any device to NumPy; return other values unchanged."""
     return values.detach().cpu().numpy() if hasattr(values, "detach") else values

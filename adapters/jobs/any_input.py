@@ -1,4 +1,4 @@
-"""Keypoints, bodies and shapes in whatever form a Python program has them: paths, arrays, objects."""
+"""Keypoints, bodies and shapes in the forms that Python programs use: paths, arrays, objects."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ def any_table(keypoints: Any, confidence: Any = None, schema: str | None = None)
     Args:
         keypoints: a path or several, of keypoint files or folders of them; a ``KeypointTable``; an array (pictures,
             keypoints, 2) with ``confidence``; or one entry per picture in a form of ``adapters.host.inputs``, such as
-            what MMPoseInferencer yields. Pictures without names are called by their numbers.
+            results of MMPoseInferencer. Pictures without names are named by their numbers.
         confidence: (pictures, keypoints), 0 (not seen) to 1; only for an array.
-        schema: of the keypoints, where their number does not tell.
+        schema: schema of the keypoints, if their number does not determine it.
 
     Raises:
-        ValueError: it is none of these, or a file cannot be read.
+        ValueError: another form, or a file cannot be read.
     """
     if isinstance(keypoints, KeypointTable):
         return keypoints
@@ -43,7 +43,7 @@ def any_table(keypoints: Any, confidence: Any = None, schema: str | None = None)
 
 
 def any_body(body: str | BodyModel) -> BodyModel:
-    """A body, by name or file if it is not one already.
+    """A body, given as such or by name or file.
 
     Raises:
         ValueError: there is no such body.
@@ -52,10 +52,10 @@ def any_body(body: str | BodyModel) -> BodyModel:
 
 
 def any_people(shape: str | os.PathLike[str] | Shape | Mapping[str, Shape]) -> Shape | Mapping[str, Shape]:
-    """A shape, from a file if it is not one already, or several by name.
+    """A shape, given as such or by file, or several by name.
 
     Raises:
-        ValueError: the file is no shape.
+        ValueError: the file is not a shape.
     """
     return Shape.load(shape) if isinstance(shape, (str, os.PathLike)) else shape
 

@@ -1,7 +1,7 @@
 """Compiled code kept on disk, so that the second start of the command line need not compile again.
 
-JAX's own persistent cache, in the user's cache folder. It keys on the program, the compiler and the processor; a folder
-that cannot be written costs nothing but the compilation.
+This is JAX's persistent cache, in the user's cache folder. Its key is the program, the compiler and the processor. If
+the folder cannot be written, code is compiled at every start.
 """
 
 import os
@@ -11,11 +11,11 @@ import jax
 import platformdirs
 
 FOLDER_VARIABLE = "SAMEBODY_CACHE"
-"""Another folder; an empty value switches the cache off."""
+"""Environment variable with another folder; an empty value switches the cache off."""
 
 
 def cache_folder() -> Path | None:
-    """Where compiled code is kept; None if the user wants no cache."""
+    """The folder of compiled code; None if the user switched the cache off."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     if chosen is None:
         return Path(platformdirs.user_cache_dir("samebody")) / "compiled"
@@ -28,6 +28,6 @@ def enable_compile_cache() -> None:
     if folder is None or jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    # By default JAX keeps only what took a second; ours takes less and is many.
+    # By default JAX keeps only programs that took a second to compile; samebody has many that take less.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

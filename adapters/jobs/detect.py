@@ -1,8 +1,8 @@
-"""From photographs to keypoint tables: hashing and decoding in threads while the detector works, results kept.
+"""Photographs in, keypoint tables out: threads hash and decode while the detector works; results are cached.
 
 Rows come in the order of the files. A picture in which nobody is found is a row with status NO_DETECTION, a file that
-cannot be decoded one with BAD_INPUT and the reason. Memory holds the pictures of one batch and of those files that
-threads have read ahead; stills are read ahead, frames of a video come one after the other.
+cannot be decoded one with BAD_INPUT and the reason. Memory holds the pictures of one batch and of files that threads
+have read ahead. Stills are read ahead; frames of a video are read one by one.
 """
 
 import hashlib
@@ -32,30 +32,30 @@ from engine.batching import worker_count
 from engine.scores import LABELS
 
 _BATCH_BYTES = 512 << 20
-"""Decoded pictures of a batch; a batch ends early where they are large."""
+"""Bytes of decoded pictures in a batch; a batch of large pictures ends early."""
 _CHUNK_SIZE = 4096
 _READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class DetectSummary:
-    """What a run did."""
+    """Result of a run."""
 
     pictures: int
     people: int
     from_cache: int
-    """Pictures whose people were known."""
+    """Number of pictures whose people were known."""
     by_status: dict[str, int]
 
     @property
     def all_found(self) -> bool:
-        """Every picture shows somebody."""
+        """True if somebody was found in every picture."""
         return self.by_status.get("ok", 0) == sum(self.by_status.values())
 
 
 @dataclass
 class _File:
-    """One file on its way: pictures wait to be looked at, then their people are complete."""
+    """One file in progress: pictures that wait for the detector, then their people."""
 
     source: PictureFile
     key: str = ""
@@ -67,32 +67,32 @@ class _File:
 
 @dataclass(frozen=True)
 class PhotoDetection:
-    """How photographs become keypoints."""
+    """Detection of keypoints in photographs."""
 
     detector: Detector
     cache: DetectionCache | None = None
     every: int = 1
-    """Of videos, every so many-th frame is looked at."""
+    """Step between frames of videos that are looked at."""
     boxes: Mapping[str, Sequence[Box]] | None = None
-    """Where people are, by the picture's name; pictures that it lacks are left to the detector."""
+    """Boxes of people by the picture's name; the detector finds people in other pictures."""
 
     def key_of(self, file: PictureFile, digest: bytes) -> str:
-        """The name of a file's result in the cache: everything it depends on."""
+        """Key of a file's result in the cache: a digest of everything that it depends on."""
         facts = [self.detector.identity, decoder_identity()]
         if file.is_video:
             facts.append(f"every {self.every}")
         given = {} if self.boxes is None else {k: v for k, v in self.boxes.items() if k.split("#")[0] == file.name}
-        # Names of frames begin with the file's, which must not matter.
+        # Names of frames begin with the file's name, which must not change the key.
         facts += [f"{name[len(file.name) :]} {list(boxes)}" for name, boxes in sorted(given.items())]
         return DetectionCache.key(digest, *facts)
 
     def tables(
         self, files: Sequence[PictureFile], on_progress: Callable[[int, int], None] = lambda done, all_files: None
     ) -> Iterator[tuple[KeypointTable, int, int]]:
-        """Rows of all files in order, with the numbers of pictures and of those whose people were known.
+        """Rows of all files in order, with the numbers of pictures and of pictures whose people were known.
 
         Args:
-            on_progress: called with the number of files that are done, and of all.
+            on_progress: called with the number of finished files, and of all files.
         """
         rows: list[Row] = []
         pictures = cached = 0
@@ -106,7 +106,7 @@ class PhotoDetection:
                 rows, pictures, cached = [], 0, 0
 
     def _complete(self, files: Sequence[PictureFile]) -> Iterator[_File]:
-        """Files in order, each when all of its pictures have been looked at."""
+        """Files in order, each as soon as all of its pictures are done."""
         waiting: deque[tuple[_File, int]] = deque()
         batch: list[tuple[_File, Picture]] = []
         size = 0

@@ -1,4 +1,4 @@
-"""From keypoints to a shape: choose whose keypoints are meant, fit one β, keep the history."""
+"""Keypoints in, a shape out: choose the references, fit one β, keep the history."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ from engine.scores import LABELS, Mode, Status
 from engine.shape import Reference, Shape
 
 LEAST_COMPARED = 3
-"""With fewer usable references, none of them is compared with the others."""
+"""Least number of usable references for comparing each with the others."""
 
 Person = Literal["largest", "all"]
 PERSONS: Sequence[Person] = get_args(Person)
@@ -38,18 +38,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a shape is fitted."""
+    """Settings of a fit."""
 
     person: Person = "largest"
-    """Who is meant in each picture: the person with the largest box of keypoints, or everybody."""
+    """The references in each picture: the person with the largest box of keypoints, or everybody."""
     mode: Mode = "free"
     solver: str = "auto"
     calibration: Calibration | None = None
-    """Of the detector, kept with the shape; by default the shipped one, and nothing is kept."""
+    """Calibration of the detector, kept with the shape; by default the shipped one, which is not kept."""
     focal_length_px: float | None = None
-    """Of the camera, in pixels of the references; by default perspective is neglected. Free pose only."""
+    """Focal length of the camera, in pixels of the references; by default perspective is neglected. Free pose only."""
     drop_outliers: bool = False
-    """Fit again without references that do not look like the others; they are kept in the history."""
+    """Fit again without references that do not look like the others; the history keeps them."""
 
 
 def choose_people(table: KeypointTable, person: Person) -> np.ndarray:
@@ -71,8 +71,8 @@ def fit_references(table: KeypointTable, body: BodyModel, settings: FitSettings 
     """Fit one shape to the people of a table, and keep the history.
 
     Raises:
-        ValueError: nobody in the table can be used, the table lacks keypoints of the body's, the solver does not go
-            with the mode, or the calibration is about another body.
+        ValueError: no row of the table can be used, the table lacks keypoints of the body, the solver does not go
+            with the mode, or the calibration belongs to another body.
     """
     settings = settings or FitSettings()
     rows = _usable_rows(table, body, settings)
@@ -91,8 +91,8 @@ def fit_references(table: KeypointTable, body: BodyModel, settings: FitSettings 
 
 
 def fit_each(tables: Sequence[KeypointTable], body: BodyModel, settings: FitSettings) -> list[Shape | ValueError]:
-    """``fit_references`` of several tables of one schema, or what it raises. In rest pose all of them are fitted at
-    once; nobody's shape depends on who else is fitted, bit for bit."""
+    """``fit_references`` of several tables of one schema; each result is a shape or the exception. In rest pose all of
+    them are fitted at once; a shape does not depend on the other tables, bit for bit."""
     if settings.mode != "rest" or settings.solver != "auto":
         return [_or_error(partial(fit_references, table, body, settings)) for table in tables]
     results: list[Any] = [_or_error(partial(_usable_rows, table, body, settings)) for table in tables]
@@ -106,7 +106,7 @@ def fit_each(tables: Sequence[KeypointTable], body: BodyModel, settings: FitSett
         with COMPUTING:
             fitted = _fit_rest_people(prepared, *zip(*columns, strict=True))
     except ValueError:
-        # Somebody has too few keypoints; who it is comes out one by one.
+        # Some person has too few keypoints; fitting one by one finds out who.
         return [_or_error(partial(fit_references, table, body, settings)) for table in tables]
     for number, found in zip(people, fitted, strict=True):
         results[number] = _or_error(partial(_shape, tables[number], rows[number], body, found, settings))
@@ -168,22 +168,22 @@ def _shape(table: KeypointTable, rows: np.ndarray, body: BodyModel, found: "_Fit
 
 
 class _Fitted(NamedTuple):
-    """What both modes give."""
+    """Result of a fit in either mode."""
 
     betas: np.ndarray
     converged: bool
     evidence: Evidence | None
     status: np.ndarray
-    """Of each reference."""
+    """Status of each reference."""
     error: np.ndarray
     alike: np.ndarray
-    """Log Bayes factor of each reference against all others; NaN where there is nothing to compare."""
+    """Log Bayes factor of each reference against all others; NaN if there is nothing to compare."""
     dropped: np.ndarray | None = None
-    """Which references were left out; by default none."""
+    """True for references that were left out; None for no such references."""
 
 
 def _with_dropped(found: _Fitted, dropped: np.ndarray, alike: np.ndarray) -> _Fitted:
-    """With rows again for those that were left out: fine by themselves, and without an error at this shape."""
+    """Add rows for references that were left out: status ok, and no error at this shape."""
     status, error = np.full(len(dropped), int(Status.OK)), np.full(len(dropped), np.nan)
     status[~dropped], error[~dropped] = found.status, found.error
     return found._replace(status=status, error=error, alike=alike, dropped=dropped)
@@ -225,7 +225,7 @@ def _fit_free(prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndar
     pictures = observe_pictures(context, keypoints, confidence, focal_px)
     shared = fit_shared_shapes(context, pictures, np.zeros(len(keypoints), int), solver=settings.solver)
     precision = np.asarray(shared.evidence.precision[0], np.float32)
-    # Symmetric to the last bit, so that half of it is all of it when it is stored.
+    # The matrix is made symmetric to the last bit, because only half of it is stored.
     evidence = Evidence(
         (precision + precision.T) * np.float32(0.5), np.asarray(shared.evidence.information[0], np.float32)
     )
@@ -239,7 +239,7 @@ def _fit_free(prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndar
 
 
 def _alike(evidence: Evidence, calibration: Calibration | None, logs: np.ndarray) -> np.ndarray:
-    """``_Fitted.alike``: of two pictures that differ, neither is the odd one."""
+    """``_Fitted.alike``; NaN for fewer than ``LEAST_COMPARED`` pictures: of two that differ, neither is the odd one."""
     used = default_calibration() if calibration is None else calibration
     usable = np.any(np.asarray(evidence.precision), axis=(1, 2))
     if used.limbs is not None:
@@ -257,7 +257,7 @@ def _unknown(like: np.ndarray) -> np.ndarray:
 def _of_network(
     prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndarray, settings: FitSettings
 ) -> _Fitted:
-    """The posterior mean of all references together. Nothing is fitted: there is no error, and nothing to converge.
+    """The joint posterior mean of all references. Nothing is fitted, so there is no error and no convergence.
 
     Raises:
         ValueError: no reference has enough keypoints.

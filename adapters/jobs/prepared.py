@@ -1,7 +1,7 @@
-"""What is built once per body, keypoint schema and noise, and then found again: reduced bodies, contexts of fits.
+"""Reduced bodies and contexts of fits, built once per body, keypoint schema and noise, and then reused.
 
-One call at a time is computed, whatever thread it comes from: the engine keeps all cores busy by itself, and JAX's CPU
-backend can lock up where two threads run batched linear algebra at once.
+Calls from all threads are computed one at a time: the engine keeps all cores busy by itself, and JAX's CPU backend can
+lock up if two threads run batched linear algebra at once.
 """
 
 import threading
@@ -27,12 +27,12 @@ from engine.posed.scoring import fit_own
 from engine.posed.search import PosedContext
 
 COMPUTING = threading.RLock()
-"""Held while the engine computes."""
+"""Lock that is held while the engine computes."""
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedBody:
-    """One body, as one detector sees it."""
+    """One body, reduced to the keypoints of one detector."""
 
     body: BodyModel
     reduced: KeypointBody
@@ -48,7 +48,7 @@ class PreparedBody:
 
     @cached_property
     def amortised(self) -> AmortisedModel | None:
-        """The body's evidence network; None for a body without.
+        """The body's evidence network; None if it has no network.
 
         Raises:
             ValueError: a network is there but cannot be used.
@@ -56,13 +56,13 @@ class PreparedBody:
         return amortised_model(self.body)
 
     def free_solver(self, name: str = "auto", focal_length_px: float | None = None) -> str:
-        """Where the evidence of free poses comes from: ``auto`` is ``lm``, fits; the network where it is asked for.
+        """Source of the evidence of free poses: ``auto`` is ``lm`` (fits); the network only if requested.
 
-        With many references or a set of pictures the evidence of fits still tells people apart better
+        Evidence of fits tells people apart better if there are many references or a set of pictures
         (benchmarks/results.md, "Evidence by simulation").
 
         Raises:
-            ValueError: the network is asked for, and the body has none, or the focal length is known.
+            ValueError: the network is requested, but the body has no network or the focal length is known.
         """
         if name == "auto":
             return "lm"
@@ -83,7 +83,7 @@ class PreparedBody:
     def evidence_without_limbs(
         self, calibration: Calibration | None = None, solver: str = "auto", focal_length_px: float | None = None
     ) -> EvidenceStage:
-        """``evidence_stage`` whose evidence is that of fits or of the network alone, as shapes keep it."""
+        """``evidence_stage`` with the evidence of fits or of the network alone, as shapes keep it."""
         chosen = self.free_solver(solver, focal_length_px)
         if chosen != "amortised" or self.amortised is None:
             focal_px = np.inf if focal_length_px is None else focal_length_px
@@ -93,11 +93,11 @@ class PreparedBody:
 
     @cached_property
     def limb_slopes(self) -> np.ndarray | None:
-        """How limbs change with β (``engine.evidence.limbs``); None where keypoints of limbs are missing."""
+        """Change of limbs with β (``engine.evidence.limbs``); None if keypoints of limbs are missing."""
         return limb_slopes(self.reduced)
 
     def seen_limbs(self, keypoints: np.ndarray, confidence: np.ndarray) -> SeenLimbs | None:
-        """Limbs of pictures in the body's columns; None where keypoints of limbs are missing."""
+        """Limbs of pictures in the body's columns; None if keypoints of limbs are missing."""
         if self.limb_slopes is None:
             return None
         return SeenLimbs(limb_logs(keypoints, confidence, self.reduced.schema), self.limb_slopes)
@@ -106,7 +106,7 @@ class PreparedBody:
         """The table's keypoints and confidences in the order of the body's own keypoints.
 
         Raises:
-            ValueError: the table lacks a keypoint of the body's.
+            ValueError: the table lacks a keypoint of the body.
         """
         return body_columns(table, self.reduced)
 
@@ -123,7 +123,7 @@ def body_columns(table: KeypointTable, body: KeypointBody) -> tuple[np.ndarray, 
     """The table's keypoints and confidences in the order of the body's own keypoints.
 
     Raises:
-        ValueError: the table lacks a keypoint of the body's.
+        ValueError: the table lacks a keypoint of the body.
     """
     columns = table.schema.columns_of(body.schema.keypoint_names)
     if min(columns) < 0:
@@ -139,7 +139,7 @@ def body_columns(table: KeypointTable, body: KeypointBody) -> tuple[np.ndarray, 
 
 @dataclass(frozen=True)
 class _Key:
-    """Two bodies with one key give β the same meaning and are seen alike."""
+    """Two bodies with one key give β the same meaning and have the same keypoints."""
 
     fingerprint: str
     keypoint_names: tuple[str, ...]

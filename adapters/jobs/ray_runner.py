@@ -26,7 +26,7 @@ _REMEDY = "pip install 'samebody[ray]'"
 
 @dataclass(frozen=True)
 class Workers:
-    """How many actors, and what each of them takes."""
+    """Number of actors, and resources of each."""
 
     count: int
     cpus: float
@@ -56,13 +56,13 @@ class PieceScorer:
 
 
 class RayCluster:
-    """Where ``score_to_file`` may compute: ``RunSettings(compute=RayCluster(address).batches)``."""
+    """A cluster for ``score_to_file``: ``RunSettings(compute=RayCluster(address).batches)``."""
 
     def __init__(self, address: str = "auto", workers: Workers | None = None) -> None:
         """
         Args:
-            address: of the cluster; ``auto``: the one that this machine belongs to; ``local``: this machine alone.
-            workers: by default one actor for each GPU, or for each machine where there is none.
+            address: address of the cluster; ``auto`` is this machine's cluster, ``local`` this machine alone.
+            workers: by default one actor for each GPU, or for each machine if there is no GPU.
 
         Raises:
             ValueError: Ray is not installed, or there is no cluster.
@@ -92,7 +92,7 @@ class RayCluster:
         pieces = job.source.pieces(job.chunk_size, job.skip)
         if not pieces:
             return
-        # Progress is the driver's business, and a pipe shall stay silent.
+        # The driver shows progress, and a pipe must stay silent.
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = DataContext.get_current()
         context.execution_options.preserve_order = True
@@ -126,7 +126,7 @@ def _fitting_workers(nodes: list[dict[str, Any]]) -> Workers:
 
 
 def _plain(error: BaseException) -> Exception:
-    """What went wrong in a worker, without Ray's account of where."""
+    """The exception of a worker, without Ray's traceback."""
     cause: BaseException | None = error
     while cause is not None:
         own = getattr(cause, "cause", None)

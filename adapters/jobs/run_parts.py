@@ -1,17 +1,17 @@
-"""A long run that is killed goes on where it stopped: its results lie in parts beside the output until it is whole.
+"""Parts of a long run: a killed run is resumed from the parts beside its output.
 
     scores.parquet.parts/
         lock                 held while a run is at work, so that no other writes the same output
-        run.json             what the run is made of: input, shape, body, options, versions
+        run.json             facts about the run: input, shape, body, options, versions
         part-000000.arrow    result rows of the first pictures, in order; further parts follow
-        *.part               files being written; nothing in them counts
+        *.part               files being written; they are ignored
 
-A part is written beside its place, forced to disk and renamed: one that is there is whole. Pictures that are in parts
-are never scored again; at the end, or on resuming, the output is written from the parts and from what is new, so it is
-the same file as that of an undisturbed run. A run shorter than one part leaves no trace but its output.
+A part is written to a temporary file, forced to disk and renamed, so every part is whole. Pictures in parts are not
+scored again. The output is written from the parts and the new rows, so it is the same file as that of an uninterrupted
+run. A run shorter than one part leaves only its output.
 
-A part may be continued only by the same run: everything that may change a number is compared with ``run.json``. Input
-files count as the same if name, size and time of last change are.
+Only the same run may continue parts: everything that may change a number is compared with ``run.json``. Input files are
+the same if their names, sizes and times of last change are.
 """
 
 import hashlib
@@ -37,26 +37,26 @@ from engine.body.model import BodyModel
 from engine.scores import Mode
 
 PICTURES_PER_PART: dict[Mode, int] = {"rest": 1 << 20, "free": 4096}
-"""A second of work in rest pose, half a minute and more with free poses: what a kill may cost."""
+"""Most work that a kill may lose: a second in rest pose, half a minute and more with free poses."""
 
 _FORMAT = "samebody-run-1"
 _PART = re.compile(r"part-(\d{6,})\.arrow")
 _OWN = re.compile(r"lock|run\.json|part-\d{6,}\.arrow|\..+\.part")
-"""Names in the folder of parts."""
+"""Names of files in the folder of parts."""
 _PICTURES_KEY = b"samebody.pictures"
 
 
 class UnfinishedRunError(ValueError):
-    """Another run writes this output, or has left parts that are not this run's; the message says what to do."""
+    """Another run writes this output, or has left parts of a different run; the message says what to do."""
 
 
 class RunFolder:
-    """The parts of one run. Made by ``open_run``."""
+    """The parts of one run. ``open_run`` makes it."""
 
     def __init__(self, folder: Path, made_of: Mapping[str, str], columns: pa.Schema, pictures_per_part: int) -> None:
         self.folder = folder
         self.pictures_done = 0
-        """Pictures that are in parts."""
+        """Number of pictures in parts."""
         self._made_of = {"format": _FORMAT, **made_of}
         self._columns = columns
         self._pictures_per_part = pictures_per_part
@@ -91,7 +91,7 @@ class RunFolder:
     def stored(self) -> Iterator[tuple[pa.RecordBatch, int]]:
         """The batches of all parts in order, each with its number of pictures."""
         for number in range(self._parts):
-            # Not mapped into memory: pages of a mapped file count as memory in use.
+            # Parts are not mapped into memory: pages of a mapped file count as memory in use.
             with pa.OSFile(str(self._path(number))) as file, pa.ipc.open_file(file) as reader:
                 if not reader.schema.equals(self._columns):
                     raise ValueError(f"{self._path(number).name} has other columns")
@@ -126,7 +126,7 @@ class RunFolder:
         self.remove_fragments()
 
     def remove_fragments(self) -> None:
-        """Remove files that a killed run was just writing."""
+        """Remove files that a killed run was writing."""
         for path in self.folder.glob(".*.part"):
             path.unlink(missing_ok=True)
 
@@ -139,7 +139,7 @@ class RunFolder:
 
     def _count_parts(self) -> int:
         found = {int(match[1]) for path in self.folder.iterdir() if (match := _PART.fullmatch(path.name))}
-        # A gap means that somebody removed a part; what follows it is scored again.
+        # A gap means that a part was removed; later parts are scored again.
         return next(number for number in range(len(found) + 1) if number not in found)
 
     def _write_pending(self, stream: IO[bytes]) -> None:
@@ -159,9 +159,9 @@ def open_run(
     """The parts beside an output; removed when the block ends well, kept for ``resume`` when it does not.
 
     Args:
-        made_of: what the run is made of, see ``fingerprint``.
-        columns: of the batches that are kept.
-        resume: go on with the parts of an earlier run, if there are any.
+        made_of: facts about the run, see ``fingerprint``.
+        columns: columns of the batches that are kept.
+        resume: continue the parts of an earlier run, if there are any.
 
     Raises:
         UnfinishedRunError: another run is at work, there are parts and ``resume`` is False, or they are of another run.
@@ -193,10 +193,10 @@ def open_run(
 
 
 def _check_own(folder: Path) -> None:
-    """Whether a folder is one of parts: whatever has their names in it may be deleted.
+    """Check that a folder holds parts only, because files with the names of parts may be deleted.
 
     Raises:
-        UnfinishedRunError: there is something else in it, or it has parts and no description of their run.
+        UnfinishedRunError: the folder holds other files, or parts without a description of their run.
     """
     if not os.path.lexists(folder):
         return
@@ -206,7 +206,7 @@ def _check_own(folder: Path) -> None:
     entries = list(os.scandir(folder))
     plain = all(entry.is_file(follow_symlinks=False) and _OWN.fullmatch(entry.name) for entry in entries)
     empty_lock = all(entry.stat().st_size == 0 for entry in entries if entry.name == "lock")
-    # Every run of ours begins with a lock, which stays beside the parts.
+    # Every run starts with a lock, which stays beside the parts.
     if not plain or not empty_lock or (entries and all(entry.name != "lock" for entry in entries)):
         raise UnfinishedRunError(refused)
 
@@ -226,7 +226,7 @@ def _locked(folder: Path, target: Path) -> Iterator[None]:
         yield
     finally:
         if {entry.name for entry in folder.iterdir()} <= {path.name}:
-            with suppress(OSError):  # somebody else's file has just come in, or the system keeps locked files
+            with suppress(OSError):  # another file has just appeared, or the system keeps locked files
                 path.unlink()
                 folder.rmdir()
         lock.release()
@@ -235,7 +235,7 @@ def _locked(folder: Path, target: Path) -> Iterator[None]:
 def fingerprint(
     source: KeypointSource | TableSource, body: BodyModel, shapes: Sequence[str], options: Sequence[str]
 ) -> dict[str, str]:
-    """Everything that may change a number in the output, by the names that messages call it.
+    """Everything that may change a number in the output, by its name in messages.
 
     Args:
         shapes: digests of the shapes.

@@ -1,4 +1,4 @@
-"""From keypoint files to a file of scores: reading, computing and writing at once, in memory that does not grow."""
+"""Keypoint files in, a file of scores out: reading, computing and writing overlap, in bounded memory."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +31,7 @@ _BINS = 1 << 20
 
 
 class Verdicts(NamedTuple):
-    """Rows by what their probability says."""
+    """Numbers of rows by their probability."""
 
     match: int
     differ: int
@@ -40,17 +40,17 @@ class Verdicts(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoreSummary:
-    """What a run did."""
+    """Result of a run."""
 
     rows: int
     by_status: dict[str, int]
     median_consistency: float
-    """Over rows that have scores, to a millionth; NaN if none has."""
+    """Mean over rows with scores, to a millionth; NaN if there are no such rows."""
     seconds: StageSeconds
     verdicts: Verdicts | None = None
-    """By ``MATCH`` and ``DIFFER``; None in rest-pose mode."""
+    """Rows by ``MATCH`` and ``DIFFER``; None in rest pose."""
     together: SetVerdict | None = None
-    """What all rows say as pictures of one person, where that was asked for."""
+    """Joint verdict about all rows as pictures of one person, if requested."""
 
     @property
     def all_scored(self) -> bool:
@@ -58,7 +58,7 @@ class ScoreSummary:
 
 
 class _Tally:
-    """Counts over rows that come in pieces; a histogram stands for the consistencies, so memory does not grow."""
+    """Counts over rows in pieces. A histogram replaces the consistencies, so memory does not grow."""
 
     def __init__(self) -> None:
         self._statuses = np.zeros(len(LABELS), np.int64)
@@ -96,7 +96,7 @@ class _Tally:
 
 
 class _Expectation:
-    """How many rows there will be: known, or reckoned from the share of the files that has been read."""
+    """Expected number of rows: known, or estimated from the share of the files that has been read."""
 
     def __init__(self, source: KeypointSource | TableSource) -> None:
         self._known = source.row_count()
@@ -121,7 +121,7 @@ class _Expectation:
 
 @dataclass(frozen=True)
 class ScoringJob:
-    """What is to be computed, for those who compute it elsewhere."""
+    """Description of a scoring run, for computing it elsewhere."""
 
     source: KeypointSource | TableSource
     body: BodyModel
@@ -130,39 +130,39 @@ class ScoringJob:
     keep_evidence: bool
     chunk_size: int
     skip: int
-    """Rows at the beginning that are done."""
+    """Number of finished rows at the beginning."""
 
     def scorer(self) -> Callable[[KeypointTable], pa.RecordBatch]:
-        """From a table to its rows."""
+        """A function that scores a table and returns its rows."""
         scorer = Scorer(self.body, self.source.schema, self.people, self.settings)
         return lambda table: scorer(table).to_batch(self.keep_evidence)
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run does besides scoring; none of it changes a number."""
+    """Settings of a run besides scoring; they do not change a number."""
 
     keep_evidence: str | os.PathLike[str] | None = None
     """A .parquet file for each row's own evidence (``evidence_table``)."""
     one_person: bool = False
-    """All rows show one unknown person; the summary has the verdict about them together."""
+    """Assume that all rows show one unknown person; the summary has the joint verdict."""
     resume: bool = False
-    """Go on with an earlier run that was killed, if there was one (``run_parts``)."""
+    """Continue an earlier run that was killed, if there is one (``run_parts``)."""
     sources: RecordedSources | None = None
-    """Where all this came from, for the metadata of a Parquet file."""
+    """Provenance for the metadata of a Parquet file."""
     pictures_per_part: int | None = None
-    """How much is kept at once against a kill; by default what suits the mode."""
+    """Pictures per part; by default a number that suits the mode."""
     on_progress: Callable[[int, int | None], None] = lambda done, expected: None
-    """Called at the start and after each table with the rows that are done, and all rows if their number is known."""
+    """Called at the start and after each table with the numbers of finished rows and of all rows, if known."""
     compute: Callable[[ScoringJob], Iterator[pa.RecordBatch]] | None = None
-    """Who reads and computes, giving batches of ``ScoringJob.scorer`` in order; by default this process."""
+    """Reads, computes and gives batches of ``ScoringJob.scorer`` in order; by default in this process."""
 
 
 def score_table(scorer: Scorer, table: KeypointTable, on_progress: Callable[[int], None] = lambda done: None) -> Scores:
     """Scores of a table in memory, computed in chunks.
 
     Args:
-        on_progress: called with the rows that are done.
+        on_progress: called with the number of finished rows.
     """
     parts: list[Scores] = []
     for part in even_tables([table], CHUNK_SIZE[scorer.mode]):
@@ -179,14 +179,14 @@ def score_to_file(
     settings: ScoreSettings | None = None,
     run: RunSettings | None = None,
 ) -> ScoreSummary:
-    """Score every row of the source and write the results where ``out`` says (.parquet, .csv or .jsonl).
+    """Score every row of the source and write the results to ``out`` (.parquet, .csv or .jsonl).
 
     Args:
-        people: one shape, or several by name: each row is then about the one that matches best.
+        people: one shape, or several by name; each row then describes the best match.
 
     Raises:
-        ValueError: a shape belongs to another body, the files cannot be read or written, or there is an unfinished
-            run that this one may not go on with.
+        ValueError: a shape belongs to another body, the files cannot be read or written, or an unfinished run cannot
+            be continued by this one.
     """
     settings, run = settings or ScoreSettings(), run or RunSettings()
     check_result_path(out)

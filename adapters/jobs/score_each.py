@@ -1,7 +1,6 @@
-"""Many small tables, each against a shape of its own, by one engine call: what a server does for many clients.
+"""Many small tables, each against its own shape, by one engine call, for a server with many clients.
 
-Rows are those of a ``Scorer`` for each table alone, bit for bit: no picture's result depends on what else is computed
-with it.
+Rows equal those of a ``Scorer`` for each table alone, bit for bit.
 """
 
 from collections.abc import Sequence
@@ -24,10 +23,10 @@ from engine.shape import Shape
 def score_each(
     body: BodyModel, schema: KeypointSchema, tables: Sequence[KeypointTable], shapes: Sequence[Shape]
 ) -> list[Scores]:
-    """Scores of each table against the shape of the same place.
+    """Scores of each table against the shape at the same position.
 
     Args:
-        schema: of the tables.
+        schema: schema of the tables.
 
     Raises:
         ValueError: a shape belongs to another body.
@@ -45,7 +44,7 @@ def score_each(
 
 
 def _score_alike(prepared: PreparedBody, tables: Sequence[KeypointTable], shapes: Sequence[Shape]) -> list[Scores]:
-    """Of shapes with one mode and one calibration."""
+    """Scores of tables whose shapes have one mode and one calibration."""
     columns = [prepared.columns(table) for table in tables]
     keypoints, confidence = (np.concatenate(parts) for parts in zip(*columns, strict=True))
     ends = np.cumsum([len(table) for table in tables]).tolist()

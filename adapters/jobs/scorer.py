@@ -2,7 +2,7 @@
 
     keypoints -> evidence of each picture -> comparison with the shapes -> fit at the best shape -> columns
 
-Mode, body and calibration come from the shapes. ``engine.evidence.stages`` has the stages.
+Mode, body and calibration come from the shapes. ``engine.evidence.stages`` defines the stages.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,10 +34,10 @@ from engine.scores import Mode, Status, score_names
 from engine.shape import Shape, ShapeFileError
 
 FREE_SOLVERS = (*POSED_SOLVERS, "amortised")
-"""Where the evidence of free poses may come from: fits, or the network."""
+"""Sources of the evidence of free poses: fits, or the network."""
 
 CHUNK_SIZE: dict[Mode, int] = {"rest": 65536, "free": 4096}
-"""Pictures that are computed together: full tiles, and a few seconds to a minute of work."""
+"""Pictures that are computed together: full tiles, a few seconds to a minute of work."""
 
 SWAPPED_LABELS = {
     LEGS: "left and right legs are swapped in the keypoints; scored the other way round",
@@ -48,22 +48,22 @@ SWAPPED_LABELS = {
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """What may change a number in a row, besides keypoints, shapes and body."""
+    """Everything besides keypoints, shapes and body that may change a number in a row."""
 
     mode: Mode | None = None
-    """By default that in which the shapes were fitted."""
+    """Pose mode; by default that of the shapes."""
     solver: str = "auto"
     threshold: float | None = None
-    """Where consistency is 1/e; by default the mode's own constant."""
+    """Value at which consistency is 1/e; by default the mode's constant."""
     calibration: Calibration | None = None
-    """By default that of the shapes, or else the shipped one."""
+    """Calibration; by default that of the shapes, or else the shipped one."""
     focal_length_px: float | None = None
-    """Of the camera, in pixels of these pictures; by default perspective is neglected. Free pose only."""
+    """Focal length of the camera, in pixels of these pictures; by default perspective is neglected. Free pose only."""
     fit: bool = False
-    """Fit every picture at the shape too, where the evidence comes from the network: for the columns of a fit."""
+    """If the evidence comes from the network, fit every picture at the shape too, for the columns of a fit."""
 
     def facts(self) -> list[str]:
-        """Everything in it as text, for comparing runs."""
+        """All settings as text, for comparing runs."""
         calibration = "" if self.calibration is None else calibration_id(self.calibration)
         return [
             str(self.mode),
@@ -76,7 +76,7 @@ class ScoreSettings:
 
 
 class Scorer:
-    """Scores tables of one schema against one shape, or several. Making it may take seconds; make it once."""
+    """Scores tables of one schema against one shape or several. Making it may take seconds; make it once."""
 
     def __init__(
         self,
@@ -87,9 +87,9 @@ class Scorer:
     ) -> None:
         """
         Args:
-            body: that of the shapes.
-            schema: of the keypoints.
-            people: one shape, or several by name: then each row is about the one that matches best.
+            body: body of the shapes.
+            schema: schema of the keypoints.
+            people: one shape, or several by name; each row then describes the best match.
 
         Raises:
             ValueError: a shape belongs to another body or has no evidence to compare with, shapes disagree about mode
@@ -110,7 +110,7 @@ class Scorer:
             settings = replace(settings, solver=self.prepared.free_solver(settings.solver, settings.focal_length_px))
         self.solver = settings.solver
         self.fits = settings.fit or settings.solver != "amortised"
-        """Whether rows have the columns of a fit."""
+        """True if rows have the columns of a fit."""
         self.calibration = calibration_of(self.shapes, settings.calibration)
         self._score: Callable[[np.ndarray, np.ndarray], ScoredColumns] = (
             _rest_scorer(self.prepared, self.shapes, settings)
@@ -120,7 +120,7 @@ class Scorer:
 
     @property
     def columns(self) -> pa.Schema:
-        """Of the result files."""
+        """Columns of the result files."""
         return arrow_columns(self.mode, several=bool(self.names), fits=self.fits)
 
     def __call__(self, table: KeypointTable) -> Scores:
@@ -137,7 +137,7 @@ class Scorer:
 
 @dataclass(frozen=True)
 class ScoredColumns:
-    """What both modes give."""
+    """Scores in either mode."""
 
     status: np.ndarray
     numbers: Mapping[str, Any]
@@ -160,7 +160,7 @@ def scores_of(mode: Mode, table: KeypointTable, found: ScoredColumns, people: tu
     """Scores of a table's rows.
 
     Args:
-        people: names of the shapes, where there are several.
+        people: names of the shapes, if there are several.
     """
     best = None
     if people and found.best is not None:
@@ -170,7 +170,7 @@ def scores_of(mode: Mode, table: KeypointTable, found: ScoredColumns, people: tu
         mode=mode,
         image=table.image,
         instance=table.instance,
-        # A row that could not be read keeps its own status; the engine only saw a picture without keypoints.
+        # A row that could not be read keeps its own status; the engine got a picture without keypoints.
         status=np.where(table.status == Status.OK, found.status, table.status).astype(np.int8),
         numbers={name: np.asarray(found.numbers[name], np.float32) for name in names},
         detail=_details(table, found.swapped_labels),
@@ -229,12 +229,12 @@ def fit_columns(
     settings: ScoreSettings,
     calibration: Calibration,
 ) -> dict[str, np.ndarray]:
-    """Consistency with the shape that matches each picture best, and the columns of fits where there are any.
+    """Consistency with the shape that matches each picture best, and the columns of fits, if there are any.
 
     Args:
-        context: makes the context of fits, which takes seconds, where they are needed.
+        context: makes the context of fits if they are needed, which takes seconds.
         seen: keypoints and confidence, in the body's columns.
-        betas: of the best shape, one for each picture.
+        betas: best shape of each picture.
     """
     level = EXCESS_THRESHOLD if settings.threshold is None else settings.threshold
     if pictures.fit is not None:
@@ -250,7 +250,7 @@ def scoring_mode(shapes: tuple[Shape, ...], settings: ScoreSettings) -> Mode:
     """The mode of the settings, or else that of the shapes.
 
     Raises:
-        ValueError: the shapes were fitted in different modes, or in rest pose and the free pose is asked for.
+        ValueError: the shapes were fitted in different modes, or in rest pose and the free pose is requested.
     """
     modes = {shape.mode for shape in shapes}
     if settings.mode is None and len(modes) > 1:
@@ -265,7 +265,7 @@ def calibration_of(shapes: tuple[Shape, ...], given: Calibration | None = None) 
     """The given calibration, that of the shapes, or the shipped one.
 
     Raises:
-        ValueError: it is about another body, or the shapes have different ones.
+        ValueError: it belongs to another body, or the shapes have different calibrations.
     """
     if given is None:
         own = {calibration_id(c) if (c := shape.calibration) else "": c for shape in shapes}
@@ -279,10 +279,10 @@ def calibration_of(shapes: tuple[Shape, ...], given: Calibration | None = None) 
 
 
 def check_solver(solver: str, mode: Mode) -> None:
-    """Whether a mode has a solver of that name.
+    """Check that a mode has a solver of that name.
 
     Raises:
-        ValueError: it does not; the message lists those that it has.
+        ValueError: the mode has no such solver; the message lists its solvers.
     """
     known = REST_SOLVERS if mode == "rest" else FREE_SOLVERS
     if solver not in known:
@@ -290,10 +290,10 @@ def check_solver(solver: str, mode: Mode) -> None:
 
 
 def check_focal_length(focal_length_px: float | None, mode: Mode) -> None:
-    """Whether a focal length is one, and of use in this mode.
+    """Check that a focal length is positive and that this mode uses it.
 
     Raises:
-        ValueError: it is not positive, or the pose is at rest.
+        ValueError: it is not positive, or the mode is rest pose.
     """
     if focal_length_px is None:
         return

@@ -1,12 +1,12 @@
-"""What many pictures of one unknown person say together about who it is.
+"""Joint verdict about many pictures of one unknown person.
 
-Evidence adds up, so memory does not grow with pictures. Frames of one clip, told by their names
-(``adapters.keypoints.clips``), share their errors and do not count one by one
+Evidence adds up, so memory does not grow with the number of pictures. Frames of one clip, recognised by their names
+(``adapters.keypoints.clips``), share their errors and count less than independent pictures
 (``engine.evidence.comparison.fuse_groups``).
 
-First comes the question whether the pictures show one person at all (``engine.evidence.one_person``): a mixture of
-people has a body of its own, which may be anybody's. How sure a verdict may be is bounded by what the calibration has
-shown (``Calibration.highest_probability``).
+First the pictures are tested for showing one person at all (``engine.evidence.one_person``), because a mixture of
+people may have anybody's mean body. The calibration bounds the probabilities of a verdict
+(``Calibration.highest_probability``).
 """
 
 from collections.abc import Sequence
@@ -26,33 +26,33 @@ from engine.evidence.stages import PRIOR_PROBABILITY, calibrated_people
 from engine.shape import Shape
 
 MATCH, DIFFER = 0.9, 0.1
-"""A probability that is at least the one, or at most the other, decides."""
+"""A probability decides if it is at least ``MATCH`` or at most ``DIFFER``."""
 
 
 @dataclass(frozen=True)
 class SetVerdict:
-    """All pictures of a data set as one."""
+    """Verdict about all pictures of a data set together."""
 
     pictures: int
-    """That say anything."""
+    """Number of informative pictures."""
     clips: int
-    """Groups of frames among them, which count far less than their frames."""
+    """Number of groups of frames among them; a group counts far less than its frames."""
     best_match: str
-    """Empty where there was one shape only."""
+    """Name of the best match; empty if there is only one shape."""
     log_bayes_factor: float
     """Nats."""
     margin: float
-    """To the second best person, nats; infinite where there is one."""
+    """Distance to the second best person, nats; infinite if there is one person."""
     same_body_probability: float
-    """That all pictures show one person, and that it is the best match; within the bounds of the calibration."""
+    """Probability that all pictures show the best match, within the bounds of the calibration."""
     one_person_probability: float
-    """That all pictures show one person, whoever it is; within the same bounds."""
+    """Probability that all pictures show one person, known or not, within the same bounds."""
     bound: float
-    """No probability here is above it or below one minus it."""
+    """Upper bound of these probabilities; one minus it is the lower bound."""
 
     @property
     def in_words(self) -> str:
-        """What the pictures show."""
+        """The verdict as a sentence part."""
         if self.one_person_probability <= DIFFER:
             return "several people"
         if self.same_body_probability >= MATCH:
@@ -68,7 +68,7 @@ class SetTally:
     def __init__(self, shapes: Sequence[Shape], names: Sequence[str], calibration: Calibration) -> None:
         """
         Args:
-            names: of the shapes, where there are several.
+            names: names of the shapes, if there are several.
         """
         self._calibration = calibration
         self._names = names or ("",)
@@ -80,7 +80,7 @@ class SetTally:
         self._pictures = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Rows with the columns of ``evidence_table``."""
+        """Add rows with the columns of ``evidence_table``."""
         betas = len(self._alone)
         triangle, information = (
             batch.column(name).flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
@@ -104,7 +104,7 @@ class SetTally:
         self._one_person.add(Evidence(precision[alone], information[alone]))
 
     def verdict(self) -> SetVerdict:
-        """Of everything that was added."""
+        """Verdict about all added rows."""
         correlation = self._calibration.group_correlation
         clips = [part / (1 + (count - 1) * correlation) for count, part in self._clips.values()]
         total = self._alone + sum(clips)

@@ -1,9 +1,9 @@
 """Reading, computing and writing at the same time, with little in memory.
 
-One thread reads, the caller's thread computes, another thread writes. Between them stand queues of a few items, so
-memory does not grow with the data, and the slowest of the three sets the pace. Items stay in order. The first failure
-anywhere, an interrupt included, stops all three and is raised where ``stream`` was called; what was read before a
-reading error is still computed and written.
+One thread reads, the caller's thread computes, another thread writes. Queues of a few items connect them, so memory
+does not grow with the data, and the slowest of the three sets the pace. Items stay in order. The first failure
+anywhere, an interrupt included, stops all three and is raised by ``stream``; items read before a reading error are
+still computed and written.
 
 Threads suffice: pyarrow, XLA and file operations release the interpreter lock while they work.
 """
@@ -19,12 +19,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _ITEMS_WAITING = 2
-"""Between two stages. One would do for stages of constant speed; two smooth out a slow file."""
+"""Items between two stages. One is enough for stages of constant speed; two smooth out a slow file."""
 
 
 @dataclass
 class StageSeconds:
-    """How long each stage worked, waiting left out. They overlap, so they may add up to more than ``wall``."""
+    """Working time of each stage without waiting. Stages overlap, so their sum may exceed ``wall``."""
 
     reading: float = 0.0
     computing: float = 0.0
@@ -33,7 +33,7 @@ class StageSeconds:
 
 
 class _Stopped(Exception):
-    """Another stage has failed; there is nothing left to do."""
+    """Another stage has failed."""
 
 
 class _Channel(Generic[Item]):
@@ -66,13 +66,13 @@ class _Channel(Generic[Item]):
             yield item
 
     def finish(self) -> None:
-        """Nothing more will be put."""
+        """Announce that no more items will be put."""
         with self._changed:
             self._finished = True
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Nobody wants the items any more."""
+        """Announce that no more items will be taken."""
         with self._changed:
             self._stopped = True
             self._items.clear()
@@ -80,7 +80,7 @@ class _Channel(Generic[Item]):
 
 
 class _Stage(threading.Thread):
-    """A thread that remembers how it failed."""
+    """A thread that keeps the exception with which it failed."""
 
     def __init__(self, name: str, work: Callable[[], None], end: Callable[[], None]) -> None:
         super().__init__(name=f"samebody-{name}", daemon=True)
@@ -108,7 +108,7 @@ def stream(read: Iterable[Item], compute: Callable[[Item], Result], write: Calla
         write: called in a thread of its own.
 
     Raises:
-        Exception: whatever the first stage to fail raised.
+        Exception: the exception of the first stage that failed.
     """
     seconds = StageSeconds()
     begin = time.perf_counter()
@@ -145,7 +145,7 @@ def stream(read: Iterable[Item], compute: Callable[[Item], Result], write: Calla
         results.stop()
 
     reader = _Stage("reader", reading, read_items.finish)
-    # When the writer ends before its time, computing more would be in vain.
+    # If the writer ends early, more computing would be useless.
     writer = _Stage("writer", writing, stop)
     reader.start()
     writer.start()

@@ -1,7 +1,7 @@
-"""Training the evidence network of a body: simulated pictures in, one small file out, interrupted and resumed.
+"""Training the evidence network of a body: simulated pictures in, one small file out; a run can be resumed.
 
-The state of a run is kept beside the result, in ``<out>.training.npz``, and goes with it: a run with the same body,
-poses and settings goes on where the last one stopped and gives the same weights as one that was never stopped.
+The state of a run is kept beside the result in ``<out>.training.npz`` and removed at the end. A run with the same body,
+poses and settings continues where the last one stopped, and gives the same weights as an uninterrupted run.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ _TRUSTED_QUALITY = ("exact", "calibrated", "proxy", "artist")
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a run is."""
+    """Progress of a run."""
 
     step: int
     steps: int
@@ -54,23 +54,23 @@ class TrainingProgress:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run made."""
+    """Result of a run."""
 
     path: Path
     steps: int
     loss: float
     seconds: float
-    """Of this run; a resumed one took longer in all."""
+    """Duration of this run; a resumed one took longer in total."""
 
 
 def pose_pool(path: str | os.PathLike[str] | None, left_out: tuple[str, ...] = ()) -> PosePool:
-    """The poses that people are simulated in.
+    """The poses of simulated people.
 
     Args:
         path: an .npz with ``body_pose`` (poses, 23, 3) and ``root_orient`` (poses, 3), rotation vectors in radians of
             SMPL's joints, and perhaps ``weight``, ``subject``, ``quality`` and ``joint_valid``; by default poses are
-            drawn from the shipped pose prior, which knows fewer.
-        left_out: subjects that are kept for testing.
+            drawn from the shipped pose prior, which covers fewer.
+        left_out: subjects that are reserved for testing.
 
     Raises:
         ValueError: the file is missing or not of that form.
@@ -93,9 +93,9 @@ def pose_pool(path: str | os.PathLike[str] | None, left_out: tuple[str, ...] = (
         weight = np.asarray(arrays.get("weight", np.ones(len(poses))), np.float64)[kept]
     except FileNotFoundError:
         raise ValueError(f"no poses file {path}") from None
-    except Exception as error:  # zip, deflate and numpy each stumble in their own way over damaged bytes
+    except Exception as error:  # zip, deflate and numpy raise different exceptions for damaged bytes
         raise ValueError(f"{name}: not a file of poses ({error}); it needs body_pose and root_orient") from error
-    # Half by how often people hold a pose, half all poses alike, so that rare ones are seen too.
+    # Half of the weight follows the frequency of poses; half is uniform, so that rare poses occur too.
     balanced = 0.5 * weight / max(weight.sum(), 1e-12) + 0.5 / max(len(weight), 1)
     rotation = Rotation.from_rotvec(orient[kept])
     # The heading is the turn about the vertical that leaves the smallest tilt (swing-twist decomposition).
@@ -115,7 +115,7 @@ def train_network(
     on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
     simulation: SimulationSettings | None = None,
 ) -> TrainingResult:
-    """Train a network for a body, or go on with a run that was interrupted, and write it.
+    """Train a network for a body, or continue an interrupted run, and write it.
 
     Raises:
         ValueError: the file cannot be written.
@@ -168,7 +168,7 @@ def _save_state(path: Path, state: TrainingState, made_of: str) -> None:
 
 
 def _load_state(path: Path, fresh: TrainingState, made_of: str) -> TrainingState:
-    """The state of an interrupted run, or the fresh one where there is none of this body, poses and settings."""
+    """The state of an interrupted run with this body, poses and settings, or the fresh state."""
     leaves, structure = jax.tree.flatten(fresh)
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
@@ -177,7 +177,7 @@ def _load_state(path: Path, fresh: TrainingState, made_of: str) -> TrainingState
             found = [stored[f"leaf_{n}"] for n in range(len(leaves))]
     except FileNotFoundError:
         return fresh
-    except Exception as error:  # zip and numpy each stumble in their own way over damaged bytes
+    except Exception as error:  # zip and numpy raise different exceptions for damaged bytes
         raise ValueError(f"{path.name}: damaged ({error}); delete it to start again") from error
     if any(a.shape != np.shape(b) or a.dtype != np.asarray(b).dtype for a, b in zip(found, leaves, strict=True)):
         raise ValueError(f"{path.name}: of another version of samebody; delete it to start again")

@@ -1,11 +1,11 @@
 """A person's shape in the host's SQL database: on SQLite and on PostgreSQL, through SQLAlchemy 2 (extra ``db``).
 
     database = HostDatabase(sessionmaker(open_database("sqlite:///host.db")), ReferenceImage, BodyScore)
-    fit_shared_shape(database, "anna", smpl_model)             after references were set: fit and store
+    fit_shared_shape(database, "anna", smpl_model)             fit and store after references were set
     shape = load_shared_shape(database, "anna")                β, its evidence and history; never a stale one
 
-``tables`` says which columns a host's table needs, ``shape_store`` how β stays true to its references, ``score_store``
-how scores are written, ``migrate`` how an existing table gets the columns.
+``tables`` has the columns that a host's table needs, ``shape_store`` keeps β consistent with its references,
+``score_store`` writes scores, and ``migrate`` adds the columns to an existing table.
 """
 
 from adapters.host.database.codec import BlobError, decode_beta, decode_evidence, encode_beta, encode_evidence

@@ -5,8 +5,8 @@
 
     shape_record           JSON: ``ShapeRecord``, with a digest of the other two and of itself
 
-Nothing is converted on the way in: what is read back is what was fitted, bit for bit. Whatever is not exactly that is
-refused, in both directions.
+Values are stored without conversion, so reading returns the fitted bits. Values of another type, size or form are
+refused on writing and on reading.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ EVIDENCE_BYTES = 4 * (len(_UPPER[0]) + BETA_COUNT)
 
 
 class BlobError(ValueError):
-    """Bytes, or numbers that shall become bytes, are no β or no evidence."""
+    """Bytes, or numbers to be stored, are not a β or not evidence."""
 
 
 def encode_beta(betas: Float32[np.ndarray, "10"]) -> bytes:
-    """β as it is stored.
+    """Encode β for storage.
 
     Raises:
         BlobError: not ten finite float32 numbers.
@@ -48,7 +48,7 @@ def decode_beta(blob: Any) -> Float32[np.ndarray, "10"]:
 
 
 def encode_evidence(evidence: Evidence) -> bytes:
-    """Evidence as it is stored.
+    """Encode evidence for storage.
 
     Raises:
         BlobError: not finite float32 numbers of ten shape components, or Λ is not symmetric.
@@ -75,14 +75,14 @@ def decode_evidence(blob: Any) -> Evidence:
 
 
 class ShapeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How β was made."""
+    """Provenance of β."""
 
     shape: dict[str, Any]
     """``Shape.record()``."""
     references_digest: str
-    """Of the references that β was fitted to."""
+    """Digest of the references that β was fitted to."""
     digest: str = ""
-    """Of the columns together, as they were written."""
+    """Joint digest of the columns as written."""
 
 
 def encode_record(record: ShapeRecord, beta: bytes, evidence: bytes | None) -> str:
@@ -115,7 +115,7 @@ def _digest(record: ShapeRecord, beta: bytes, evidence: bytes | None) -> str:
 
 
 def _text(record: ShapeRecord) -> str:
-    """One text for one record."""
+    """Canonical text of a record."""
     return json.dumps(msgspec.structs.asdict(record), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 

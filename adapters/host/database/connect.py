@@ -1,4 +1,4 @@
-"""Opening a database, with what SQLite needs to serve many threads."""
+"""Opening a database, with SQLite's settings for many threads."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ _SQLITE_CONNECTIONS = 8
 
 @dataclass(frozen=True)
 class HostDatabase:
-    """Where the host keeps references and scores."""
+    """The host's database of references and scores."""
 
     sessions: sessionmaker[Session]
     references: Any = ReferenceImage
@@ -27,8 +27,8 @@ class HostDatabase:
 def open_database(url: str | URL) -> Engine:
     """An engine for ``sqlite:///FILE`` or ``postgresql://...``; the latter through psycopg 3.
 
-    Hosts that have an engine of their own use that; on SQLite they should switch on write-ahead logging and wait for
-    locks as is done here.
+    Hosts with their own engine use that. On SQLite they should switch on write-ahead logging and wait for locks, as
+    this function does.
     """
     parsed = make_url(url)
     if parsed.drivername == "postgresql":
@@ -52,6 +52,6 @@ def open_database(url: str | URL) -> Engine:
 
 
 def create_tables(engine: Engine) -> None:
-    """The ready tables, where they do not exist yet, marked as being of the newest revision."""
+    """Create the ready tables if they do not exist, and mark them with the newest revision."""
     Base.metadata.create_all(engine)
     stamp(engine)

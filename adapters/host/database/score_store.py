@@ -1,4 +1,4 @@
-"""Scores in the host's table: written again, a row is replaced, so that doing it twice is doing it once."""
+"""Scores in the host's table. Writing a row again replaces it, so writing is idempotent."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ _INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql
 
 
 def score_rows(reference_set: str, shape_digest: str, scores: Scores) -> list[dict[str, Any]]:
-    """Rows for ``store_scores``: all columns of any mode, null where this one does not have it."""
+    """Rows for ``store_scores``: all columns of any mode, null in columns that this mode lacks."""
     count = len(scores)
     unknown = np.full(count, np.nan, np.float32)
     columns = {
@@ -33,7 +33,7 @@ def score_rows(reference_set: str, shape_digest: str, scores: Scores) -> list[di
 
 
 def store_scores(session: Session, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows or replace those of the same set, picture and person; commits nothing.
+    """Insert rows, or replace those of the same set, picture and person; the caller commits.
 
     Raises:
         ValueError: the database is neither SQLite nor PostgreSQL.
@@ -45,7 +45,7 @@ def store_scores(session: Session, table: Any, rows: Sequence[Mapping[str, Any]]
         raise ValueError(f"scores are stored in SQLite or PostgreSQL, not in {connection.dialect.name}")
     statement = _INSERTS[connection.dialect.name](table.__table__)
     replaced = {name: statement.excluded[name] for name in rows[0] if name not in _KEY}
-    # In one order everywhere: two transactions that write the same rows wait for each other in turn, not crosswise.
+    # Rows are always written in the same order, so that two transactions with the same rows cannot deadlock.
     ordered = sorted(rows, key=lambda row: (row["image"], row["instance"]))
     connection.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=replaced), ordered)
 
@@ -53,7 +53,7 @@ def store_scores(session: Session, table: Any, rows: Sequence[Mapping[str, Any]]
 def read_scores(
     session: Session, table: Any, reference_set: Any, after: tuple[str, int] | None = None, limit: int = 1000
 ) -> list[Any]:
-    """Rows of a set in the order of picture and person, from behind ``after`` on."""
+    """Rows of a set in the order of picture and person, starting after ``after``."""
     query = select(table).where(table.reference_set == str(reference_set))
     if after is not None:
         image, instance = after

@@ -1,18 +1,19 @@
 """β in the host's table: fitted outside of any transaction, stored only if its references are still the same.
 
-Fitting takes seconds, in which references may come and go, another process may fit the same set, and this one may die.
+Fitting takes seconds. Meanwhile references may change, another process may fit the same set, and this one may be
+killed.
 
 1. Read the references; remember their digest.
 2. Fit. No transaction is open, nothing is locked.
-3. In one short transaction: wipe the set's β, which makes everybody who writes to the set wait (``tables``); read
-   the references again; if they have the same digest, write β, evidence and record to one row, ``body_front`` where
-   there is one, and commit. Else roll back and begin anew.
+3. Open one short transaction. Wipe the set's β, which makes every other writer of the set wait (``tables``); read the
+   references again; if they have the same digest, write β, evidence and record to one row, ``body_front`` if there is
+   one, and commit. Otherwise roll back and start again.
 
-A crash before the commit leaves what was there. Two who fit the same references write the same bits. The record holds
-the digest of the references, and ``load_shared_shape`` compares it with what it finds: a β whose references changed
-behind the ORM's back is not returned, and neither is one whose bytes are not those that were written (``codec``).
+A crash before the commit changes nothing. Two processes that fit the same references write the same bits. The record
+holds the digest of the references, and ``load_shared_shape`` compares it with the stored references. A β is not
+returned if its references were changed around the ORM, or if its bytes differ from those that were written (``codec``).
 
-The HTTP interface fits before it writes (``PlannedSet``): until the new set is stored, the old one is served.
+The HTTP interface fits before it writes (``PlannedSet``), and serves the old set until the new one is stored.
 """
 
 import hashlib
@@ -45,27 +46,28 @@ from engine.shape import Shape, ShapeFileError
 
 _ATTEMPTS = 5
 _UNREADABLE = (TypeError, ValueError)
-"""What SQLAlchemy raises for values that are not of their column's type: SQLite takes any, and files get damaged."""
+"""Exceptions of SQLAlchemy for values of another type than their column's; SQLite accepts any, and files get
+damaged."""
 
 
 class NoSharedShape(ValueError):
-    """A reference set has no β that can be used; the message says why and what to do."""
+    """A reference set has no usable β; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class NewReference:
-    """A reference picture to be set."""
+    """A new reference picture."""
 
     image: str
     view: str
     keypoints: Any
-    """In a form of ``adapters.host.inputs`` that JSON can hold."""
+    """Keypoints in a form of ``adapters.host.inputs`` that JSON can hold."""
 
 
 def replace_references(database: HostDatabase, reference_set: Any, references: Sequence[NewReference]) -> None:
-    """All references of a set, in place of those that it has; its β is gone with them.
+    """Replace all references of a set; its β is removed with them.
 
-    For ``ReferenceImage`` and tables made like it; other hosts write their rows themselves.
+    This works for ``ReferenceImage`` and tables made like it; other hosts write their rows themselves.
     """
     table = database.references
     with database.sessions.begin() as session:
@@ -76,25 +78,25 @@ def replace_references(database: HostDatabase, reference_set: Any, references: S
 
 @dataclass(frozen=True)
 class PlannedSet:
-    """A reference set as it shall be: fitted first, and then stored with its shape in one transaction."""
+    """A planned reference set: it is fitted first, then stored with its shape in one transaction."""
 
     reference_set: Any
     references: Sequence[NewReference]
     instead_of: str | None = None
-    """Digest of the references that were there when this was planned; None to replace whatever is there."""
+    """Digest of the references at the time of planning; None to replace any references."""
 
     @property
     def of_body(self) -> list[NewReference]:
-        """Those that take part in the fit."""
+        """References that take part in the fit."""
         return [reference for reference in self.references if reference.view.startswith(BODY_VIEW)]
 
 
 def plan_addition(database: HostDatabase, reference_set: Any, reference: NewReference, at_most: int) -> PlannedSet:
-    """The set with one reference more, or with another of that name.
+    """The set with one more reference; a reference of the same name is replaced.
 
     Raises:
         ValueError: the set has ``at_most`` references already.
-        BlobError: what is stored of it is damaged.
+        BlobError: its stored values are damaged.
     """
     with database.sessions() as session:
         rows = _references(session, database.references, reference_set)
@@ -108,18 +110,18 @@ def plan_addition(database: HostDatabase, reference_set: Any, reference: NewRefe
 
 
 def store_sets(database: HostDatabase, fitted: Sequence[tuple[PlannedSet, Shape | None]]) -> list[bool]:
-    """Put planned sets in place of what is there, with their shapes: whoever reads finds a set's old references
-    and their shape, or the new ones and theirs.
+    """Replace sets by planned ones with their shapes. A reader finds a set's old references and shape, or the new
+    references and shape.
 
-    Sets that replace whatever is there are stored in one transaction: on a disk, committing is what takes long.
+    Sets planned without a digest are stored in one transaction, because commits to a disk are slow.
 
     Returns:
-        For each, whether it was stored: not if the references are not those any more that its plan began with.
+        True for each set that was stored; False if its references have changed since it was planned.
     """
     stored = [False] * len(fitted)
     whole = [number for number, (planned, _) in enumerate(fitted) if planned.instead_of is None]
     with database.sessions.begin() as session:
-        # In one order everywhere: transactions that lock the same sets wait for each other in turn, not crosswise.
+        # Sets are always locked in the same order, so that two transactions with the same sets cannot deadlock.
         for number in sorted(whole, key=lambda number: str(fitted[number][0].reference_set)):
             stored[number] = _replace(session, database.references, *fitted[number])
     for number, (planned, shape) in enumerate(fitted):
@@ -154,10 +156,10 @@ def fit_shared_shape(
     schema: KeypointSchema = COCO_17,
     calibration: Calibration | None = None,
 ) -> Shape:
-    """Fit one shape to the body references of a set and store it: what a host does after its references were set.
+    """Fit one shape to the body references of a set and store it. A host calls this after it set references.
 
     Args:
-        calibration: of the detector; it is stored with the shape and used for its scores.
+        calibration: calibration of the detector; it is stored with the shape and used for its scores.
 
     Raises:
         NoSharedShape: there are no body references, none can be used, or they kept changing.
@@ -180,11 +182,11 @@ def fit_shared_shape(
 
 
 def load_shared_shape(database: HostDatabase, reference_set: Any) -> Shape:
-    """The shape of a set, as long as the references are those that it was fitted to.
+    """The shape of a set, if the references are those that it was fitted to.
 
     Raises:
         NoSharedShape: none was stored, or the references have changed since.
-        BlobError: what is stored is damaged.
+        BlobError: the stored values are damaged.
     """
     found = load_shared_shapes(database, [reference_set])[reference_set]
     if isinstance(found, Exception):
@@ -195,7 +197,7 @@ def load_shared_shape(database: HostDatabase, reference_set: Any) -> Shape:
 def load_shared_shapes(
     database: HostDatabase, reference_sets: Collection[Any]
 ) -> dict[Any, Shape | NoSharedShape | BlobError]:
-    """``load_shared_shape`` of several sets by one query, or what it raises."""
+    """``load_shared_shape`` of several sets by one query; each result is a shape or the exception."""
     table = database.references
     rows: dict[Any, list[Any]] = {reference_set: [] for reference_set in reference_sets}
     query = _columns(table).where(table.reference_set.in_(list(reference_sets)), table.view.startswith(BODY_VIEW))
@@ -204,7 +206,7 @@ def load_shared_shapes(
             for row in session.execute(query.order_by(table.id)):
                 rows[row.reference_set].append(row)
     except _UNREADABLE as error:
-        if len(rows) > 1:  # One of them; the others are read without it.
+        if len(rows) > 1:  # One of the sets may be damaged; the others are read without it.
             return {name: load_shared_shapes(database, [name])[name] for name in rows}
         return {name: _damaged(name, error) for name in rows}
     found: dict[Any, Shape | NoSharedShape | BlobError] = {}
@@ -250,7 +252,7 @@ def _columns(table: Any) -> Any:
 
 
 def _references(session: Session, table: Any, reference_set: Any, view: str = "") -> Sequence[Any]:
-    """One statement: references and β as they were at one moment."""
+    """References and β by one statement, so both are of one moment."""
     query = _columns(table).where(table.reference_set == reference_set, table.view.startswith(view))
     try:
         return session.execute(query.order_by(table.id)).all()
@@ -259,7 +261,7 @@ def _references(session: Session, table: Any, reference_set: Any, view: str = ""
 
 
 def _store(database: HostDatabase, reference_set: Any, references_digest: str, shape: Shape) -> bool:
-    """Whether the references were still the same, and β was written."""
+    """Write β if the references are still the same; return True if it was written."""
     table = database.references
     with database.sessions() as session, session.begin() as transaction:
         wipe_shape(session.connection(), table, reference_set)
@@ -272,7 +274,7 @@ def _store(database: HostDatabase, reference_set: Any, references_digest: str, s
 
 
 def _write(session: Session, table: Any, rows: Sequence[Any], shape: Shape) -> None:
-    """β, evidence and record into the row that carries them."""
+    """Write β, evidence and record to the row that carries them."""
     beta, evidence = encode_beta(shape.betas), None if shape.evidence is None else encode_evidence(shape.evidence)
     values = {
         "optimized_beta_blob": beta,

@@ -1,20 +1,20 @@
-"""The columns that samebody needs, as mixins for the host's tables, and ready tables for hosts without their own.
+"""Mixins with samebody's columns for the host's tables, and ready tables for hosts without their own.
 
     class ReferenceImage(SharedShapeMixin, Base):
         __tablename__ = "reference_images"
         id, reference_set, view, image, keypoints = ...            the host's own columns
 
-``SharedShapeMixin`` expects these attributes; where the host's are called otherwise, a synonym does:
+``SharedShapeMixin`` expects these attributes. A host whose attributes have other names adds a synonym:
 ``reference_set = synonym("character_id")``.
 
     id               primary key
-    reference_set    whose references they are; any column that compares equal
+    reference_set    identifies the person of the references; any column that compares equal
     view             "body_front", "body_side", ...; rows whose view begins with "body" take part in the fit
-    image            how the picture is called
-    keypoints        in a form of ``adapters.host.inputs`` that JSON can hold
+    image            name of the picture
+    keypoints        keypoints in a form of ``adapters.host.inputs`` that JSON can hold
 
-β belongs to the references that made it. Whenever a reference is inserted, deleted or changed through the ORM, the β of
-its set is wiped in the same transaction. (Writes that go around the ORM are noticed when β is read; ``shape_store``.)
+β belongs to the references that it was fitted to. If a reference is inserted, deleted or changed through the ORM, the β
+of its set is wiped in the same transaction. (Writes around the ORM are noticed when β is read; see ``shape_store``.)
 """
 
 import hashlib
@@ -45,14 +45,14 @@ FRONT_VIEW = "body_front"
 
 
 class SharedShapeMixin:
-    """The columns of the one row of a reference set that carries its β. NULL in all other rows."""
+    """Columns of the one row of a reference set that carries its β. They are NULL in all other rows."""
 
     optimized_beta_blob: Mapped[bytes | None] = mapped_column(LargeBinary(BETA_BYTES))
     """float32, little-endian, 40 bytes."""
     shape_evidence_blob: Mapped[bytes | None] = mapped_column(LargeBinary(EVIDENCE_BYTES))
-    """See ``codec``; NULL with a β from rest-pose mode."""
+    """Evidence (see ``codec``); NULL with a β from rest pose."""
     shape_record: Mapped[str | None] = mapped_column(Text)
-    """JSON: which references and which body made β, how and with which version (``shape_store``)."""
+    """Provenance of β as JSON: references, body, settings and version (``shape_store``)."""
 
     @validates("optimized_beta_blob")
     def _check_beta(self, _key: str, blob: bytes | None) -> bytes | None:
@@ -72,8 +72,8 @@ NO_SHAPE: dict[str, None] = dict.fromkeys(("optimized_beta_blob", "shape_evidenc
 
 
 class BodyScoreMixin:
-    """One row per person in a scored picture: a key, the columns of ``engine.scores``, and the shape's digest. NULL
-    where a number cannot be given."""
+    """One row per person in a scored picture: a key, the columns of ``engine.scores``, and the shape's digest. Unknown
+    numbers are NULL."""
 
     reference_set: Mapped[str] = mapped_column(String(200), primary_key=True)
     image: Mapped[str] = mapped_column(String(1000), primary_key=True)
@@ -81,7 +81,8 @@ class BodyScoreMixin:
     status: Mapped[str] = mapped_column(String(32))
     detail: Mapped[str | None] = mapped_column(Text)
     shape_digest: Mapped[str] = mapped_column(String(64))
-    """``engine.shape.Shape.digest`` of the shape that the row was scored against. Another one today: outdated."""
+    """``engine.shape.Shape.digest`` of the shape that the row was scored against. The row is outdated if it has
+    changed."""
 
 
 for _name in SCORE_NAMES:
@@ -89,7 +90,7 @@ for _name in SCORE_NAMES:
 
 
 class Base(DeclarativeBase):
-    """Of the ready tables."""
+    """Base class of the ready tables."""
 
 
 class ReferenceImage(SharedShapeMixin, Base):
@@ -127,10 +128,10 @@ def _wipe_shape_of_changed(mapper: Mapper[Any], connection: Connection, referenc
 
 
 def wipe_shape(connection: Connection, references: Any, reference_set: Any) -> None:
-    """Take β from a set; others who write to the set wait from here to the end of the transaction.
+    """Remove β from a set; other writers of the set wait from here to the end of the transaction.
 
-    SQLite lets one transaction write at a time. PostgreSQL locks rows, but not those that are still to come: a set that
-    two replace at once would get the rows of both. So there it is the set that is locked, by its name.
+    SQLite allows one writing transaction at a time. PostgreSQL locks existing rows only, so a set that two transactions
+    replace at once would get the rows of both. On PostgreSQL the set is therefore locked by its name.
     """
     if connection.dialect.name == "postgresql":
         name = f"samebody {references.__tablename__} {reference_set}"
