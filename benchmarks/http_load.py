@@ -273,7 +273,7 @@ async def _count(web: httpx2.AsyncClient, result: LoadResult, name: str, promise
 
 @click.command()
 @click.option("--clients", type=click.IntRange(1, 200), default=200, show_default=True)
-@click.option("--seconds", type=click.FloatRange(1, 60), default=30.0, show_default=True)
+@click.option("--seconds", type=click.FloatRange(1, 300), default=30.0, show_default=True)
 @click.option("--pose", type=click.Choice(["free", "rest"]), default="rest", show_default=True)
 @click.option("--hostile", type=click.IntRange(0, 20), default=10, show_default=True)
 def main(clients: int, seconds: float, pose: str, hostile: int) -> None:
