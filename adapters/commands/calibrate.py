@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from adapters.commands import options
+from adapters.commands.compiling import enable_told_cache
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_table, reading_options
 from adapters.commands.own_inputs import keep_inputs
@@ -61,11 +62,10 @@ def calibrate(
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.calibrate import calibrate_from_labels, calibrate_from_pictures, read_labels
-    from adapters.jobs.compile_cache import enable_compile_cache
     from engine.evidence.calibration_file import save_calibration
 
     keep_inputs(out, (*pictures, people, body))
-    enable_compile_cache()
+    enable_told_cache("calibrate")
     labels = None if people is None else read_labels(people)
     table = read_table(pictures, schema, reading)
     if labels is None:

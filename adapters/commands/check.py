@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapters.commands import options
+from adapters.commands.compiling import enable_told_cache
 from adapters.commands.detector_options import detection_line, detector_option, photo_detection
-from adapters.commands.display import print_table, row_progress, say, stages
+from adapters.commands.display import failed_lines, print_table, row_progress, say, stages
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_references, read_table, reading_options
 from adapters.commands.own_inputs import keep_inputs
@@ -79,14 +80,13 @@ def check_command(
     from adapters.bodies.find import find_body
     from adapters.jobs.check import CheckSettings, check
     from adapters.jobs.check_folder import FILES, FolderSettings, look_at, write_check
-    from adapters.jobs.compile_cache import enable_compile_cache
     from adapters.results.own_folder import check_own_files
     from engine.evidence.calibration_file import load_calibration
 
     for name in FILES:
         keep_inputs(out / name, (references, pictures, body, calibration))
     check_own_files(out, FILES)
-    enable_compile_cache()
+    enable_told_cache("check")
     model = find_body(body)
     known = _keypoints(references, "references", detector, settings, schema, reading)
     asked = _keypoints(pictures, "pictures", detector, settings, schema, reading)
@@ -136,7 +136,7 @@ def _folder_of_photographs(path: Path) -> Path | None:
 
 
 def _show(found: Check, folder: CheckFolder, looks: Looks) -> None:
-    from adapters.commands.check_text import COLUMNS, summary_of
+    from adapters.commands.check_text import COLUMNS, failed_pictures, summary_of
 
     result = summary_of(found, folder.scores, looks.alike)
     for line in result.lines:
@@ -146,4 +146,4 @@ def _show(found: Check, folder: CheckFolder, looks: Looks) -> None:
     for advice in found.help:
         click.echo(f"to be surer: {advice}")
     page = f"look and decide: {folder.page}" if folder.page else "no page: it needs pip install 'samebody[report]'"
-    say(page, f"{folder.scores_file}")
+    say(*failed_lines(failed_pictures(found.scores)), page, f"{folder.scores_file}")

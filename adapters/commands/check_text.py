@@ -75,6 +75,17 @@ def summary_of(found: Check, scores: Scores, alike: Int[np.ndarray, " rows"]) ->
     )
 
 
+def failed_pictures(scores: Scores) -> dict[str, list[str]]:
+    """Names of the pictures with a row that could not be scored, by status."""
+    from engine.scores import LABELS, SCORED
+
+    failed: dict[str, list[str]] = {}
+    for name, status in zip(scores.image.to_pylist(), scores.status.tolist(), strict=True):
+        if status not in SCORED:
+            failed.setdefault(LABELS[status], []).append(name)
+    return failed
+
+
 def _heads(queue: Queue, alike: Int[np.ndarray, " rows"]) -> list[tuple[int, int]]:
     """The first row of each group of pictures that look alike, in the order of the queue, and the size of the group."""
     sizes: dict[int, int] = {}

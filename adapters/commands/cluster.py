@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from adapters.commands import options
+from adapters.commands.compiling import enable_told_cache
 from adapters.commands.display import print_table, say, stages
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_table, reading_options
@@ -75,10 +76,9 @@ def cluster(
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.cluster_table import cluster_table
-    from adapters.jobs.compile_cache import enable_compile_cache
     from adapters.results.writers import check_result_path, open_result_writer
 
-    enable_compile_cache()
+    enable_told_cache("cluster")
     check_result_path(out)
     if page is not None:
         check_page_path(page)

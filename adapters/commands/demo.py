@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adapters.commands.compiling import enable_told_cache
 from adapters.commands.display import print_table, say, stages
 from adapters.commands.help_text import Command
 
@@ -42,13 +43,12 @@ def demo(out: Path) -> None:
     """
     from adapters.jobs.check import check
     from adapters.jobs.check_folder import FILES, FolderSettings, look_at, write_check
-    from adapters.jobs.compile_cache import enable_compile_cache
     from adapters.keypoints.readers import read_keypoints
     from adapters.keypoints.writers import write_keypoints
     from adapters.results.own_folder import check_own_files, own_files
     from engine.body.embedded import load_embedded_body
 
-    enable_compile_cache()
+    enable_told_cache("demo")
     check_own_files(out, (*FILES, *_KEYPOINTS))
     tables = []
     with own_files(out, _KEYPOINTS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 LOG_SECONDS = 60.0
+_NAMED = 10
 _NUMBER = re.compile(r"[-+−]?[\d,]*\.?\d+ ?%?|")
 
 
@@ -155,16 +156,33 @@ def _at_right(rows: Sequence[Sequence[str]], columns: int) -> list[bool]:
     return [bool(rows) and all(_NUMBER.fullmatch(row[i]) for row in rows) for i in range(columns)]
 
 
+def failed_lines(failed: Mapping[str, Sequence[str]], counts: Mapping[str, int] | None = None) -> list[str]:
+    """``12 no_detection: a.jpg, b.jpg, c.jpg and 9 more`` for each status.
+
+    Args:
+        failed: the names of pictures, by status.
+        counts: of all rows, where there are more than names.
+    """
+    lines = []
+    for status, names in sorted(failed.items()):
+        count, shown = len(names) if counts is None else counts[status], list(names[:_NAMED])
+        more = f" and {count - len(shown):,} more" if count > len(shown) else ""
+        lines.append(f"{count:,} {status}: {', '.join(shown)}{more}")
+    return lines
+
+
 def summary_lines(summary: ScoreSummary, out: str) -> list[str]:
-    from adapters.jobs.score import DIFFER, MATCH
+    from adapters.results.vocabulary import DIFFER, KIND_LABELS, MATCH, Kind
 
     counts = ", ".join(f"{count:,} {status}" for status, count in sorted(summary.by_status.items()))
-    lines = [f"{summary.rows:,} rows: {counts or 'none'}", f"median consistency {summary.median_consistency:.3f}"]
-    if summary.verdicts is not None:
+    lines = [f"{summary.rows:,} rows: {counts or 'none'}"]
+    if summary.verdicts is None:
+        lines.append(f"median consistency {summary.median_consistency:.3f}")
+    else:
         match, differ, unclear = summary.verdicts
         lines.append(
-            f"{match:,} match (probability {MATCH} or more), {differ:,} differ ({DIFFER} or less), "
-            f"{unclear:,} cannot be told"
+            f"{differ:,} {KIND_LABELS[Kind.ANOTHER_BODY]} (probability of the same body {DIFFER} or less), "
+            f"{match:,} {KIND_LABELS[Kind.SAME_BODY]} ({MATCH} or more), {unclear:,} {KIND_LABELS[Kind.UNDECIDED]}"
         )
     if summary.together is not None:
         whole = summary.together
@@ -175,4 +193,4 @@ def summary_lines(summary: ScoreSummary, out: str) -> list[str]:
             f"{whole.log_bayes_factor:+.1f}, probability {whole.same_body_probability:.3f}, of one person "
             f"{whole.one_person_probability:.3f} (this calibration allows {1 - whole.bound:.3g} to {whole.bound:.3g})"
         )
-    return [*lines, out]
+    return [*lines, *failed_lines(summary.failed, summary.by_status), out]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,9 @@ import click
 
 from adapters.commands import options
 from adapters.commands.choices import PERSONS
+from adapters.commands.compiling import enable_told_cache
 from adapters.commands.detector_options import detector_option, photograph_table
-from adapters.commands.display import say
+from adapters.commands.display import failed_lines, say
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import read_references, reading_options
 from adapters.commands.own_inputs import keep_inputs
@@ -78,14 +78,13 @@ def fit(
     --detector they are photographs, or folders of them.
     """
     from adapters.bodies.find import find_body
-    from adapters.jobs.compile_cache import enable_compile_cache
     from adapters.jobs.fit import FitSettings, fit_references
     from engine.evidence.calibration_file import load_calibration
 
     if not out.parent.is_dir():
         raise ValueError(f"cannot write {out}: there is no folder {out.parent}; make it first")
     keep_inputs(out, (*references, body, calibration))
-    enable_compile_cache()
+    enable_told_cache("fit" if pose == "free" else "fit in rest pose")
     detected = photograph_table(references, detector, settings)
     table = read_references(references, schema, reading, person, detected)
     chosen = None if calibration is None else load_calibration(calibration)
@@ -94,6 +93,7 @@ def fit(
     shape.save(out)
     say(
         f"{_used(table, shape)}, {shape.body_name}, {shape.schema}, pose {pose}",
+        *failed_lines(_unused(table, shape)),
         "betas " + " ".join(f"{beta:+.2f}" for beta in shape.betas),
         *_odd_ones(shape),
         *([] if shape.converged else ["warning: the fit did not converge; look at the references"]),
@@ -102,17 +102,24 @@ def fit(
 
 
 def _used(table: KeypointTable, shape: Shape) -> str:
-    """``8 of 11 references used (2 bad_input, 1 no_detection)``, counted in pictures."""
-    reasons = Counter("dropped" if one.dropped else one.status for one in shape.references if not one.used)
+    """``8 of 11 references used``, counted in pictures."""
+    used = sum(one.used for one in shape.references)
+    return f"{used} of {used + sum(map(len, _unused(table, shape).values()))} references used"
+
+
+def _unused(table: KeypointTable, shape: Shape) -> dict[str, list[str]]:
+    """Names of the reference pictures that were not used, by reason."""
+    unused: dict[str, list[str]] = {}
+    for one in shape.references:
+        if not one.used:
+            unused.setdefault("dropped" if one.dropped else one.status, []).append(one.image)
     chosen = {one.image for one in shape.references}
     # A picture in which nobody could be used has no reference; its first row has the reason.
-    without = dict(zip(reversed(table.image.to_pylist()), reversed(table.status.tolist()), strict=True))
-    reasons.update(LABELS[status] for image, status in without.items() if image not in chosen)
-    used = sum(one.used for one in shape.references)
-    text = f"{used} of {used + reasons.total()} references used"
-    return ": ".join(
-        [text, *([", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))] if reasons else [])]
-    )
+    first = dict(zip(reversed(table.image.to_pylist()), reversed(table.status.tolist()), strict=True))
+    for image, status in sorted(first.items()):
+        if image not in chosen:
+            unused.setdefault(LABELS[status], []).append(image)
+    return unused
 
 
 def _odd_ones(shape: Shape) -> list[str]:

@@ -7,6 +7,7 @@ from typing import IO
 import click
 
 from adapters.commands import options
+from adapters.commands.compiling import enable_told_cache
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
 from adapters.commands.own_inputs import keep_inputs
@@ -67,7 +68,6 @@ def plot(
     SCORES is what `samebody score` wrote. A Parquet file says itself where its keypoints and its shape lie; to a .csv
     or .jsonl give them. In notebooks: adapters.results.plots.open_scores.
     """
-    from adapters.jobs.compile_cache import enable_compile_cache
     from engine.body.files import replace_file
 
     if importlib.util.find_spec("matplotlib") is None:
@@ -82,7 +82,7 @@ def plot(
     from adapters.results.plots import open_scores
 
     keep_inputs(out, (scores, *keypoints, *shapes, images))
-    enable_compile_cache()
+    enable_told_cache("plot")
     scored = open_scores(scores, images, keypoints, shapes, body, calibration, schema)
     if bodies:
         figure = scored.bodies(pictures[0] if pictures else None)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from adapters.commands import options
+from adapters.commands.compiling import enable_told_cache
 from adapters.commands.display import row_progress, say
 from adapters.commands.help_text import Command
 
@@ -53,13 +54,12 @@ def report(
     or .jsonl give them. The page needs no network and no server: open it in a browser. It holds cut-down pictures
     without their metadata, and no path of this machine.
     """
-    from adapters.jobs.compile_cache import enable_compile_cache
 
     check_page_path(out)
     from adapters.results.report.build import ReportInputs, make_report
     from adapters.results.report.drawings import FitSources
 
-    enable_compile_cache()
+    enable_told_cache("report")
     sources = FitSources(scores, keypoints, shapes, body, calibration, schema)
     inputs = ReportInputs(sources, images, title, most)
     with row_progress("report") as progress:

@@ -10,6 +10,7 @@ import click
 
 from adapters.commands import options
 from adapters.commands.choices import EXCESS_THRESHOLD, REST_THRESHOLD
+from adapters.commands.compiling import enable_told_cache
 from adapters.commands.detector_options import detector_option, photograph_table
 from adapters.commands.display import row_progress, say, summary_lines
 from adapters.commands.help_text import Command
@@ -129,7 +130,6 @@ def score(
     from adapters.bodies.find import find_body
     from adapters.jobs.calibrate import calibrate_on_dataset as calibrate_from_dataset
     from adapters.jobs.calibrate import calibration_advice
-    from adapters.jobs.compile_cache import enable_compile_cache
     from adapters.jobs.ray_runner import RayCluster
     from adapters.jobs.score import RunSettings, score_to_file
     from adapters.jobs.scorer import ScoreSettings, calibration_of
@@ -146,7 +146,7 @@ def score(
         raise ValueError("--calibration and --calibrate-on-dataset exclude each other; give one of them")
     # Before JAX has threads: Ray may start processes.
     cluster = None if ray is None else RayCluster(ray)
-    enable_compile_cache()
+    enable_told_cache("score" if pose != "rest" else "score in rest pose")
     loaded = [Shape.load(path) for path in shapes]
     people = dict(zip(_names(shapes), loaded, strict=True))
     settings = ScoreSettings(

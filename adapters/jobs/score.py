@@ -1,9 +1,9 @@
 """Keypoint files in, a file of scores out: reading, computing and writing overlap, in bounded memory."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from engine.body.model import BodyModel
 from engine.scores import LABELS, SCORED
 from engine.shape import Shape
 
+FIRST_FAILED = 10
 _BINS = 1 << 20
 
 
@@ -45,12 +46,14 @@ class ScoreSummary:
     rows: int
     by_status: dict[str, int]
     median_consistency: float
-    """Mean over rows with scores, to a millionth; NaN if there are no such rows."""
+    """Median over rows with scores, to a millionth; NaN if there are no such rows."""
     seconds: StageSeconds
     verdicts: Verdicts | None = None
     """Rows by ``MATCH`` and ``DIFFER``; None in rest pose."""
     together: SetVerdict | None = None
     """Joint verdict about all rows as pictures of one person, if requested."""
+    failed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By status, the names of the first ``FIRST_FAILED`` pictures with a row that could not be scored."""
 
     @property
     def all_scored(self) -> bool:
@@ -64,13 +67,19 @@ class _Tally:
         self._statuses = np.zeros(len(LABELS), np.int64)
         self._histogram = np.zeros(_BINS + 1, np.int64)
         self._verdicts: np.ndarray | None = None
+        self._failed: dict[str, list[str]] = {}
 
     @property
     def rows(self) -> int:
         return int(self._statuses.sum())
 
     def add(self, rows: pa.RecordBatch) -> None:
-        self._statuses += np.bincount(rows.column("status").indices.to_numpy(), minlength=len(LABELS))
+        codes = rows.column("status").indices.to_numpy()
+        self._statuses += np.bincount(codes, minlength=len(LABELS))
+        for code in np.unique(codes[~np.isin(codes, SCORED)]):
+            named = self._failed.setdefault(LABELS[code], [])
+            those = np.flatnonzero(codes == code)[: FIRST_FAILED - len(named)]
+            named += [name or "" for name in rows.column("image").take(those).to_pylist()]
         consistency = rows.column("consistency").to_numpy()
         known = consistency[~np.isnan(consistency)]
         self._histogram += np.bincount(np.rint(known * _BINS).astype(np.int64), minlength=_BINS + 1)
@@ -92,6 +101,7 @@ class _Tally:
             seconds=seconds,
             verdicts=None if self._verdicts is None else Verdicts(*(int(n) for n in self._verdicts)),
             together=together,
+            failed=self._failed,
         )
 
 

@@ -14,6 +14,7 @@ from adapters.results.plots.histograms import score_histogram
 from adapters.results.plots.style import ABOVE, BELOW, DIFFER, INK, MATCH, SOFT
 from adapters.results.report.scores import SORT_COLUMN, Scores
 from adapters.results.report.summary import summarise
+from adapters.results.vocabulary import KIND_LABELS, Kind
 
 _ENDS = 5
 """Rows shown of each end."""
@@ -33,7 +34,7 @@ def scores_html(scores: Scores, name: str) -> str:
     statuses = ", ".join(f"{count:,} {escape(status)}" for status, count in summary["by_status"].items())
     lines = [
         f'<p style="margin:0"><b>{escape(name)}</b>: {len(scores):,} rows ({statuses or "none"})'
-        + ("" if median is None else f"; median consistency {median:.2f}")
+        + ("" if median is None or scores.mode == "free" else f"; median consistency {median:.2f}")
         + "</p>",
         _verdicts(summary) if "match" in summary else "",
         f'<img alt="{escape(_alternative(scores))}" style="width:100%;max-width:640px" src="{_histogram(scores)}">',
@@ -44,9 +45,15 @@ def scores_html(scores: Scores, name: str) -> str:
 
 def _verdicts(summary: dict[str, Any]) -> str:
     boxes = [
-        (summary["match"], "match", f"probability {summary['match_at']} or more", MATCH, "#d8edf0"),
-        (summary["differ"], "differ", f"probability {summary['differ_at']} or less", DIFFER, "#fbe5d6"),
-        (summary["unclear"], "cannot be told", "one picture often says little", SOFT, "#e8e8e6"),
+        (summary["match"], KIND_LABELS[Kind.SAME_BODY], f"probability {summary['match_at']} or more", MATCH, "#d8edf0"),
+        (
+            summary["differ"],
+            KIND_LABELS[Kind.ANOTHER_BODY],
+            f"probability {summary['differ_at']} or less",
+            DIFFER,
+            "#fbe5d6",
+        ),
+        (summary["unclear"], KIND_LABELS[Kind.UNDECIDED], "one picture often says little", SOFT, "#e8e8e6"),
     ]
     shown = "".join(
         f'<div style="flex:1;background:{ground};color:{colour};border-radius:10px;padding:6px 12px">'

@@ -266,7 +266,7 @@ def test_summary_counts_verdicts_and_says_what_a_set_says_together(two_shapes, t
     assert summary.together is not None
     assert (summary.together.best_match, summary.together.pictures, summary.together.clips) == ("anna", 4, 0)
     lines = "\n".join(summary_lines(summary, "s.csv"))
-    assert "cannot be told" in lines
+    assert "undecided" in lines
     assert "anna, margin" in lines
 
 
