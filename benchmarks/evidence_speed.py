@@ -98,7 +98,8 @@ def _training_rate() -> float:
     def steps(count: int) -> None:
         nonlocal state
         for step in range(count):
-            state = train_step(settings, state, draw_batch(simulator, simulation, settings, jnp.asarray(step)))
+            batch = draw_batch(simulator, simulation, settings, settings.stages[0], jnp.asarray(step))
+            state = train_step((settings.stages[0], 0), state, batch)
         jax.block_until_ready(state.loss)
 
     steps(2)

@@ -32,10 +32,14 @@ from adapters.commands.own_inputs import keep_inputs
     "[default: drawn from the shipped pose prior, which knows fewer]",
 )
 @click.option(
-    "--steps", default=15_000, show_default=True, type=click.IntRange(min=1), help="An hour or two on two cores."
+    "--steps",
+    default=15_000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Steps on single pictures; a fifth as many on sets of pictures follow.  An hour or two on two cores.",
 )
 @click.option(
-    "--batch", default=1024, show_default=True, type=click.IntRange(min=2), help="Simulated pictures in a step."
+    "--batch", default=1024, show_default=True, type=click.IntRange(min=128), help="Simulated pictures in a step."
 )
 @click.option(
     "--pairs", default=320, show_default=True, type=click.IntRange(4, 512), help="Size of the network's layers."
@@ -66,7 +70,7 @@ def train_evidence(
     if out is None:
         out = network_folder() / network_name(found)
         out.parent.mkdir(parents=True, exist_ok=True)
-    settings = TrainingSettings(steps=steps, batch=batch, pairs=pairs, seed=seed)
+    settings = TrainingSettings(pairs=pairs, seed=seed).resized(steps, batch)
     with row_progress("training on simulated pictures:") as advance:
 
         def show(now: TrainingProgress) -> None:

@@ -28,6 +28,7 @@ from engine.evidence.amortised.network_file import save_network
 from engine.evidence.amortised.training import (
     TrainingSettings,
     TrainingState,
+    begin_stage,
     draw_batch,
     start_training,
     train_step,
@@ -129,7 +130,12 @@ def train_network(
     first = int(state.step)
     started = time.monotonic()
     for step in range(first, settings.steps):
-        state = train_step(settings, state, draw_batch(simulator, simulation, settings, jnp.asarray(step, jnp.int32)))
+        number, begins = settings.stage_at(step)
+        stage = settings.stages[number]
+        if step == begins > 0:
+            state = begin_stage(settings, state)
+        batch = draw_batch(simulator, simulation, settings, stage, jnp.asarray(step, jnp.int32))
+        state = train_step((stage, begins), state, batch)
         done = step + 1
         if done % _STEPS_PER_REPORT == 0 or done == settings.steps:
             loss = float(state.loss)

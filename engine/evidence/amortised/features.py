@@ -54,7 +54,8 @@ def _partner_spans() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         image: tuple[int, int] = (swap[start], swap[end])
         # A span across the body becomes itself with its ends exchanged: its direction is negated twice.
         partner.append(spans.index(image) if image in spans else spans.index((image[1], image[0])))
-    start, end = np.array(spans).T
+    # 32 bits: JAX keeps constants between programs in single and double precision, and confuses longer indices.
+    start, end = np.array(spans, np.int32).T
     return start, end, np.array(partner)
 
 

@@ -124,14 +124,3 @@ def root_of(outputs: Float[Array, "*images outputs"], beta_count: int) -> Root:
     entries = jnp.clip(outputs[..., :size], -LARGEST_ROOT, LARGEST_ROOT)
     lower = entries[..., place] * mask.astype(outputs.dtype)
     return Root(lower, jnp.clip(outputs[..., size:], -LARGEST_WHITENED, LARGEST_WHITENED))
-
-
-def posterior_loss(root: Root, betas: Float[Array, " betas"]) -> Float[Array, ""]:
-    """−log N(β; m, P⁻¹) up to a constant, nats, with P = I + L Lᵀ and P m = L u. P is at least I: it always factors."""
-    size = betas.shape[-1]
-    precision = jnp.eye(size, dtype=betas.dtype) + root.lower @ root.lower.T
-    factor = jnp.linalg.cholesky(precision)
-    information = root.lower @ root.whitened
-    # C Cᵀ = P: the whitened error is Cᵀβ − C⁻¹h.
-    error = factor.T @ betas - jax.scipy.linalg.solve_triangular(factor, information, lower=True)
-    return 0.5 * jnp.sum(error**2) - jnp.sum(jnp.log(jnp.diagonal(factor)))

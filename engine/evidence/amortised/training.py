@@ -1,12 +1,14 @@
 """Training: simulated pictures in, weights out.
 
-Every step draws new pictures of new people. Gradients are clipped, a step that is not finite is skipped, the learning
-rate rises, then falls along a cosine, and the result is a running mean of the weights (Polyak averaging). The state is
-one pytree, so that a run can be saved and continued: the same seed gives the same weights on one machine, whether
-the run was interrupted or not.
+In the first stage every picture shows another person. The second stage trains on sets, several pictures of each person
+(``engine.evidence.amortised.losses``).
+
+Gradients are clipped, a step that is not finite is skipped, the learning rate of a stage rises, then falls along a
+cosine, and the weights that are kept are a running mean (Polyak averaging). The state is one pytree, so that a run can
+be written down and go on: the same seed gives the same weights on one machine, whether the run was interrupted or not.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,16 +20,11 @@ from jaxtyping import Array, Float, Int
 
 from engine.evidence.amortised.evidence import network_columns
 from engine.evidence.amortised.features import Features, picture_features
-from engine.evidence.amortised.network import (
-    DepthHead,
-    Network,
-    hidden_layers,
-    init_network,
-    posterior_loss,
-    root_of,
-)
+from engine.evidence.amortised.losses import SET_SIZE, density_loss, set_loss
+from engine.evidence.amortised.network import DepthHead, Network, hidden_layers, init_network, root_of
+from engine.evidence.shape_evidence import Evidence
 from engine.picture.observation import REFERENCE_STATURE_M, observe
-from engine.simulation.pictures import SimulatedPicture, Simulator, simulate
+from engine.simulation.pictures import SimulatedPicture, Simulator, simulate_sets
 from engine.simulation.settings import SimulationSettings
 
 _DEPTH_DEVIATION = 0.05
@@ -35,17 +32,60 @@ _DEPTH_WEIGHT = 0.05
 
 
 @dataclass(frozen=True)
+class Stage:
+    """Steps of one kind."""
+
+    steps: int
+    sizes: tuple[int, int, int]
+    """Detectors, people of each detector and pictures of each person in a step: one picture, or ``SET_SIZE``."""
+    learning_rate: float
+    averaging: float
+    """Share of the running mean that each step keeps."""
+    warm_up: int
+
+    def __post_init__(self) -> None:
+        if self.sizes[2] not in (1, SET_SIZE):
+            raise ValueError(f"{self.sizes[2]} pictures of each person; training takes 1 or {SET_SIZE}")
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     """Settings of a training. The defaults are those of the shipped network."""
 
-    steps: int = 15_000
-    batch: int = 1024
+    stages: tuple[Stage, ...] = (
+        Stage(15_000, (1024, 1, 1), learning_rate=2e-3, averaging=0.998, warm_up=300),
+        Stage(3_000, (8, 16, SET_SIZE), learning_rate=6e-4, averaging=0.997, warm_up=100),
+    )
     pairs: int = 320
     layers: int = 4
-    learning_rate: float = 2e-3
-    warm_up: int = 300
-    averaging: float = 0.998
     seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def resized(self, steps: int, batch: int) -> "TrainingSettings":
+        """The same with ``steps`` in the first stage, a fifth of that in the second, and ``batch`` pictures a step."""
+        single, sets = self.stages
+        detectors = sets.sizes[0]
+        people = max(batch // (detectors * SET_SIZE), 2)
+        return replace(
+            self,
+            stages=(
+                replace(single, steps=steps, sizes=(batch, 1, 1)),
+                replace(sets, steps=max(steps // 5, 1), sizes=(detectors, people, SET_SIZE)),
+            ),
+        )
+
+    def stage_at(self, step: int) -> tuple[int, int]:
+        """The number of a step's stage, and the first step of that stage."""
+        begins = 0
+        for number, stage in enumerate(self.stages[:-1]):
+            if step < begins + stage.steps:
+                return number, begins
+            begins += stage.steps
+        return len(self.stages) - 1, begins
 
 
 class Weights(NamedTuple):
@@ -59,29 +99,41 @@ class TrainingState(NamedTuple):
     """State of a run after some steps."""
 
     step: Int[Array, ""]
+    """Of all stages."""
     weights: Weights
     mean: Weights
     """The running mean."""
     optimiser: optax.OptState
     loss: Float[Array, ""]
-    """Running mean of the loss, nats; 0 before the first step."""
+    """Running mean of the stage's loss, nats; 0 before its first step."""
 
 
-def optimiser_of(settings: TrainingSettings) -> optax.GradientTransformation:
+def optimiser_of(stage: Stage) -> optax.GradientTransformation:
     """AdamW with clipped gradients and a learning rate that rises and falls."""
-    warm_up = min(settings.warm_up, max(settings.steps // 10, 1))
+    warm_up = min(stage.warm_up, max(stage.steps // 10, 1))
     rate = optax.warmup_cosine_decay_schedule(
-        0.0, settings.learning_rate, warm_up, max(settings.steps, warm_up + 1), 0.002 * settings.learning_rate
+        0.0, stage.learning_rate, warm_up, max(stage.steps, warm_up + 1), 0.002 * stage.learning_rate
     )
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, b2=0.99, weight_decay=1e-4))
 
 
 def start_training(settings: TrainingSettings, beta_count: int) -> TrainingState:
     """The state before the first step."""
-    weights: Any = Weights(*init_network(jax.random.key(settings.seed), settings.pairs, settings.layers, beta_count))
+    weights = Weights(*init_network(jax.random.key(settings.seed), settings.pairs, settings.layers, beta_count))
+    return _begin(settings.stages[0], jnp.zeros((), jnp.int32), weights)
+
+
+def begin_stage(settings: TrainingSettings, state: TrainingState) -> TrainingState:
+    """The state before the first step of a later stage, which starts from the running mean of the one before."""
+    number, _ = settings.stage_at(int(state.step))
+    return _begin(settings.stages[number], state.step, state.mean)
+
+
+def _begin(stage: Stage, step: Int[Array, ""], weights: Weights) -> TrainingState:
     # A step frees the arrays that it replaces, so that no two parts of the state may share one.
     mean = jax.tree.map(jnp.copy, weights)
-    return TrainingState(jnp.zeros((), jnp.int32), weights, mean, optimiser_of(settings).init(weights), jnp.zeros(()))
+    arrays: Any = weights  # optax types trees of arrays more narrowly than it takes them
+    return TrainingState(step, weights, mean, optimiser_of(stage).init(arrays), jnp.zeros(()))
 
 
 def features_of(simulator: Simulator, picture: SimulatedPicture) -> tuple[Features, Float[Array, " keypoints"]]:
@@ -97,27 +149,12 @@ def features_of(simulator: Simulator, picture: SimulatedPicture) -> tuple[Featur
     return picture_features(points, exactness, picture.level), depths
 
 
-def batch_loss(
-    weights: Weights, features: Features, depths: Float[Array, "images keypoints"], betas: Float[Array, "images betas"]
-) -> Float[Array, ""]:
-    """Mean loss of a batch: nats of the shape's posterior, and the depths' misfit."""
-    network = weights.network
-    hidden = hidden_layers(network, features)
-    root = root_of(hidden.even @ network.last + network.last_bias, betas.shape[-1])
-    losses = jax.vmap(posterior_loss)(root, betas)
-    # The loss is bounded: single pictures with huge losses would dominate the gradient of the whole batch.
-    losses = jnp.minimum(losses, 60.0)
-    found = hidden.even @ weights.depths.even + hidden.odd @ weights.depths.odd
-    misfit = jnp.mean(((found - depths) / _DEPTH_DEVIATION) ** 2)
-    return jnp.mean(losses) + _DEPTH_WEIGHT * misfit
-
-
 class Batch(NamedTuple):
     """Features of simulated pictures, and the truth."""
 
     features: Features
     depths: Float[Array, "images keypoints"]
-    betas: Float[Array, "images betas"]
+    betas: Float[Array, "detectors people betas"]
 
 
 @eqx.filter_jit
@@ -125,28 +162,50 @@ def draw_batch(
     simulator: Simulator,
     simulation: SimulationSettings,
     settings: TrainingSettings,
+    stage: Stage,
     step: Int[Array, ""],
 ) -> Batch:
     """The pictures of one step."""
     key = jax.random.fold_in(jax.random.key(settings.seed + 1), step)
-    pictures = simulate(simulator, simulation, key, settings.batch)
+    sets = simulate_sets(simulator, simulation, key, stage.sizes)
+    pictures = jax.tree.map(lambda array: array.reshape(-1, *array.shape[3:]), sets)
     features, depths = jax.vmap(partial(features_of, simulator))(pictures)
-    return Batch(features, depths, pictures.betas)
+    return Batch(features, depths, sets.betas[:, :, 0])
+
+
+def batch_loss(weights: Weights, stage: Stage, batch: Batch) -> Float[Array, ""]:
+    """Mean loss of a batch: nats of the shapes' posteriors and of comparisons, and the depths' misfit."""
+    network = weights.network
+    hidden = hidden_layers(network, batch.features)
+    root = root_of(hidden.even @ network.last + network.last_bias, network.beta_count)
+    transposed = jnp.swapaxes(root.lower, -1, -2)
+    evidence = Evidence(root.lower @ transposed, jnp.einsum("nij,nj->ni", root.lower, root.whitened))
+    each = jax.tree.map(lambda array: array.reshape(*stage.sizes, *array.shape[1:]), evidence)
+    found = hidden.even @ weights.depths.even + hidden.odd @ weights.depths.odd
+    misfit = jnp.mean(((found - batch.depths) / _DEPTH_DEVIATION) ** 2)
+    shape_loss = density_loss(each, batch.betas) if stage.sizes[2] == 1 else set_loss(each, batch.betas)
+    return shape_loss + _DEPTH_WEIGHT * misfit
 
 
 @eqx.filter_jit(donate="all-except-first")
-def train_step(settings: TrainingSettings, state: TrainingState, batch: Batch) -> TrainingState:
-    """One step."""
+def train_step(fixed: tuple[Stage, int], state: TrainingState, batch: Batch) -> TrainingState:
+    """One step.
+
+    Args:
+        fixed: the stage, and the number of its first step.
+    """
+    stage, begins = fixed
     weights: Any = state.weights  # optax types trees of arrays more narrowly than it takes them
-    loss, gradient = eqx.filter_value_and_grad(batch_loss)(weights, *batch)
-    updates, optimiser = optimiser_of(settings).update(gradient, state.optimiser, weights)
+    loss, gradient = eqx.filter_value_and_grad(batch_loss)(weights, stage, batch)
+    updates, optimiser = optimiser_of(stage).update(gradient, state.optimiser, weights)
     usable = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
     weights = optax.apply_updates(weights, updates)
     kept = jax.tree.map(
         lambda new, old: jnp.where(usable, new, old), (weights, optimiser), (state.weights, state.optimiser)
     )
     # The running mean starts with the first weights; a shorter memory in early steps lets it forget them sooner.
-    share = jnp.maximum(1 - settings.averaging, 1.0 / (state.step + 1.0))
+    done = state.step - begins
+    share = jnp.maximum(1 - stage.averaging, 1.0 / (done + 1.0))
     mean = jax.tree.map(lambda old, new: old + share * (new - old), state.mean, kept[0])
-    running = jnp.where(state.step == 0, loss, state.loss + 0.01 * (loss - state.loss))
+    running = jnp.where(done == 0, loss, state.loss + 0.01 * (loss - state.loss))
     return TrainingState(state.step + 1, kept[0], mean, kept[1], jnp.where(usable, running, state.loss))

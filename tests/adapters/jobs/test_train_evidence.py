@@ -11,9 +11,16 @@ from engine.body.body_file import BodyProvenance, load_body, save_body
 from engine.body.embedded import load_embedded_body
 from engine.body.model import BodyModel
 from engine.evidence.amortised.network_file import NetworkFileError, find_network, load_network, network_name
-from engine.evidence.amortised.training import TrainingSettings
+from engine.evidence.amortised.training import SET_SIZE, Stage, TrainingSettings
 
-TINY = TrainingSettings(steps=12, batch=32, pairs=8, layers=1, warm_up=2)
+TINY = TrainingSettings(
+    stages=(
+        Stage(8, (32, 1, 1), learning_rate=2e-3, averaging=0.998, warm_up=2),
+        Stage(4, (2, 2, SET_SIZE), learning_rate=6e-4, averaging=0.997, warm_up=1),
+    ),
+    pairs=8,
+    layers=1,
+)
 
 
 class Interrupted(Exception):

@@ -18,8 +18,9 @@ from engine.body.schemas import COCO_17, HALPE_26, WHOLEBODY_133
 from engine.evidence.amortised.evidence import AmortisedModel, amortised_evidence, make_amortised
 from engine.evidence.amortised.exact import as_integers, exact_root, from_integers
 from engine.evidence.amortised.features import NETWORK_SCHEMA, Features, picture_features
-from engine.evidence.amortised.network import Network, Root, hidden_layers, init_network, posterior_loss, root_of
-from engine.evidence.shape_evidence import Evidence
+from engine.evidence.amortised.losses import density_loss, log_marginals
+from engine.evidence.amortised.network import Network, hidden_layers, init_network, root_of
+from engine.evidence.shape_evidence import Evidence, log_marginal
 from engine.picture.noise import NoiseModel
 
 NOISE = NoiseModel(0.01)
@@ -198,14 +199,29 @@ def test_a_body_with_fewer_keypoints_has_them_unseen(anny: BodyModel, network: N
 
 
 def test_the_loss_is_the_posteriors_log_density() -> None:
+    """Of single pictures, and of sums of several."""
     generator = np.random.default_rng(5)
-    root = Root(np.tril(generator.normal(size=(10, 10))), generator.normal(size=10))
-    betas = generator.normal(size=10)
-    precision = np.eye(10) + root.lower @ root.lower.T
-    mean = np.linalg.solve(precision, root.lower @ root.whitened)
-    expected = -multivariate_normal.logpdf(betas, mean, np.linalg.inv(precision)) - 5 * np.log(2 * np.pi)
-    found = posterior_loss(jax.tree.map(jnp.asarray, root), jnp.asarray(betas))
-    assert np.isclose(found, expected, rtol=1e-4)
+    lower = np.tril(generator.normal(size=(2, 3, 1, 10, 10)))
+    evidence = Evidence(lower @ np.swapaxes(lower, -1, -2), generator.normal(size=(2, 3, 1, 10)))
+    betas = generator.normal(size=(2, 3, 10))
+    expected = []
+    for precision, information, truth in zip(
+        evidence.precision.reshape(-1, 10, 10), evidence.information.reshape(-1, 10), betas.reshape(-1, 10), strict=True
+    ):
+        covariance = np.linalg.inv(np.eye(10) + precision)
+        density = multivariate_normal.logpdf(truth, covariance @ information, covariance)
+        expected.append(-density - 5 * np.log(2 * np.pi))
+    found = density_loss(jax.tree.map(jnp.asarray, evidence), jnp.asarray(betas))
+    assert np.isclose(found, np.mean(expected), rtol=1e-4)
+
+
+def test_comparisons_are_those_of_the_engine() -> None:
+    """Log marginals, of which Bayes factors in training are made."""
+    generator = np.random.default_rng(6)
+    lower = np.tril(generator.normal(size=(5, 10, 10)))
+    evidence = jax.tree.map(jnp.asarray, Evidence(lower @ np.swapaxes(lower, -1, -2), generator.normal(size=(5, 10))))
+    (found,) = log_marginals(evidence)
+    np.testing.assert_allclose(found, jax.vmap(log_marginal)(evidence), rtol=2e-5, atol=1e-5)
 
 
 def test_too_large_weights_are_refused(network: Network) -> None:
