@@ -19,7 +19,7 @@ from engine.body.files import remove_temporaries
 
 
 class _Entry(NamedTuple):
-    """Where a command is, and its line in the list of commands; it is imported when it is called."""
+    """Module and function of a command, and its line in the list of commands; it is imported when called."""
 
     module: str
     attribute: str
@@ -27,20 +27,20 @@ class _Entry(NamedTuple):
 
 
 _COMMANDS = {
-    "demo": _Entry("demo", "demo", "See it work on packaged keypoints."),
-    "check": _Entry("check", "check_command", "From references and pictures to a page, in one command."),
+    "demo": _Entry("demo", "demo", "Try samebody on packaged keypoints."),
+    "check": _Entry("check", "check_command", "Make a page from references and pictures, in one command."),
     "detect": _Entry("detect", "detect", "Find people and their keypoints in photographs."),
-    "fit": _Entry("fit", "fit", "One body shape from reference keypoints."),
+    "fit": _Entry("fit", "fit", "Fit one body shape to reference keypoints."),
     "score": _Entry("score", "score", "Score every person in every picture."),
-    "report": _Entry("report", "report", "Make a page to look at scores with."),
+    "report": _Entry("report", "report", "Make a page for looking at scores."),
     "apply": _Entry("apply", "apply", "Move or copy the pictures that were marked in a report."),
-    "plot": _Entry("plot", "plot", "Figures of scores, pictures and bodies."),
+    "plot": _Entry("plot", "plot", "Draw figures of scores, pictures and bodies."),
     "cluster": _Entry("cluster", "cluster", "Group pictures by body, without references."),
-    "calibrate": _Entry("calibrate", "calibrate", "How a detector sees people, from pictures."),
+    "calibrate": _Entry("calibrate", "calibrate", "Estimate noise and population of a detector from pictures."),
     "train-evidence": _Entry("train_evidence", "train_evidence", "Train the evidence network of your own body."),
-    "export-body": _Entry("export_body", "export_body", "Make a body file, from SMPL's official files."),
-    "serve": _Entry("serve", "serve", "The HTTP interface on this machine, for trying it out."),
-    "doctor": _Entry("doctor", "doctor", "What is installed, what is missing, and the fix."),
+    "export-body": _Entry("export_body", "export_body", "Make a body file from SMPL's official files."),
+    "serve": _Entry("serve", "serve", "Run the HTTP interface on this machine, for tests."),
+    "doctor": _Entry("doctor", "doctor", "List installed and missing parts, with remedies."),
 }
 
 
@@ -72,7 +72,7 @@ class _LazyGroup(Group):
 )
 @click.version_option(VERSION, prog_name="samebody")
 def samebody() -> None:
-    """Is the person in each picture built like the person in my reference pictures?
+    """Compare the body in each picture with the body in reference pictures.
 
     Keypoints come from photographs (samebody detect), MMPose (prediction JSON), COCO keypoint JSON, Parquet or .npz.
     """
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        # Not samebody.main: it turns KeyboardInterrupt into an exception of its own, without its notes.
+        # samebody.main is not used: it turns KeyboardInterrupt into another exception without notes.
         with samebody.make_context("samebody", list(arguments)) as context:
             status = samebody.invoke(context)
         return status if isinstance(status, int) else 0
@@ -108,7 +108,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _notes(error: BaseException) -> str:
-    """What was said about an error on its way up: what is saved, and how to go on."""
+    """Notes of an exception: saved work, and how to continue."""
     return "".join(f"; {note}" for note in getattr(error, "__notes__", []))
 
 

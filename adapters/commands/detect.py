@@ -1,4 +1,4 @@
-"""``samebody detect``: from photographs to keypoints."""
+"""``samebody detect``: photographs in, keypoints out."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 )
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Where the keypoints go: .parquet, .npz or .json."
+    "--out", required=True, type=click.Path(path_type=Path), help="Keypoint file to write: .parquet, .npz or .json."
 )
-@detector_option(default="mediapipe", show_default=True, help="Who looks: see docs/detectors.md.")
+@detector_option(default="mediapipe", show_default=True, help="Detector to use (docs/detectors.md).")
 @click.option("--strict", is_flag=True, help="Exit with status 1 if a picture could not be read or shows nobody.")
 def detect(
     photos: tuple[Path, ...],
@@ -39,9 +39,9 @@ def detect(
 ) -> int:
     """Find the people in PHOTOS and their keypoints.
 
-    PHOTOS are pictures, videos, and folders of them. Every person becomes one row; a picture without one, or one that
-    cannot be read, is a row that says so. What was found is kept: the next run with the same detector looks only at
-    files that are new.
+    PHOTOS are pictures, videos, and folders of them. Every person becomes one row. A picture without people, or one
+    that cannot be read, becomes a row with that status. Results are kept: the next run with the same detector processes
+    only new files.
     """
     from adapters.jobs.detect import detect_to_file
     from adapters.keypoints.detectors.pictures import find_pictures

@@ -1,4 +1,4 @@
-"""Options of the commands that look at photographs."""
+"""Options of the commands that read photographs."""
 
 from __future__ import annotations
 
@@ -27,38 +27,36 @@ _OPTIONS = (
     click.option(
         "--weights",
         type=click.Path(exists=True, dir_okay=False),
-        help="mmpose: the checkpoint of a config. Without it the weights are random: good for trying the installation.",
+        help="mmpose: the checkpoint of a config. By default weights are random, for testing an installation.",
     ),
     click.option(
         "--person-model",
         metavar="NAME|FILE",
-        help="mmpose: who finds the people for a top-down model (MMDetection's config or alias, needs mmcv itself). "
-        "Without it the whole picture is one person.",
+        help="mmpose: model that finds people for a top-down model (MMDetection's config or alias, needs mmcv). By "
+        "default the whole picture is one person.",
     ),
-    click.option(
-        "--person-weights", type=click.Path(exists=True, dir_okay=False), help="The checkpoint of that model."
-    ),
+    click.option("--person-weights", type=click.Path(exists=True, dir_okay=False), help="Checkpoint of that model."),
     click.option(
         "--download", is_flag=True, help="mmpose: --model is an alias; let MMPoseInferencer download its weights."
     ),
     click.option(
         "--boxes",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help='Where people are: JSON {"picture": [[x1, y1, x2, y2], ...]}, pictures called as in the output. '
-        "Pictures that are not in it are one box. For top-down models.",
+        help='Boxes of people for top-down models: JSON {"picture": [[x1, y1, x2, y2], ...]}, with picture names as in '
+        "the output. Other pictures are one box.",
     ),
     click.option("--device", default="cpu", show_default=True, help="mmpose and rtmpose-onnx: cpu, cuda, cuda:1 ..."),
     click.option(
         "--trust-weights",
         is_flag=True,
-        help="Load a checkpoint that is more than arrays and plain values. This runs whatever code is in it.",
+        help="Load a checkpoint that is more than arrays and plain values. This runs any code in it.",
     ),
     click.option(
         "--every",
         type=click.IntRange(min=1),
         default=1,
         show_default=True,
-        help="Of videos, take every so many-th frame.",
+        help="Take every N-th frame of videos.",
     ),
     click.option("--no-cache", is_flag=True, help="Detect again, and keep nothing."),
 )
@@ -78,7 +76,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def detector_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """``--detector`` and the options that go with it."""
+    """``--detector`` and its options."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed((click.option("--detector", type=click.Choice(DETECTORS), **settings), *_OPTIONS)):
@@ -89,7 +87,7 @@ def detector_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[
 
 
 def photo_detection(detector: DetectorName, settings: Mapping[str, Any]) -> PhotoDetection:
-    """The detector that was asked for, with the user's cache.
+    """The requested detector, with the user's cache.
 
     Args:
         settings: the options of ``detector_option``, by name.
@@ -107,7 +105,7 @@ def photo_detection(detector: DetectorName, settings: Mapping[str, Any]) -> Phot
     choice = DetectorChoice(detector, **given)
     if detector == "mmpose" and choice.model is not None and choice.weights is None and not choice.download:
         click.echo(
-            "samebody: no --weights, so they are random: this tries the installation, the keypoints are nonsense",
+            "samebody: no --weights, so they are random: this tests the installation, the keypoints are nonsense",
             err=True,
         )
     return PhotoDetection(
@@ -132,7 +130,7 @@ def _read_boxes(path: Path) -> dict[str, list[Box]]:
 def photograph_table(
     paths: Sequence[Path], detector: DetectorName | None, settings: Mapping[str, Any]
 ) -> KeypointTable | None:
-    """Everybody in the photographs, if a detector was named; else None: the paths are keypoint files.
+    """A table of everybody in the photographs, if a detector was named; else None: the paths are keypoint files.
 
     Raises:
         ValueError: the photographs cannot be found, or an option of a detector is given without one.

@@ -1,4 +1,4 @@
-"""What commands show: tables on stdout, a summary and progress on stderr."""
+"""Output of commands: tables on stdout, a summary and progress on stderr."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RowCounter(Protocol):
 
 
 def say(*lines: str) -> None:
-    """Print lines for a reader, on stderr: in a pipe and in a log too, where stdout belongs to a program."""
+    """Print lines for a person on stderr, because stdout may go to a program."""
     from rich.console import Console
 
     if sys.stderr.isatty():
@@ -58,7 +58,7 @@ class _Line:
 
 
 def progress_text(description: str, done: int, expected: int | None, rows_per_s: float) -> str:
-    """``scoring 40,960 of 100,000 rows, 210 rows/s, 4:41 left``; what is not known is left out."""
+    """``scoring 40,960 of 100,000 rows, 210 rows/s, 4:41 left``; unknown parts are left out."""
     parts = [f"{description} {done:,}" + (f" of {expected:,}" if expected is not None else "") + " rows"]
     if rows_per_s > 0:
         parts.append(f"{rows_per_s:,.0f} rows/s")
@@ -71,7 +71,8 @@ def progress_text(description: str, done: int, expected: int | None, rows_per_s:
 
 @contextmanager
 def row_progress(description: str) -> Iterator[RowCounter]:
-    """Rows done, their rate and the time that remains, on stderr: a bar on a terminal, else a line every minute."""
+    """Show finished rows, their rate and the remaining time on stderr: a bar on a terminal, else a line every
+    minute."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
@@ -97,7 +98,7 @@ def row_progress(description: str) -> Iterator[RowCounter]:
 
 @contextmanager
 def stages() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Progress of a job with several stages, on stderr: a bar on a terminal, else a line when a stage begins."""
+    """Show progress of a job with several stages on stderr: a bar on a terminal, else a line when a stage begins."""
     begun: list[str] = []
     bars = ExitStack()
     bar: RowCounter | None = None
@@ -119,7 +120,7 @@ def stages() -> Iterator[Callable[[str, int, int | None], None]]:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout; numbers are at the right. In a pipe it has no frame, and a row is a line however long."""
+    """Print a table on stdout with right-aligned numbers. In a pipe it has no frame, and each row is one line."""
     from rich.box import ROUNDED
     from rich.console import Console
     from rich.markup import escape
@@ -152,7 +153,7 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
 
 
 def _at_right(rows: Sequence[Sequence[str]], columns: int) -> list[bool]:
-    """Which columns hold numbers and nothing else."""
+    """True for columns that hold only numbers."""
     return [bool(rows) and all(_NUMBER.fullmatch(row[i]) for row in rows) for i in range(columns)]
 
 

@@ -1,4 +1,4 @@
-"""``samebody export-body``: bodies from other packages' model files."""
+"""``samebody export-body``: body files from other packages' model files."""
 
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from adapters.commands.help_text import Command, Group
     """,
 )
 def export_body() -> None:
-    """Turn a body model that you have into a body file for --body."""
+    """Convert a body model that you have to a body file for --body."""
 
 
 @export_body.command(
     "smplx",
     cls=Command,
-    short_help="SMPL, from its official .pkl or .npz files.",
+    short_help="Convert SMPL's official .pkl or .npz files.",
     examples="""
     samebody export-body smplx --model-path models/smpl --gender neutral --out smpl_neutral.npz
     samebody fit references/ --body smpl_neutral.npz --out shape.npz
@@ -35,7 +35,7 @@ def export_body() -> None:
     type=click.Path(path_type=Path),
     help="SMPL_NEUTRAL.pkl or the like, or a folder with such files (also in its smpl/ or models/ subfolder).",
 )
-@click.option("--gender", required=True, type=click.Choice(GENDERS), help="Which of the three SMPL models.")
+@click.option("--gender", required=True, type=click.Choice(GENDERS), help="Gender of the SMPL model.")
 @click.option(
     "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Body file to write (.npz)."
 )
@@ -47,10 +47,10 @@ def export_body() -> None:
     help="Shape components to keep; official files have 10 or 300.",
 )
 def smplx_command(model_path: Path, gender: str, out: Path, betas: int) -> None:
-    """SMPL, as used with the smplx package, from its official .pkl or .npz files.
+    """Convert SMPL's official .pkl or .npz files, as used with the smplx package.
 
-    The files come from https://smpl.is.tue.mpg.de after a free registration and may not be passed on; neither may
-    body files made from them. Reading them runs no code, and needs neither smplx nor chumpy.
+    The files come from https://smpl.is.tue.mpg.de after a free registration. They may not be redistributed, and
+    neither may body files made from them. Reading them runs no code, and needs neither smplx nor chumpy.
     """
     from adapters.bodies.smplx_export import export_smpl
 

@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 )
 @click.argument("references", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Where the shape goes (.npz)."
+    "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Shape file to write (.npz)."
 )
 @click.option(
     "--person",
     type=click.Choice(PERSONS),
     default="largest",
     show_default=True,
-    help="Who is meant where a picture shows several people: the one with the largest box, or all (one person each).",
+    help="Choice in pictures of several people: the one with the largest box, or all (one person each).",
 )
 @click.option(
     "--drop-outliers",
@@ -114,7 +114,7 @@ def _unused(table: KeypointTable, shape: Shape) -> dict[str, list[str]]:
         if not one.used:
             unused.setdefault("dropped" if one.dropped else one.status, []).append(one.image)
     chosen = {one.image for one in shape.references}
-    # A picture in which nobody could be used has no reference; its first row has the reason.
+    # A picture without a usable person has no reference; its first row has the reason.
     first = dict(zip(reversed(table.image.to_pylist()), reversed(table.status.tolist()), strict=True))
     for image, status in sorted(first.items()):
         if image not in chosen:

@@ -1,4 +1,4 @@
-"""Help of commands: what they do, examples that fit a terminal of 80 columns, and options in groups."""
+"""Help of commands: a description, examples that fit a terminal of 80 columns, and options in groups."""
 
 import re
 from typing import Any
@@ -18,16 +18,16 @@ PHOTOGRAPH_OPTIONS = (
     "every",
     "no_cache",
 )
-"""They stand under a heading of their own."""
+"""Options with a separate heading."""
 
 
 class _WithExamples(click.Command):
-    """Examples stand at the end of the description."""
+    """Adds examples at the end of the description."""
 
     def __init__(self, *args: Any, examples: str = "", **settings: Any) -> None:
         """
         Args:
-            examples: one command a line, as it is typed.
+            examples: one command a line.
         """
         super().__init__(*args, **settings)
         self.examples = [line.strip() for line in examples.strip().splitlines()]
@@ -46,12 +46,12 @@ class Group(_WithExamples, click.Group):
 
 
 class Command(_WithExamples):
-    """A command with examples, and the options for photographs under a heading of their own."""
+    """A command with examples, and a separate heading for the options for photographs."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {"Options": [], "Photographs": []}
         for parameter in self.get_params(ctx):
-            # Newer versions of click list arguments too; the description says what they are.
+            # Newer versions of click list arguments too; the description explains them already.
             record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
                 groups["Photographs" if parameter.name in PHOTOGRAPH_OPTIONS else "Options"].append(record)
@@ -62,7 +62,7 @@ class Command(_WithExamples):
 
 
 def folded(command: str, width: int) -> list[str]:
-    """A command in lines of at most that width where it can be broken before an option, as a shell reads it on."""
+    """Break a command before options into lines of at most ``width``, in a form that a shell accepts."""
     if len(command) <= width:
         return [command]
     first, *options = re.split(r" (?=--)", command)

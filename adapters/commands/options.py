@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they mean the same everywhere."""
+"""Options that several commands share, with one meaning."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ body = click.option(
     default=EMBEDDED_BODY,
     show_default=True,
     metavar="anny24|FILE",
-    help="The body that is fitted: the embedded one, or a file made by `samebody export-body`.",
+    help="Body to fit: the embedded one, or a file made by `samebody export-body`.",
 )
 schema = click.option(
     "--schema",
     type=click.Choice(SCHEMA_NAMES, case_sensitive=False),
     metavar="NAME",
-    help=f"Which keypoints the files hold, where they do not name them: {', '.join(SCHEMA_NAMES)}.  "
+    help=f"Schema of the keypoints, if the files do not name it: {', '.join(SCHEMA_NAMES)}.  "
     "[default: as in the files]",
 )
 calibration = click.option(
     "--calibration",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="What the detector and its population do, made by `samebody calibrate`.  [default: that of the shape, or the "
-    "shipped one]",
+    help="Calibration of the detector and its population, made by `samebody calibrate`.  [default: that of the shape, "
+    "or the shipped one]",
 )
 scored_keypoints = click.option(
     "--keypoints",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="The keypoint files that were scored, or folders of them.  [default: as SCORES says]",
+    help="The keypoint files that were scored, or folders of them.  [default: as recorded in SCORES]",
 )
 scored_shapes = click.option(
     "--shape",
     "shapes",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="The shape file that they were compared with; several times for several people.  [default: as SCORES says]",
+    help="The shape file of the scores; give it several times for several people.  [default: as recorded in SCORES]",
 )
 scored_body = click.option(
-    "--body", metavar="anny24|FILE", help="The body of the shape.  [default: as SCORES says, or anny24]"
+    "--body", metavar="anny24|FILE", help="The body of the shape.  [default: as recorded in SCORES, or anny24]"
 )
 FREE_HELP = "free: every picture has its own pose. rest: the original recipe, T-pose, only the camera is fitted."
 
@@ -57,9 +57,9 @@ solver = click.option(
     type=click.Choice(("auto", "amortised", "lm", "adam", "lbfgs")),
     default="auto",
     show_default=True,
-    help="auto: the closed form with --pose rest, Levenberg-Marquardt fits (lm) where the pose is free. amortised: the "
-    "body's evidence network, without fits: a hundred times as fast, for single pictures as good. adam and lbfgs reach "
-    "the minima of lm, much slower.",
+    help="auto: the closed form with --pose rest, Levenberg-Marquardt fits (lm) with --pose free. amortised: the "
+    "body's evidence network, without fits; it is a hundred times as fast, and as good for single pictures. adam and "
+    "lbfgs reach the minima of lm, but much slower.",
 )
 
 
@@ -69,15 +69,15 @@ focal_length = click.option(
     type=click.FloatRange(min=0, min_open=True),
     metavar="PX",
     help="The camera's focal length in pixels of these pictures (image width times focal length over sensor width). "
-    "It matters where the camera was nearer than some 4 m.  [default: perspective is neglected]",
+    "It matters if the camera was nearer than about 4 m.  [default: perspective is neglected]",
 )
 
 
 def find_calibration(path: Path | None, body_fingerprint: str) -> Calibration:
-    """The calibration that is meant, which must be about this body.
+    """Read a calibration, which must belong to this body.
 
     Raises:
-        ValueError: it is about another, or the file cannot be read.
+        ValueError: it belongs to another body, or the file cannot be read.
     """
     from engine.evidence.calibration_file import default_calibration, load_calibration
 

@@ -1,4 +1,4 @@
-"""``samebody plot``: figures of a result as files."""
+"""``samebody plot``: figures of scores as files."""
 
 import importlib.util
 from pathlib import Path
@@ -27,22 +27,20 @@ _COLUMNS = {"evidence": "log_bayes_factor", "probability": "same_body_probabilit
     """,
 )
 @click.argument("scores", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Figure to write: .png, .svg or .pdf.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Where the figure goes: .png, .svg or .pdf."
+    "--score", type=click.Choice(list(_COLUMNS)), help="Score of the histogram.  [default: the one that orders rows]"
 )
-@click.option(
-    "--score", type=click.Choice(list(_COLUMNS)), help="Which score the histogram shows.  [default: what orders rows]"
-)
-@click.option("--threshold", type=float, help="Where the histogram changes its colour.  [default: the middle]")
+@click.option("--threshold", type=float, help="Score at which the histogram changes its colour.  [default: the middle]")
 @click.option(
     "--picture",
     "pictures",
     multiple=True,
     metavar="NAME",
-    help="Draw this picture, called as in SCORES, with its keypoints and the fitted reference body; several times for "
-    "several pictures.",
+    help="Draw this picture, named as in SCORES, with its keypoints and the fitted reference body; give it several "
+    "times for several pictures.",
 )
-@click.option("--bodies", is_flag=True, help="Draw the reference body; with --picture that picture's own beside it.")
+@click.option("--bodies", is_flag=True, help="Draw the reference body; with --picture also the picture's own body.")
 @click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="The folder that holds the pictures.")
 @options.scored_keypoints
 @options.scored_shapes
@@ -63,10 +61,10 @@ def plot(
     calibration: Path | None,
     schema: str | None,
 ) -> None:
-    """Draw ONE figure of what SCORES says: a histogram, pictures with the fitted body, or bodies.
+    """Draw ONE figure of SCORES: a histogram, pictures with the fitted body, or bodies.
 
-    SCORES is what `samebody score` wrote. A Parquet file says itself where its keypoints and its shape lie; to a .csv
-    or .jsonl give them. In notebooks: adapters.results.plots.open_scores.
+    SCORES is a result of `samebody score`. A Parquet file records the paths of its keypoints and its shape; with a
+    .csv or .jsonl give them. In notebooks: adapters.results.plots.open_scores.
     """
     from engine.body.files import replace_file
 

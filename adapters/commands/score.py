@@ -1,4 +1,4 @@
-"""``samebody score``: how well a shape explains every picture of a data set."""
+"""``samebody score``: compare every picture of a data set with a shape."""
 
 from __future__ import annotations
 
@@ -40,42 +40,42 @@ if TYPE_CHECKING:
     required=True,
     multiple=True,
     type=click.Path(path_type=Path),
-    help="The shape file that `samebody fit` wrote. Several times for several people: each row is then about the one "
-    "that matches best, and says who that is and by which margin.",
+    help="Shape file made by `samebody fit`. Give it several times for several people: each row then describes the "
+    "best match, with its name and margin.",
 )
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Where the scores go: .parquet, .csv or .jsonl."
+    "--out", required=True, type=click.Path(path_type=Path), help="File of scores to write: .parquet, .csv or .jsonl."
 )
 @click.option(
     "--keep-evidence",
     type=click.Path(path_type=Path),
     metavar="FILE.parquet",
-    help="Also write what each picture says about the body, to compare it with other people later.",
+    help="Also write the evidence of each picture, to compare it with other people later.",
 )
-@click.option("--resume", is_flag=True, help="Go on with a run that was interrupted, instead of scoring all again.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run instead of scoring all pictures again.")
 @click.option(
     "--ray",
     metavar="ADDRESS",
-    help="Compute on a Ray cluster: its address, `auto` for the one that this machine belongs to, `local` for none but "
-    "this machine. The data set must be Parquet that every machine sees under the same path.",
+    help="Compute on a Ray cluster: its address, `auto` for this machine's cluster, `local` for this machine alone. "
+    "The data set must be Parquet that every machine sees under the same path.",
 )
 @click.option(
     "--threshold",
     type=click.FloatRange(min=0, min_open=True),
-    help="Where consistency has fallen to 1/e: nats of excess energy, or with --pose rest the reprojection error in "
+    help="Value at which consistency is 1/e: nats of excess energy, or with --pose rest the reprojection error in "
     f"person heights.  [default: {EXCESS_THRESHOLD} and {REST_THRESHOLD}]",
 )
 @click.option(
     "--one-person",
     is_flag=True,
-    help="All of DATASET shows one unknown person: also say what its pictures say together.",
+    help="Assume that all of DATASET shows one unknown person, and give a joint verdict too.",
 )
 @click.option(
     "--fit",
     "with_fits",
     is_flag=True,
-    help="Also fit every picture at the shape: the columns reprojection_error, oks, scale, translation (a few hundred "
-    "pictures a second).",
+    help="Also fit every picture at the shape, for the columns reprojection_error, oks, scale, translation (a few "
+    "hundred pictures a second).",
 )
 @click.option("--strict", is_flag=True, help="Exit with status 1 if a row could not be scored.")
 @options.body
@@ -89,7 +89,7 @@ if TYPE_CHECKING:
 @click.option(
     "--calibrate-on-dataset",
     is_flag=True,
-    help="First make a calibration from DATASET itself, without labels; it is written beside the scores as "
+    help="First make a calibration from DATASET, without labels; it is written beside the scores as "
     "NAME.calibration.json.",
 )
 @options.focal_length
@@ -121,11 +121,11 @@ def score(
     """Score every person in every picture of DATASET against a shape.
 
     DATASET are keypoint files of MMPose, COCO and others (docs/keypoint-files.md), or folders of them. Every person in
-    them becomes one row; a row that cannot be scored says why in its status. With --detector they are photographs, or
-    folders of them.
+    them becomes one row; a row that cannot be scored has the reason in its status. With --detector they are
+    photographs, or folders of them.
 
-    A long run that is interrupted keeps what it has done in a folder beside the output; the same command with --resume
-    goes on from there.
+    An interrupted long run keeps its results in a folder beside the output; the same command with --resume continues
+    from there.
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.calibrate import calibrate_on_dataset as calibrate_from_dataset
@@ -144,7 +144,7 @@ def score(
         keep_inputs(written, (*dataset, *shapes, body, calibration))
     if calibrate_on_dataset and calibration is not None:
         raise ValueError("--calibration and --calibrate-on-dataset exclude each other; give one of them")
-    # Before JAX has threads: Ray may start processes.
+    # Ray may start processes, so this comes before JAX starts threads.
     cluster = None if ray is None else RayCluster(ray)
     enable_told_cache("score" if pose != "rest" else "score in rest pose")
     loaded = [Shape.load(path) for path in shapes]
@@ -161,7 +161,7 @@ def score(
     detected = photograph_table(dataset, detector, detection)
     files = dataset if detected is None else (out.with_suffix(".keypoints.parquet"),)
     if detected is not None:
-        # For the report, which finds the keypoints of a result beside it.
+        # The report finds the keypoints of a result beside it.
         write_keypoints(files[0], detected)
     if calibrate_on_dataset:
         calibration = out.with_suffix(".calibration.json")
@@ -189,10 +189,8 @@ def score(
 
 
 def _names(shapes: tuple[Path, ...]) -> list[str]:
-    """What people are called: by their files."""
+    """Names of people: the names of their files."""
     names = [path.stem for path in shapes]
     if len(set(names)) < len(names):
-        raise ValueError(
-            "several shape files bear one name, and people are called by the names of their files; rename one"
-        )
+        raise ValueError("several shape files have one name, but people are named by their files; rename one")
     return names

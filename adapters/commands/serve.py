@@ -1,4 +1,4 @@
-"""``samebody serve``: the HTTP interface on this machine, for trying it out."""
+"""``samebody serve``: the HTTP interface on this machine, for tests."""
 
 import importlib.util
 import os
@@ -28,16 +28,16 @@ TOKEN_VARIABLE = "SAMEBODY_TOKEN"
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("samebody.db"),
     show_default=True,
-    help="SQLite file; made where there is none.",
+    help="SQLite file; it is made if it does not exist.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=8765, show_default=True)
 @click.option("--pose", type=click.Choice(["free", "rest"]), default="free", show_default=True, help=options.FREE_HELP)
 @options.body
 def serve(database: Path, port: int, pose: Mode, body: str) -> None:
-    """Serve on 127.0.0.1 and nowhere else. The interface is described at /docs.
+    """Serve on 127.0.0.1 only. /docs describes the interface.
 
-    Clients send `Authorization: Bearer TOKEN`. The token is that of the environment variable SAMEBODY_TOKEN, or a new
-    one that is shown at the start. To serve others, include the router in an application of yours: docs/host-guide.md.
+    Clients send `Authorization: Bearer TOKEN`. The token comes from the environment variable SAMEBODY_TOKEN, or is a
+    new one that is shown at the start. To serve others, include the router in your application: docs/host-guide.md.
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.compile_cache import enable_compile_cache
@@ -66,8 +66,8 @@ def serve(database: Path, port: int, pose: Mode, body: str) -> None:
     if not given:
         click.echo(f"token: {token}", err=True)
     click.echo(f"http://{_HOST}:{port}/docs", err=True)
-    # Hundreds of thousands of objects stay for good. Looking through them again and again would stop all answers for a
-    # third of a second each time.
+    # Hundreds of thousands of objects live until the end. Scanning them in every full garbage collection would delay
+    # all answers by a third of a second.
     gc.collect()
     gc.freeze()
     uvicorn.Server(settings(app, _HOST, port)).run()

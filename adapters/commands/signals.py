@@ -1,17 +1,17 @@
-"""Ctrl-C and SIGTERM end a command within two seconds, wherever they arrive, with one line and nothing half written.
+"""Ctrl-C and SIGTERM end a command within two seconds at any time, with one line and without half-written files.
 
     with interruptible() as received:
-        ...                       KeyboardInterrupt, for either signal
+        ...                       either signal raises KeyboardInterrupt
     sys.exit(received.status)     130 or 143
 
-Python raises KeyboardInterrupt in the main thread between two instructions, and that is not enough here:
-- Raised inside a callback of the garbage collector (JAX has one) it is printed and lost. A hook notices this and asks
-  the main thread again a moment later; at once would be lost in the same callback.
-- Raised while a module of C++ is imported it may end in an abort, with the trace of a crash. There is nothing to clean
-  up then but files that are being written, so the process ends at once.
+Python raises KeyboardInterrupt in the main thread between two instructions. This is not enough in three cases:
+- An exception inside a callback of the garbage collector (JAX has one) is printed and lost. A hook notices this and
+  interrupts the main thread again a moment later; an immediate interrupt would be lost in the same callback.
+- An exception during the import of a C++ module may abort the process with the trace of a crash. Only files that are
+  being written need cleaning up then, so the process ends at once.
 - While XLA compiles, the main thread executes no Python for up to a minute. The operating system's handler writes to a
-  pipe (``signal.set_wakeup_fd``), a thread waits for it, and ends the process if the main thread has not ended it after
-  the grace period. Files are written beside their place and renamed, so there is nothing to undo but those.
+  pipe (``signal.set_wakeup_fd``). A thread waits for it, and ends the process if the main thread has not done so after
+  the grace period. Files are written to temporary files and renamed, so only the temporary files are removed.
 """
 
 import _thread
@@ -31,16 +31,16 @@ MESSAGE = "samebody: interrupted"
 
 @dataclass
 class Received:
-    """Which signal has ended the command."""
+    """The signal that ended the command."""
 
     number: int = 0
-    """0 while there was none."""
+    """Number of the signal; 0 before a signal."""
     lost: bool = False
-    """The exception was swallowed on its way; the next signal raises it again."""
+    """True if the exception was lost; the next signal raises it again."""
 
     @property
     def status(self) -> int:
-        """What a shell calls a process that this signal has ended."""
+        """Exit status by a shell's convention for a process that this signal has ended."""
         return 128 + (self.number or signal.SIGINT)
 
 
@@ -53,11 +53,11 @@ def interruptible(on_deadline: Callable[[], None] = lambda: None) -> Iterator[Re
     """
     received = Received()
     if threading.current_thread() is not threading.main_thread():
-        yield received  # another program's thread: its signals are its own
+        yield received  # the thread of another program, which handles its signals itself
         return
 
     def raise_once(number: int, frame: FrameType | None) -> None:
-        # A second Ctrl-C must not interrupt the cleaning up that the first has caused.
+        # A second Ctrl-C must not interrupt the cleaning up after the first one.
         if received.number and not received.lost:
             return
         received.number, received.lost = received.number or number, False
@@ -103,10 +103,10 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _watch(reader: int, done: threading.Event, on_deadline: Callable[[], None]) -> None:
-    """Wait for a signal, then for the end of the block; end the process if that does not come."""
+    """Wait for a signal, then for the end of the block; end the process if the block does not end."""
     try:
         while number := os.read(reader, 1):
-            # Other signals (a child has ended, the window has another size) write here too.
+            # Other signals (end of a child process, change of the window's size) write here too.
             if number[0] in (signal.SIGINT, signal.SIGTERM):
                 if not done.wait(GRACE_S):
                     _end(number[0], on_deadline)
@@ -124,7 +124,7 @@ def _end(number: int, on_deadline: Callable[[], None]) -> None:
 
 
 def quiet_until_started() -> None:
-    """For the time of imports, before ``interruptible``: one line in place of a traceback."""
+    """Print one line in place of a traceback during imports, before ``interruptible``."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: object) -> None:
         if not issubclass(kind, KeyboardInterrupt):

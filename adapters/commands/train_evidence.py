@@ -1,4 +1,4 @@
-"""``samebody train-evidence``: the network that gives a body's evidence without fits."""
+"""``samebody train-evidence``: train the network that gives a body's evidence without fits."""
 
 from pathlib import Path
 
@@ -28,15 +28,15 @@ from adapters.commands.own_inputs import keep_inputs
 @click.option(
     "--poses",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Captured poses to simulate people in (.npz with body_pose and root_orient, radians).  "
-    "[default: drawn from the shipped pose prior, which knows fewer]",
+    help="Captured poses of simulated people (.npz with body_pose and root_orient, radians).  "
+    "[default: drawn from the shipped pose prior, which covers fewer]",
 )
 @click.option(
     "--steps",
     default=15_000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Steps on single pictures; a fifth as many on sets of pictures follow.  An hour or two on two cores.",
+    help="Steps on single pictures; a fifth as many on sets of pictures follow.  It takes an hour or two on two cores.",
 )
 @click.option(
     "--batch", default=1024, show_default=True, type=click.IntRange(min=128), help="Simulated pictures in a step."
@@ -48,10 +48,10 @@ from adapters.commands.own_inputs import keep_inputs
 def train_evidence(
     body: str, out: Path | None, poses: Path | None, steps: int, batch: int, pairs: int, seed: int
 ) -> None:
-    """Train the network that tells what keypoints show of a body's shape, on simulated pictures.
+    """Train a body's evidence network on simulated pictures.
 
-    --solver amortised uses it; it is a hundred times as fast as fits. The embedded body has one. An interrupted run
-    goes on when the same command is given again.
+    --solver amortised uses the network; it is a hundred times as fast as fits. The embedded body has a network. The
+    same command continues an interrupted run.
     """
     from adapters.bodies.find import find_body
     from adapters.bodies.networks import network_folder

@@ -1,9 +1,9 @@
-"""Groups of pictures in the order in which to look at them: how sure each is, and which of its pictures are surest.
+"""Groups of pictures in the order in which to look at them, by certainty; pictures of a group likewise.
 
-A picture belongs to its group with a probability (``adapters.jobs.clustering``). Their sum is the number of pictures
-that are expected to show the body of the group, and their mean is how sure the group is. Groups are ordered by it.
-The evidence for one body adds up over pictures and is large for a large group whose pictures hardly belong to it, so it
-orders nothing.
+A picture belongs to its group with a probability (``adapters.jobs.clustering``). The sum of these probabilities is the
+expected number of pictures that show the body of the group, and their mean is the certainty of the group. Groups are
+ordered by certainty. Evidence for one body is not used for the order: it adds up over pictures, so it is large for a
+large group whose pictures hardly belong to it.
 """
 
 from enum import IntEnum
@@ -16,11 +16,11 @@ from jaxtyping import Int, UInt8
 from engine.scores import Status
 
 SURE = 0.9
-"""A picture belongs to its group where its probability is at least this."""
+"""A picture belongs to its group if its probability is at least this."""
 
 
 class Membership(IntEnum):
-    """What a picture is to its group."""
+    """Relation of a picture to its group."""
 
     BELONGS = 0
     DOUBTFUL = 1
@@ -33,11 +33,11 @@ class Group(NamedTuple):
     """Two pictures or more that one body explains better than several."""
 
     number: int
-    """As in the column ``cluster``."""
+    """Number in the column ``cluster``."""
     rows: Int[np.ndarray, " pictures"]
-    """Of the table; those that belong most surely come first."""
+    """Rows of the table, in order of decreasing probability."""
     belonging: float
-    """Pictures that are expected to show the body of the group."""
+    """Expected number of pictures that show the body of the group."""
 
     @property
     def certainty(self) -> float:
@@ -49,7 +49,7 @@ def groups_by_certainty(table: pa.Table) -> list[Group]:
     """Groups of two pictures or more, the surest first.
 
     Args:
-        table: of ``adapters.jobs.cluster_table``.
+        table: a table made by ``adapters.jobs.cluster_table``.
     """
     cluster, probability = _columns(table)
     groups = []
@@ -62,7 +62,7 @@ def groups_by_certainty(table: pa.Table) -> list[Group]:
 
 
 def memberships(table: pa.Table) -> UInt8[np.ndarray, " rows"]:
-    """What each row is to its group; ``table`` as for ``groups_by_certainty``."""
+    """Relation of each row to its group; ``table`` as for ``groups_by_certainty``."""
     cluster, probability = _columns(table)
     status = np.array(table["status"].to_pylist(), dtype=object)
     found = np.full(len(table), Membership.DOUBTFUL, np.uint8)
@@ -74,5 +74,5 @@ def memberships(table: pa.Table) -> UInt8[np.ndarray, " rows"]:
 
 
 def _columns(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Cluster, -1 where there is none, and probability, 0 there."""
+    """Cluster and probability of each row; -1 and 0 for rows without a cluster."""
     return np.asarray(table["cluster"].fill_null(-1)), np.asarray(table["probability"].fill_null(0.0))

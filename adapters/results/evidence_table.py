@@ -1,14 +1,14 @@
-"""Shape evidence of every picture as a Parquet file: what a data set says about bodies, kept for later comparisons.
+"""Shape evidence of every picture as a Parquet file, kept for later comparisons.
 
     image        string                     as in the result file, row by row
     instance     int32
     precision    fixed_size_list<float>     upper triangle of Λ, row by row: 55 numbers for ten shape components
     information  fixed_size_list<float>     h: 10 numbers
 
-It is the raw evidence of single pictures (``engine.evidence.shape_evidence``): not weakened by a within-person
-covariance, nothing fused; a picture that could not be fitted has zeros, which say nothing. The metadata name the body:
-β, Λ and h mean nothing without it. 260 bytes a picture, not compressed: measured floats do not shrink, and reading is
-what matters.
+The evidence is raw and of single pictures (``engine.evidence.shape_evidence``): it is neither weakened by a
+within-person covariance nor fused. A picture that could not be fitted has zeros and is uninformative. The metadata name
+the body, because β, Λ and h have no meaning without it. A picture takes 260 bytes without compression: measured floats
+hardly compress, and reading must be fast.
 """
 
 import os
@@ -44,7 +44,7 @@ class StoredEvidence:
     image: pa.ChunkedArray
     instance: Int32[np.ndarray, " images"]
     triangle: Float32[np.ndarray, "images entries"]
-    """The upper triangle of every Λ. The full matrices of a million pictures would take 400 MB: see ``evidence``."""
+    """The upper triangle of every Λ. Full matrices of a million pictures would take 400 MB (see ``evidence``)."""
     information: Float32[np.ndarray, "images betas"]
     body_fingerprint: str
 
@@ -57,7 +57,7 @@ class StoredEvidence:
 
 
 def evidence_fields(betas: int) -> list[pa.Field]:
-    """The columns that go beside image and instance."""
+    """The columns besides image and instance."""
     return [
         pa.field("precision", pa.list_(pa.float32(), betas * (betas + 1) // 2)),
         pa.field("information", pa.list_(pa.float32(), betas)),
@@ -134,7 +134,7 @@ def read_evidence(path: str | os.PathLike[str]) -> StoredEvidence:
     try:
         table = pa.Table.from_batches([batch.cast(columns) for batch in batches], schema=columns)
     except (pa.ArrowException, ValueError) as error:
-        raise EvidenceFileError(f"{path}: a column holds what no evidence has ({error})") from error
+        raise EvidenceFileError(f"{path}: a column holds values that evidence cannot have ({error})") from error
     digest = TableDigest()
     digest.add(table)
     if metadata.get(DIGEST_KEY, "") not in ("", digest.hexdigest(metadata)):
@@ -157,7 +157,7 @@ def _beta_count(file: StoredTable, path: str | os.PathLike[str]) -> int:
     kinds = [file.kind(name) for name in COLUMNS]
     betas = getattr(kinds[1], "list_size", 0)
     if not 0 < betas <= MOST_BETAS or getattr(kinds[0], "list_size", 0) != betas * (betas + 1) // 2:
-        raise EvidenceFileError(f"{path}: its columns are {kinds[0]} and {kinds[1]}, which no evidence has")
+        raise EvidenceFileError(f"{path}: its columns are {kinds[0]} and {kinds[1]}, which are not columns of evidence")
     return betas
 
 

@@ -1,16 +1,15 @@
-"""Folders that a command fills and may fill again: only files that samebody wrote there are ever deleted.
+"""Folders that a command fills and may fill again. Only files that samebody wrote there are deleted.
 
     pictures_files/
         samebody-files.json    name and digest of every file that samebody wrote here
         000000.jpg ...
 
 A folder is replaced (``fill_own_folder``) only if it is empty, or if each of its entries is a file that the list names,
-with the content that the list records. Anything else in it, another folder or a link included, belongs to somebody
-else, and the folder is refused. The new content is written beside the folder and renamed, so that an interruption
-leaves the old one.
+with the content that the list records. A folder with any other entry, also another folder or a link, is refused. The
+new content is written beside the folder and renamed, so that an interruption leaves the old one.
 
-Where a command writes some files into a folder that may hold others (``own_files``), the same list tells which of them
-it may overwrite.
+A command may also write files into a folder with other files (``own_files``). The same list then has the files that it
+may overwrite.
 """
 
 import hashlib
@@ -31,7 +30,7 @@ _LARGEST_LIST_BYTES = 64 << 20
 
 
 class FolderList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which files in a folder are samebody's."""
+    """List of samebody's files in a folder."""
 
     format: str
     files: dict[str, str]
@@ -42,7 +41,7 @@ _FORMAT = "samebody-files-1"
 
 
 def check_own_folder(folder: Path, keep: Iterable[Path] = ()) -> None:
-    """Whether ``folder`` may be written, or replaced.
+    """Check that ``folder`` may be written, or replaced.
 
     Args:
         keep: folders and files of the user that must not lie in it.
@@ -55,16 +54,16 @@ def check_own_folder(folder: Path, keep: Iterable[Path] = ()) -> None:
         if Path(os.path.realpath(path)).is_relative_to(real):
             raise ValueError(f"{folder} would be replaced, and {path} lies in it; give another --out")
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise ValueError(f"{folder} is a link or a file and not a folder of samebody's; give another --out")
+        raise ValueError(f"{folder} is a link or a file, not a folder of samebody; give another --out")
     if folder.is_dir():
         _own_files(folder)
 
 
 def fill_own_folder(folder: Path, files: Iterable[tuple[str, bytes]], keep: Iterable[Path] = ()) -> None:
-    """Write a folder with these files, in place of the one that samebody wrote before.
+    """Write a folder with these files, and replace the one that samebody wrote before.
 
     Raises:
-        ValueError: see ``check_own_folder``; nothing has been changed.
+        ValueError: as for ``check_own_folder``; nothing has been changed.
     """
     check_own_folder(folder, keep)
     new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:100]}.", suffix=".part"))
@@ -80,16 +79,16 @@ def fill_own_folder(folder: Path, files: Iterable[tuple[str, bytes]], keep: Iter
             remove_own_folder(folder)
         os.rename(new, folder)
     except BaseException:
-        # Made by this function under a random name, so everything in it is its own.
+        # This function made the folder under a random name, so all files in it are its own.
         shutil.rmtree(new, ignore_errors=True)
         raise
 
 
 def check_own_files(folder: Path, names: Iterable[str]) -> None:
-    """Whether files of these names may be written into a folder, whatever else is in it.
+    """Check that files of these names may be written into a folder; other files are ignored.
 
     Raises:
-        ValueError: one of them is there, and it is not as samebody has written it.
+        ValueError: one of them exists and differs from the file that samebody wrote.
     """
     listed = _listed(folder)
     for name in (*names, LIST_NAME):
@@ -107,12 +106,12 @@ def check_own_files(folder: Path, names: Iterable[str]) -> None:
 
 @contextmanager
 def own_files(folder: Path, names: Iterable[str]) -> Iterator[None]:
-    """A block that writes files of these names into a folder; those that are there afterwards are samebody's.
+    """A block that writes files of these names into a folder; files that exist afterwards are listed as samebody's.
 
     If the block is interrupted, they may be written again.
 
     Raises:
-        ValueError: see ``check_own_files``; nothing has been changed.
+        ValueError: as for ``check_own_files``; nothing has been changed.
     """
     names = list(names)
     check_own_files(folder, names)
@@ -125,10 +124,10 @@ def own_files(folder: Path, names: Iterable[str]) -> Iterator[None]:
 
 
 def remove_own_folder(folder: Path) -> None:
-    """Delete a folder that samebody filled, and nothing that somebody else put there.
+    """Delete a folder that samebody filled, if it holds no other files.
 
     Raises:
-        ValueError: it holds something else; nothing has been deleted.
+        ValueError: it holds other files; nothing has been deleted.
     """
     for name in _own_files(folder):
         (folder / name).unlink()
@@ -136,7 +135,7 @@ def remove_own_folder(folder: Path) -> None:
 
 
 def _own_files(folder: Path) -> list[str]:
-    """Names of all files in a folder of samebody's; the list comes last, so that an interrupted removal can go on."""
+    """Names of all files in a folder of samebody; the list comes last, so that an interrupted removal can continue."""
     entries = sorted(entry.name for entry in os.scandir(folder))
     if not entries:
         return []
@@ -155,7 +154,7 @@ def _own_files(folder: Path) -> list[str]:
 
 
 def _listed(folder: Path) -> dict[str, str]:
-    """Names and digests of the list in a folder; nothing where there is no list that can be read."""
+    """Names and digests of the list in a folder; empty if there is no readable list."""
     path = folder / LIST_NAME
     try:
         if path.is_symlink() or path.stat().st_size > _LARGEST_LIST_BYTES:
@@ -181,7 +180,7 @@ def _digest(file: Path) -> str:
 
 
 def _as_new_folder(folder: Path) -> None:
-    """mkdtemp makes private folders; the result gets the permissions of an ordinary new one."""
+    """Give a private folder of mkdtemp the permissions of an ordinary new one."""
     umask = os.umask(0)
     os.umask(umask)
     os.chmod(folder, 0o777 & ~umask)

@@ -1,4 +1,4 @@
-"""The files of pictures that a result names: below one folder, by path or by name, with or without suffix."""
+"""Files of pictures that a result names, found below one folder by path or by name, with or without suffix."""
 
 import os
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ def find_pictures(
     option: str = "--images",
     leave_out: Path | None = None,
 ) -> list[Path | None]:
-    """The file of each named picture; None where there is none, or several that could be meant.
+    """The file of each named picture; None if no file or several files match.
 
-    Links that lead out of the folder are left out: pictures are shown, copied and passed on, and a folder that comes
-    from somebody else must not choose other files of this machine.
+    Links that lead out of the folder are left out: pictures are shown, copied and sent, and a folder from somebody else
+    must not select other files of this machine.
 
     Args:
-        option: how the folder was given, for the error.
+        option: command line option of the folder, for the error.
         leave_out: a folder that is not searched.
 
     Raises:
@@ -56,7 +56,7 @@ def find_pictures(
 
 
 def _agree(name: str, below: str) -> bool:
-    """Whether the folders of a name and of a file are the same, from the end, as far as both have some."""
+    """True if the folders of a name and of a file agree from the end, over the length of the shorter one."""
     folders, others = (text.strip("/").split("/")[:-1] for text in (name, below))
     shorter = min(len(folders), len(others))
     return shorter == 0 or folders[-shorter:] == others[-shorter:]

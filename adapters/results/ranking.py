@@ -1,20 +1,20 @@
-"""Which rows to look at first, and how many of them will turn out to be somebody else.
+"""Order of rows to look at, and expected number of other people among the first ones.
 
-Rows are ranked by log Bayes factor, lowest first; rows of equal evidence by information, highest first. A rank asks
-less of a calibration than a verdict: any monotone error leaves it as it is.
+Rows are ranked by log Bayes factor, lowest first; rows of equal evidence by information, highest first. A rank needs
+less from a calibration than a verdict: a monotone error does not change it.
 
-How many of the first n show somebody else can be said only with a calibration from people who are known. Then, in
-data sets drawn from real people, the expected number was right to within its sampling error; with the shipped
-calibration, or one from pictures of unknown people, it was wrong by a factor of two and more, either way
-(benchmarks/results.md, "From a folder to a decision"), so nothing is expected there.
+The expected number of others among the first n needs a calibration from known people. With such a calibration it was
+right to within its sampling error in data sets drawn from real people. With the shipped calibration, or one from
+pictures of unknown people, it was wrong by a factor of two and more in either direction (benchmarks/results.md, "From a
+folder to a decision"), so no number is given then.
 
 The expected number of others among the first n is the sum of p(another body | row). These probabilities need the share
 π of other people in the data set, which the column same_body_probability leaves at one half. It is estimated from the
-rows themselves: with B_i the Bayes factors, the likelihood Π (π + (1 − π) B_i) has its maximum where
+rows themselves: with the Bayes factors B_i, the likelihood Π (π + (1 − π) B_i) has its maximum at
 
     π = mean_i of π / (π + (1 − π) B_i),
 
-which expectation maximisation reaches (Saerens, Latinne and Decaestecker, "Adjusting the outputs of a classifier to new
+which expectation maximisation finds (Saerens, Latinne and Decaestecker, "Adjusting the outputs of a classifier to new
 a priori probabilities", Neural Computation 2002). Frames of one clip repeat their errors, so n of them weigh as much as
 n/(1 + (n − 1) ρ) pictures (``engine.evidence.comparison``). Two imaginary pictures, one of each kind, keep the share
 off 0 and 1.
@@ -30,7 +30,7 @@ from jaxtyping import Bool, Float, Int
 from engine.evidence.comparison import GROUP_CORRELATION
 
 FIRST = (10, 20, 50)
-"""Lengths of queue for which a precision is given."""
+"""Lengths of the queue for which a precision is given."""
 
 _ITERATIONS = 500
 _CLOSE = 1e-9
@@ -42,16 +42,16 @@ class Queue(NamedTuple):
     order: Int[np.ndarray, " ranked"]
     """Row numbers, the one most unlike the reference first."""
     other: Float[np.ndarray, " ranked"] | None
-    """p(another body) of each, in that order; None where it is not known."""
+    """p(another body) of each row, in that order; None if unknown."""
 
     def ranks(self, rows: int) -> Int[np.ndarray, " rows"]:
-        """From 1; 0 for rows that are not in the queue."""
+        """Ranks from 1; 0 for rows that are not in the queue."""
         ranks = np.zeros(rows, int)
         ranks[self.order] = np.arange(1, len(self.order) + 1)
         return ranks
 
     def expected_others(self, first: int) -> float | None:
-        """How many of the first rows show another body; None where that is unknown or there are no rows."""
+        """Expected number of other bodies among the first rows; None if unknown or if there are no rows."""
         if self.other is None or not len(self.other):
             return None
         return float(self.other[:first].sum())
@@ -66,11 +66,11 @@ def make_queue(
     """The rows to look at, in order.
 
     Args:
-        evidence: log Bayes factors in nats, or another number that is low for what is unlike.
-        information: bits; orders rows of equal evidence.
-        decisive: rows that may stand in the queue: neither too little information nor an unsure detector.
-        weights: how many independent pictures each row is worth; None where no probabilities follow from the
-            evidence: it is no log Bayes factor, or was not calibrated with people who are known.
+        evidence: log Bayes factors in nats, or another number that is low for unlike rows.
+        information: information in bits; it orders rows of equal evidence.
+        decisive: rows for the queue: informative ones for which the detector was not unsure.
+        weights: equivalent number of independent pictures of each row; None if the evidence gives no probabilities:
+            it is not a log Bayes factor, or was not calibrated with known people.
     """
     rows = np.flatnonzero(decisive & np.isfinite(evidence))
     order = rows[np.lexsort((rows, -np.nan_to_num(information[rows]), evidence[rows]))]
@@ -78,20 +78,20 @@ def make_queue(
 
 
 def clip_weights(clips: Sequence[str | None]) -> Float[np.ndarray, " rows"]:
-    """How many independent pictures each row is worth.
+    """Equivalent number of independent pictures of each row.
 
     Args:
-        clips: of each row; None for a picture of its own.
+        clips: clip of each row; None for a single picture.
     """
     sizes = Counter(clip for clip in clips if clip is not None)
     return np.array([1.0 if clip is None else 1 / (1 + (sizes[clip] - 1) * GROUP_CORRELATION) for clip in clips])
 
 
 def with_alike(clips: Sequence[str | None], first: Int[np.ndarray, " rows"]) -> list[str | None]:
-    """Clips, where pictures that look alike are one too.
+    """Clips, with similar pictures joined to a clip too.
 
     Args:
-        first: of each row, the first picture of those that look like it (``near_duplicates.first_alike``).
+        first: first similar picture of each row (``near_duplicates.first_alike``).
     """
     twins = np.bincount(first, minlength=len(first))[first] > 1
     alike = [f"alike {row}" if twin else None for row, twin in zip(first.tolist(), twins.tolist(), strict=True)]

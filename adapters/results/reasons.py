@@ -1,15 +1,15 @@
-"""Why a picture stands where it stands: which proportion of the body differs from the reference's, in words.
+"""Reason for a picture's rank: the proportion of the body that differs most from the reference's, in words.
 
-A proportion is a ratio of two lengths of the body, "shoulders to hips". Its logarithm changes along g, the gradient at
-the reference β, and the body that changes most probably with it, given how people are built (β ~ N(0, I)), lies in the
-direction u = g / gᵀg. A calibration may move the population, β = μ + R x with x ~ N(0, I); then all this is about x.
-With the picture's evidence Λ, h and the reference's posterior N(m, C),
+A proportion is a ratio of two lengths of the body, such as "shoulders to hips". Its logarithm has the gradient g at the
+reference β. The most probable change of the body with the proportion lies in the direction u = g / gᵀg, given the
+population β ~ N(0, I). A calibration may move the population, β = μ + R x with x ~ N(0, I); the formulas then apply to
+x. The picture has the evidence Λ, h and the reference the posterior N(m, C):
 
     M = (Λ⁻¹ + C)⁻¹,   h' = M Λ⁻¹ h,   δ = uᵀ(h' − M m) / uᵀM u,   z = uᵀ(h' − M m) / √(uᵀM u)
 
-δ is the change of the logarithm that explains the picture best and z how many standard deviations it is away from none:
-the score test of "this proportion is the reference's". Nothing is drawn to the average person, unlike in a comparison
-of most probable bodies (``report.limbs``), so a picture with little information has a small z and no reason.
+δ is the change of the logarithm that explains the picture best, and z is δ in standard deviations: the score test of
+"this proportion is the reference's". Unlike a comparison of most probable bodies (``report.limbs``), it has no bias
+towards the average person, so a picture with little information has a small z and gets no reason.
 """
 
 from collections.abc import Sequence
@@ -35,10 +35,10 @@ class Proportion:
     """A ratio of two lengths; pairs of joints in SMPL's layout, those of both sides averaged."""
 
     larger: str
-    """In words, where the ratio is larger than the reference's."""
+    """Words for a ratio that is larger than the reference's."""
     smaller: str
     part: Sequence[Pairs]
-    """Lengths that are added up."""
+    """Lengths whose sum is the numerator."""
     whole: Sequence[Pairs]
 
 
@@ -55,18 +55,18 @@ PROPORTIONS: tuple[Proportion, ...] = (
 )
 
 LEAST_DEVIATIONS = 1.0
-"""A proportion that differs by less is no reason: two of three pictures of the reference person differ by less."""
+"""Least difference for a reason: two of three pictures of the reference person differ by less."""
 
 _RIDGE = 1e-6
-# Added to gᵀg: a proportion that no β changes has no direction.
+# This is added to gᵀg, because a proportion that no β changes has no direction.
 _LEAST_SLOPE = 1e-12
 
 
 class Differences(NamedTuple):
-    """Of each picture's proportions from its reference's."""
+    """Differences of each picture's proportions from its reference's."""
 
     change: Float[np.ndarray, "images proportions"]
-    """δ: 0.05 is five per cent more than the reference's ratio."""
+    """δ; 0.05 means a ratio five per cent above the reference's."""
     deviations: Float[np.ndarray, "images proportions"]
     """z"""
 
@@ -81,8 +81,8 @@ def compare_proportions(
     """Proportions of each picture against its reference's.
 
     Args:
-        evidence: calibrated, without the shape prior, one row per picture; the reference's likewise.
-        mean: with ``root`` the axes of the calibration, in which the evidence is given: β = μ + R x.
+        evidence: calibrated, without the shape prior, one row per picture; likewise for the reference.
+        mean: μ of the calibration's coordinates β = μ + R x, in which the evidence is given; ``root`` is R.
     """
     precision, information = (np.asarray(part, float) for part in evidence)
     known_precision, known_information = (np.asarray(part, float) for part in reference_evidence)
@@ -103,7 +103,7 @@ def compare_proportions(
 
 
 def reason(deviations: Float[np.ndarray, " proportions"]) -> str:
-    """The proportion that differs most, in words; empty where none stands out."""
+    """The proportion that differs most, in words; empty if no proportion differs enough."""
     largest = int(np.argmax(np.abs(deviations)))
     if not abs(deviations[largest]) >= LEAST_DEVIATIONS:
         return ""

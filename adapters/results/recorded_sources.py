@@ -1,9 +1,9 @@
-"""What scores were computed from, kept in the metadata of a result file so that a report finds it again.
+"""Sources of scores, recorded in the metadata of a result file so that a report finds them again.
 
-Paths are relative to the folder of the result file, written with ``/``: a folder that is moved as a whole stays
-readable, and a file that is passed on tells nobody how its maker's disk is laid out. What has nothing but the root of
-the disk in common with that folder, or lies on another disk, is not recorded. Only what lies below the folder of the
-result is opened without being named again (``is_below``).
+Paths are relative to the folder of the result file, written with ``/``. So a folder that is moved as a whole stays
+readable, and a shared file does not show the layout of its maker's disk. A path is not recorded if it shares only the
+root of the disk with that folder, or lies on another disk. Only files below the folder of the result are opened without
+being named again (``is_below``).
 """
 
 import os
@@ -20,17 +20,17 @@ SOURCES_KEY = "samebody.sources"
 
 @dataclass(frozen=True)
 class RecordedSources:
-    """Paths, relative to the folder of the result file; None or empty where one is not known."""
+    """Paths relative to the folder of the result file; None or empty if unknown."""
 
     keypoints: tuple[str, ...] = ()
-    """All of the data set, or none of it."""
+    """Keypoint files of the complete data set, or empty."""
     shapes: tuple[str, ...] = ()
-    """In the order of the command line."""
+    """Shape files in the order of the command line."""
     body: str | None = None
     """``anny24``, or the path of a body file."""
     calibration: str | None = None
     schema: str | None = None
-    """If the command line named one."""
+    """Schema, if the command line named one."""
 
     def as_metadata(self) -> dict[str, str]:
         """Key and value for ``score_to_file``."""
@@ -45,7 +45,7 @@ def record_sources(
     calibration: Path | None = None,
     schema: str | None = None,
 ) -> RecordedSources:
-    """Paths as they will be found from the folder of ``out``."""
+    """Paths relative to the folder of ``out``."""
     folder = os.path.realpath(Path(out).parent)
 
     def all_of(paths: Sequence[Path]) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ def record_sources(
 
 
 def recorded_sources(metadata: Mapping[str, str]) -> RecordedSources:
-    """What the metadata of a result file tell; nothing if they are damaged, absolute or not there."""
+    """Sources in the metadata of a result file; empty if they are damaged, absolute or missing."""
     try:
         found = msgspec.json.decode(metadata.get(SOURCES_KEY, "{}"), type=RecordedSources)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -72,13 +72,13 @@ def recorded_sources(metadata: Mapping[str, str]) -> RecordedSources:
 
 
 def is_below(path: Path, folder: Path) -> bool:
-    """Whether a recorded path stays in the folder of the result, links resolved.
+    """True if a recorded path stays in the folder of the result after resolving links.
 
-    A result file may come from anybody: what it records is followed no further than that. The user may name the rest.
+    A result file may come from anybody, so other recorded paths are not opened. The user may name them.
     """
     try:
         return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-    except ValueError:  # a character that no path may have
+    except ValueError:  # a character that is not allowed in a path
         return False
 
 

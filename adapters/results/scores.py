@@ -1,8 +1,8 @@
-"""Scores of many pictures in memory: what every way of scoring returns.
+"""Scores of many pictures in memory: the result of every way of scoring.
 
 scores["log_bayes_factor"]      one column as an array
 scores.worst(20)                the rows most unlike the reference, as Scores
-scores.to_arrow()               a table with the columns of ``engine.scores``; to_pandas() where pandas is there
+scores.to_arrow()               a table with the columns of ``engine.scores``; to_pandas() needs pandas
 """
 
 import html
@@ -20,7 +20,7 @@ from engine.evidence.shape_evidence import Evidence
 from engine.scores import LABELS, Column, Mode, Status, columns_of, score_names
 
 ORDER_COLUMN: dict[Mode, str] = {"free": "log_bayes_factor", "rest": "consistency"}
-"""Rows are ranked by it, lowest first."""
+"""Column by which rows are ranked, lowest first."""
 
 _ARROW_TYPES = {
     "text": pa.string(),
@@ -47,15 +47,15 @@ class Scores:
     status: Int8[np.ndarray, " rows"]
     """Codes of ``engine.scores.Status``."""
     numbers: Mapping[str, Float32[np.ndarray, " rows"]]
-    """By column (``engine.scores.score_names``); NaN where a number cannot be given. ``margin`` too where there are
-    several people."""
+    """Numbers by column (``engine.scores.score_names``), with ``margin`` if there are several people; NaN if
+    unknown."""
     detail: pa.StringArray
     people: tuple[str, ...] = ()
-    """Names of the shapes that pictures were compared with, where there were several."""
+    """Names of the shapes that pictures were compared with, if there were several."""
     best: Int32[np.ndarray, " rows"] | None = None
-    """Which of ``people`` matches best; -1 where a row could not be scored."""
+    """Index in ``people`` of the best match; -1 if a row could not be scored."""
     evidence: Evidence | None = field(default=None, repr=False)
-    """Raw, of each picture alone; free pose only."""
+    """Raw evidence of each picture alone; free pose only."""
 
     def __len__(self) -> int:
         return len(self.instance)
@@ -74,7 +74,7 @@ class Scores:
 
     @property
     def fits(self) -> bool:
-        """Whether the columns of fits at the reference shape are there."""
+        """True if the columns of fits at the reference shape exist."""
         return "reprojection_error" in self.numbers
 
     @property
@@ -89,28 +89,29 @@ class Scores:
 
     @property
     def best_match(self) -> list[str | None] | None:
-        """Names of the shapes that match best; None where there was one shape."""
+        """Names of the shapes that match best; None if there was one shape."""
         if self.best is None:
             return None
         return [None if number < 0 else self.people[number] for number in self.best.tolist()]
 
     @cached_property
     def order(self) -> np.ndarray:
-        """Row numbers, most unlike the reference first; of equals the more informative first, unscored rows last."""
+        """Row numbers, most unlike the reference first; of equal rows the more informative first; unscored rows
+        last."""
         lowest = self.numbers[ORDER_COLUMN[self.mode]]
         informative = self.numbers.get("information_bits", np.zeros(len(self), np.float32))
         return np.lexsort((-informative, lowest))
 
     @cached_property
     def rank(self) -> Int32[np.ndarray, " rows"]:
-        """Place in ``order``, from 1; 0 for rows that could not be scored."""
+        """Position in ``order``, from 1; 0 for rows that could not be scored."""
         rank = np.zeros(len(self), np.int32)
         rank[self.order] = np.arange(1, len(self) + 1)
         return np.where(np.isnan(self.numbers[ORDER_COLUMN[self.mode]]), 0, rank).astype(np.int32)
 
     @property
     def percentile(self) -> Float32[np.ndarray, " rows"]:
-        """Share of the scored rows that are more unlike the reference, 0..100; NaN where there is no score."""
+        """Share of the scored rows that are more unlike the reference, 0..100; NaN for rows without a score."""
         scored = max(int((self.rank > 0).sum()), 1)
         return np.where(self.rank > 0, 100 * (self.rank - 1) / scored, np.nan).astype(np.float32)
 
@@ -119,7 +120,7 @@ class Scores:
         return self.rows(self.order[: min(count, int((self.rank > 0).sum()))])
 
     def rows(self, chosen: Sequence[int] | np.ndarray) -> "Scores":
-        """Some of the rows, in the order given."""
+        """Some of the rows, in the given order."""
         at = np.asarray(chosen, int)
         evidence = self.evidence
         return replace(
@@ -139,7 +140,7 @@ class Scores:
         return pa.Table.from_arrays(arrays, schema=self.columns)
 
     def to_batch(self, with_evidence: bool = False) -> pa.RecordBatch:
-        """The columns of result files (no rank: it depends on all rows), and those of ``evidence_table``.
+        """The columns of result files (without rank, which depends on all rows), and those of ``evidence_table``.
 
         Raises:
             ValueError: there is no evidence.
@@ -200,7 +201,7 @@ def concat_scores(parts: Sequence[Scores]) -> Scores:
     """All rows in order.
 
     Raises:
-        ValueError: no parts, or of different modes or people.
+        ValueError: no parts, or parts of different modes or people.
     """
     if not parts:
         raise ValueError("there are no scores to put together")
@@ -224,14 +225,14 @@ def scores_of_table(table: pa.Table) -> Scores:
     """The scores that ``Scores.to_batch`` or a result file holds.
 
     Raises:
-        ValueError: a column is missing or holds what no result has.
+        ValueError: a column is missing or holds values that a result cannot have.
     """
     names = set(table.column_names)
     mode: Mode = "free" if "log_bayes_factor" in names else "rest"
     fits = "reprojection_error" in names
     wanted = {"image", "instance", "status", *score_names(mode, fits=fits)}
     if missing := wanted - names:
-        raise ValueError(f"no result of samebody score; it lacks {', '.join(sorted(missing))}")
+        raise ValueError(f"not a result of samebody score; it lacks {', '.join(sorted(missing))}")
 
     def number(name: str) -> np.ndarray:
         return table[name].cast(pa.float32()).to_numpy(zero_copy_only=False).astype(np.float32)

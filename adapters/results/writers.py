@@ -1,11 +1,11 @@
-"""Result tables to .parquet, .csv or .jsonl, piece by piece, in memory bounded by the pieces.
+"""Writers of result tables to .parquet, .csv or .jsonl, piece by piece, in memory bounded by the pieces.
 
-The file is written beside its place and renamed at the end: an exception, Ctrl-C included, leaves nothing behind.
+Rows go to a temporary file that is renamed at the end: an exception, Ctrl-C included, leaves no file.
 
-Numbers that could not be computed (NaN) stay NaN in Parquet, which has them; in CSV they are an empty field and in JSON
-lines null, as missing values are. JSON has no infinity either: null. float32 is written with the fewest digits that
-give the same number back. Only Parquet has a place for metadata, and for checksums of pages and a digest of the rows.
-Texts in CSV are escaped where a spreadsheet would take them for formulas (``keypoints.containers.tables``).
+Unknown numbers (NaN) stay NaN in Parquet. Like missing values, they are an empty field in CSV and null in JSON lines.
+Infinity is null in JSON too. float32 is written with the fewest digits that give the same number back. Only Parquet has
+metadata, checksums of pages and a digest of the rows. Texts in CSV are escaped if a spreadsheet would take them for
+formulas (``keypoints.containers.tables``).
 """
 
 import os
@@ -36,7 +36,7 @@ class ResultWriter(Protocol):
         """Append rows.
 
         Raises:
-            ValueError: their columns are not those that the writer was opened with.
+            ValueError: their columns differ from those that the writer was opened with.
         """
         ...
 
@@ -51,9 +51,9 @@ def open_result_writer(
     """A writer for the format that the suffix of ``path`` names; the file is there when the block ends well.
 
     Args:
-        columns: numbers, booleans and texts; texts may be dictionary-encoded.
+        columns: columns of numbers, booleans and texts; texts may be dictionary-encoded.
         metadata: key-value metadata of a Parquet file.
-        temporary_folder: where the file grows, see ``engine.body.files.whole_file``.
+        temporary_folder: folder of the temporary file, see ``engine.body.files.whole_file``.
 
     Raises:
         ValueError: another suffix, a column of another type, or no such folder.
@@ -96,17 +96,18 @@ def parquet_writer(
 
 
 def check_result_path(path: str | os.PathLike[str]) -> None:
-    """Refuse a suffix that no writer has, before any work is done.
+    """Refuse an unknown suffix before any work is done.
 
     Raises:
-        ValueError: with the suffixes that there are.
+        ValueError: no writer has this suffix; the message lists the suffixes.
     """
     if Path(path).suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: results are written as {', '.join(SUFFIXES)}; end the file's name in one of them")
 
 
 class _ParquetResults:
-    """Small pieces are gathered: every write makes a row group, and thousands of those make a file slow to read."""
+    """Parquet results. Small pieces are gathered, because every write makes a row group and many of them read
+    slowly."""
 
     def __init__(
         self, stream: IO[bytes], columns: pa.Schema, metadata: Mapping[str, str], compression: str = "snappy"
@@ -116,7 +117,7 @@ class _ParquetResults:
         self._digest = TableDigest()
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
-        # Numbers hardly repeat: a dictionary of them takes longer to write and more room.
+        # Numbers hardly repeat, so a dictionary of them would take more time and space.
         repeating = [column.name for column in columns if not _has_floats(column.type)]
         self._writer = pq.ParquetWriter(
             stream,
@@ -135,7 +136,7 @@ class _ParquetResults:
                 self._flush()
                 self._writer.add_key_value_metadata({DIGEST_KEY: self._digest.hexdigest(self._metadata)})
         finally:
-            # Even a file that is thrown away: pyarrow would write its footer later, into a stream that is gone.
+            # A discarded file is closed too: pyarrow would write its footer later, into a closed stream.
             self._writer.close()
 
     def write(self, rows: pa.RecordBatch | pa.Table) -> None:
