@@ -41,6 +41,7 @@ _LEAST_SEEN = 12
 _DRAWS = {(1, 1): 10, (2, 2): 6, (4, 4): 6, (4, 1): 10}
 _RESAMPLES, _BINS = 200, 400
 _SEED = 14
+_OF_A_CAMERA = 2
 _UNLABELLED = (200, 2000)
 """Pictures of calibrations without labels."""
 
@@ -153,10 +154,10 @@ def calibrations(pictures: RealPictures, evidence: Evidence) -> dict[str, Calibr
         found = calibrate_unlabelled(Evidence(*(part[few] for part in evidence)), "development", None, prior, own)
         return f"unlabelled ({len(few)})", found.calibration
 
-    group = np.unique(np.stack([pictures.person[rows], pictures.camera[rows]]), axis=1, return_inverse=True)[1]
-    person = np.unique(pictures.person[rows], return_inverse=True)[1]
-    own = Evidence(*(part[rows] for part in evidence))
-    labelled = calibrate(own, person, "development", group.reshape(-1), None, prior, limbs.rows(rows)).calibration
+    some, group = _few_of_a_camera(pictures, rows)
+    person = np.unique(pictures.person[some], return_inverse=True)[1]
+    own = Evidence(*(part[some] for part in evidence))
+    labelled = calibrate(own, person, "development", group, None, prior, limbs.rows(some)).calibration
     found = {
         "uncalibrated": default_calibration(),
         "unlabelled, no limbs": without_labels(max(_UNLABELLED), None)[1],
@@ -167,6 +168,16 @@ def calibrations(pictures: RealPictures, evidence: Evidence) -> dict[str, Calibr
         name: Calibrated(evidence if one.limbs is None else with_limbs(evidence, one.limbs, limbs.logs, known), one)
         for name, one in found.items()
     }
+
+
+def _few_of_a_camera(pictures: RealPictures, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the rows, the first few of each person and camera, and which camera each is of; more of them repeat these."""
+    camera = np.unique(np.stack([pictures.person[rows], pictures.camera[rows]]), axis=1, return_inverse=True)[1]
+    order = np.argsort(camera.reshape(-1), kind="stable")
+    numbers = camera.reshape(-1)[order]
+    place = np.arange(len(order)) - np.searchsorted(numbers, numbers)
+    kept = np.sort(order[place < _OF_A_CAMERA])
+    return rows[kept], camera.reshape(-1)[kept]
 
 
 def evidence_score(pictures: Calibrated) -> Score:

@@ -93,6 +93,16 @@ def _embedded_body() -> str:
     return f"{body.name}, {body.v_template.shape[0]:,} vertices; keypoints: {covered}"
 
 
+def _calibration() -> Finding:
+    """The shipped calibration; no data of real detectors may be shipped with a profile of its own."""
+    from engine.evidence.calibration_file import default_calibration
+
+    shipped = default_calibration()
+    state = "made of real pictures" if shipped.of_a_detector else "made of synthetic people: uncalibrated for detectors"
+    remedy = "" if shipped.of_a_detector else "samebody calibrate PICTURES --out calibration.json"
+    return Finding("calibration", f"shipped, {state}", remedy)
+
+
 def _devices() -> str:
     from engine.batching import used_devices
 
@@ -138,6 +148,7 @@ def examine() -> list[Finding]:
         _attempt("tiles", _tiles, "pip install --upgrade jax jaxlib"),
         _attempt("compile cache", _compile_cache, f"set {FOLDER_VARIABLE} to a folder that you can write"),
         _attempt("embedded body", _embedded_body, reinstall),
+        _calibration(),
         *(_extra(extra, names) for extra, names in _EXTRAS.items()),
         *(Finding(f"detector {name}", state, remedy) for name, state, remedy in detector_states()),
     ]

@@ -167,7 +167,8 @@ def score(
         calibration = out.with_suffix(".calibration.json")
         used = calibration_of(tuple(loaded))
         tables = any_source(files, schema, reading, detected)
-        report = calibrate_from_dataset(tables, model, used, f"the data set of {out.name}, people unknown")
+        about = f"the data set of {out.name}, people unknown"
+        report = calibrate_from_dataset(tables, model, used, about, settings.solver)
         save_calibration(calibration, report.calibration)
         settings = replace(settings, calibration=load_calibration(calibration))
         say(*(f"warning: {warning}" for warning in report.warnings))

@@ -159,7 +159,7 @@ def calibrate_from_pictures(table: KeypointTable, body: BodyModel, provenance: s
 
 
 def calibrate_on_dataset(
-    tables: Iterable[KeypointTable], body: BodyModel, fitted: Calibration, provenance: str
+    tables: Iterable[KeypointTable], body: BodyModel, fitted: Calibration, provenance: str, solver: str = "auto"
 ) -> CalibrationReport:
     """A calibration from the pictures that are to be scored, for shapes that are fitted already.
 
@@ -168,6 +168,7 @@ def calibrate_on_dataset(
     Args:
         fitted: with which the shapes were fitted.
         provenance: the data and the detector; kept in the file.
+        solver: with which the pictures will be scored.
 
     Raises:
         ValueError: too few pictures have keypoints.
@@ -179,7 +180,7 @@ def calibrate_on_dataset(
     prepared = prepare(body, table.schema)
     columns = prepared.columns(table)
     with COMPUTING:
-        pictures = prepared.evidence_without_limbs(fitted)(*columns)
+        pictures = prepared.evidence_without_limbs(fitted, solver)(*columns)
     return _unlabelled(_OwnPictures.of(pictures, prepared, columns, fitted.keypoint_noise), provenance, body)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
+from adapters.jobs.calibrate import calibration_advice
 from adapters.results.near_duplicates import first_alike
 from adapters.results.own_folder import check_own_folder
 from adapters.results.picture_files import find_pictures
@@ -126,7 +127,11 @@ def make_report(
         reasons = row_reasons(fits.proportion_deviations)
     else:
         reasons = [inputs.reasons[int(row)] for row in chosen]
-    known = scores.mode == "free" and bool(people) and calibration_in_use(given, people).people_known
+    calibration = calibration_in_use(given, people) if scores.mode == "free" and people else None
+    advice = None if calibration is None else calibration_advice(calibration)
+    if advice is not None:
+        notes.append(f"These scores are {advice}.")
+    known = calibration is not None and calibration.people_known
     decision = decided.on_page(chosen, decide(scores, first, known))
     decided_texts = add_decision(block, decision, reasons, group, first)
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails], bool))
