@@ -7,6 +7,7 @@ an end of the process, an endless wait and memory that is out of proportion.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,21 +27,25 @@ from engine.evidence.calibration_file import default_calibration, load_calibrati
 from engine.evidence.shape_evidence import Evidence
 from engine.shape import Reference, Shape
 from tests.adapters.sample_keypoints import instance, meta_info, triples, write_json
+from tests.fuzz.numbers import WILD_KINDS, compile_scoring
 from tests.places import DEMO
 from tests.smpl_samples import sample_model, write_chumpy_pkl, write_npz
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A valid file, and what reads files like it."""
+    """A kind of file: what writes bad ones, and what reads them."""
 
     name: str
-    content: bytes
+    write: Callable[[Path, np.random.Generator], None]
+    """ValueError where what it has drawn cannot be written."""
     read: Callable[[Path], object]
+    compile: Callable[[], object] = lambda: None
+    """What is done once in a process, before its time is taken."""
 
 
 def kinds(folder: Path) -> list[Kind]:
-    """One valid file of every kind, made in ``folder``."""
+    """Every kind: damaged from one valid file of it, which is made in ``folder``, or written with wild numbers."""
     readers: dict[str, Callable[[Path], object]] = {}
 
     def add(name: str, read: Callable[[Path], object]) -> Path:
@@ -70,7 +75,14 @@ def kinds(folder: Path) -> list[Kind]:
     np.savez(
         add("body.npz", load_body), header=np.array('{"format": "samebody-body", "version": 1}'), v_template=np.ones(3)
     )
-    return [Kind(name, (folder / name).read_bytes(), read) for name, read in readers.items()]
+    return [
+        *(Kind(name, partial(_write_damaged, (folder / name).read_bytes()), read) for name, read in readers.items()),
+        *(Kind(name, write, read, compile_scoring) for name, (write, read) in WILD_KINDS.items()),
+    ]
+
+
+def _write_damaged(content: bytes, path: Path, draw: np.random.Generator) -> None:
+    path.write_bytes(damaged(content, draw))
 
 
 def damaged(content: bytes, draw: np.random.Generator) -> bytes:

