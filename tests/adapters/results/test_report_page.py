@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adapters.commands.cli import main
 from adapters.results.report.scores import Scores
 from adapters.results.report.thumbnails import make_thumbnails
 from benchmarks.report import invented_fits, invented_scores, write_invented_page
@@ -271,6 +272,35 @@ def test_saved_marks_are_read_again(opened: Opened, scores: Scores, tmp_path: Pa
         saved.write_text(json.dumps({"format": "another", "marks": []}))
         tab.set_input_files("#marks-file", saved)
         _until(tab, "document.getElementById('said').textContent.includes('not read')")
+
+
+@pytest.mark.parametrize("what", ["save-csv", "save-json"])
+def test_apply_moves_what_the_page_marks(opened: Opened, scores: Scores, tmp_path: Path, what: str) -> None:
+    tab = opened.tab
+    pictures = tmp_path / "pictures"
+    for name in scores.image:  # the hostile names too
+        (pictures / name).parent.mkdir(parents=True, exist_ok=True)
+        (pictures / name).write_text(name)
+    tab.keyboard.press("ArrowRight")
+    for key in "xkxuxx":
+        tab.keyboard.press(key)
+    tab.keyboard.press("z")
+    tab.select_option("#sort", "image")
+    tab.click("[data-tile=all]")
+    for row in HOSTILE:
+        tab.fill("#search", scores.image[row].splitlines()[-1][:12])
+        tab.click(".card >> nth=0 >> [data-mark=drop]")
+    names = [scores.image[row] for row in _order(scores)]
+    dropped = {names[0], names[2], names[4], *HOSTILE.values()}
+    marks = tmp_path / f"marks{what[4:].replace('-', '.')}"
+    shutil.copy(_file(tab, what), marks)
+    arguments = ["apply", str(marks), "--pictures", str(pictures), "--move-to", str(tmp_path / "dropped")]
+    assert main(arguments) == 0
+    assert not (tmp_path / "dropped").exists(), "without --yes nothing is done"
+    assert main([*arguments, "--yes"]) == 0
+    moved = {path.relative_to(tmp_path / "dropped").as_posix() for path in (tmp_path / "dropped").rglob("*.*g")}
+    assert moved == dropped
+    assert {name for name in scores.image if not (pictures / name).exists()} == dropped
 
 
 def test_pictures_that_look_alike_lie_on_one_card(browser, scores: Scores, tmp_path: Path) -> None:
