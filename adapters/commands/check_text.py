@@ -128,4 +128,5 @@ def _references(found: Check) -> str:
         return f"{counts}, none disagrees with the others" if found.references else counts
     named = "; ".join(f"{one.image}{f' ({one.reason})' if one.reason else ''}" for one in disagree[:5])
     more = f" and {len(disagree) - 5} more" if len(disagree) > 5 else ""
-    return f"{counts}, {len(disagree)} disagree with the others: {named}{more}"
+    verb = "disagrees" if len(disagree) == 1 else "disagree"
+    return f"{counts}, {len(disagree)} {verb} with the others: {named}{more}"

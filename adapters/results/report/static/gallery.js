@@ -172,7 +172,7 @@ class Gallery {
     const card = [...this.cards.values()].find((one) => !one.dataset.drawn);
     if (!card) return;
     this.drawing = true;
-    setTimeout(() => {
+    whenIdle(() => {
       this.drawing = false;
       if (card.isConnected) {
         drawOverlay(card.querySelector("canvas"), Number(card.dataset.row), this.parts);
@@ -200,6 +200,9 @@ class Gallery {
     this.cards.get(this.current)?.focus({ preventScroll: true });
   }
 }
+
+/** Later, when the browser has nothing else to do. */
+const whenIdle = (act) => (window.requestIdleCallback ? requestIdleCallback(act, { timeout: 500 }) : setTimeout(act));
 
 /** A row's picture; or words where there is none. */
 function stageContent(row) {
