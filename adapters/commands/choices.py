@@ -1,4 +1,4 @@
-"""Choices and defaults that help shows. Plain constants: their owners load the engine, which help must not wait for.
+"""Choices and defaults in help texts. They are plain constants, because their owners load the engine, which is slow.
 
 A test compares each with its owner.
 """

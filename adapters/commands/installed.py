@@ -1,7 +1,7 @@
-"""How samebody was installed, and so the command that brings one of its extras: not everything comes from an index.
+"""The command that installs an extra, for the way in which samebody itself was installed.
 
 Messages everywhere name the extra as ``pip install 'samebody[report]'``; the command line shows them through
-``adapted``, so that what a user reads works for this installation.
+``adapted``, so that the shown command works for this installation.
 """
 
 import json
@@ -13,7 +13,7 @@ _HINT = re.compile(r"pip install 'samebody\[([\w,-]+)\]'")
 
 
 def adapted(message: str) -> str:
-    """A message whose hints to install extras work for how samebody was installed."""
+    """Adapt a message's hints about extras to the way in which samebody was installed."""
     return _HINT.sub(lambda hint: command_for(_origin(), hint[1]), message)
 
 
@@ -21,8 +21,8 @@ def command_for(origin: str | None, extra: str) -> str:
     """The command that installs an extra.
 
     Args:
-        origin: the distribution's direct_url.json (PEP 610); None where it came from an index, and empty where samebody
-            is not installed but imported from its checkout.
+        origin: the distribution's direct_url.json (PEP 610); None if it came from an index, and empty if samebody is
+            imported from its checkout without installation.
     """
     if origin == "":
         return f"pip install -e '.[{extra}]' (in the checkout)"

@@ -1,7 +1,6 @@
-"""Reading the keypoints that a command was given, with the options that all such commands share.
+"""Reading a command's keypoints, with the options that all such commands share.
 
-What could not be read is told on stderr, always: a run that lost half of its pictures must not look like one that did
-not.
+Unreadable rows are always reported on stderr, because a run that lost half of its pictures must not look complete.
 """
 
 from __future__ import annotations
@@ -49,9 +48,9 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--image-size",
             metavar="WIDTHxHEIGHT",
-            help="Of all pictures, for files whose coordinates are fractions of it (YOLO labels, MediaPipe).",
+            help="Size of all pictures, for files whose coordinates are fractions of it (YOLO labels, MediaPipe).",
         ),
-        click.option("--force", is_flag=True, help="Take keypoints that cannot be those of a person as they are."),
+        click.option("--force", is_flag=True, help="Accept keypoints that cannot be those of a person."),
     )
     for option in reversed(options):
         wrapped = option(wrapped)
@@ -61,7 +60,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def open_source(
     files: Sequence[Path], schema: str | None, reading: ReadingOptions, processes: int = 1
 ) -> KeypointSource:
-    """The files, after a look at their first rows: if not one row can be used, nothing is computed.
+    """The files, after a check of their first rows: if no row can be used, nothing is computed.
 
     Raises:
         ValueError: a file is no keypoint file, or no row of any can be used.
@@ -83,7 +82,7 @@ def open_source(
 def any_source(
     files: Sequence[Path], schema: str | None, reading: ReadingOptions, detected: KeypointTable | None = None
 ) -> KeypointSource | TableSource:
-    """The files, read by as many processes as there are cores, or what a detector found in photographs.
+    """The files, read by one process per core, or the results of a detector in photographs.
 
     Raises:
         ValueError: as ``open_source``.
@@ -95,7 +94,7 @@ def any_source(
 
 
 def read_table(files: Sequence[Path], schema: str | None, reading: ReadingOptions) -> KeypointTable:
-    """All rows; says on stderr what cannot be used.
+    """All rows; unusable rows are reported on stderr.
 
     Raises:
         ValueError: a file is no keypoint file, or no row of any can be used.
@@ -115,10 +114,10 @@ def read_references(
     person: Person,
     detected: KeypointTable | None = None,
 ) -> KeypointTable:
-    """Rows of reference pictures; says on stderr what cannot be used and whom pictures of several people stand for.
+    """Rows of reference pictures; unusable rows and choices among several people are reported on stderr.
 
     Args:
-        detected: what a detector found in photographs, in the place of files.
+        detected: results of a detector in photographs, in place of files.
 
     Raises:
         ValueError: as ``read_table``; nobody was found; or the keypoints as a whole cannot be those of people.
@@ -138,6 +137,6 @@ def read_references(
 
 
 def tell(report: ReadingReport) -> None:
-    """What became of the rows, on stderr; nothing if all were read."""
+    """Report unreadable rows on stderr; nothing if all were read."""
     for line in report.lines():
         click.echo(f"samebody: {line}", err=True)

@@ -1,18 +1,18 @@
-"""No command overwrites what it has just read."""
+"""A check that no command overwrites its inputs."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 _READ_IN_FOLDERS = (".json", ".txt", ".png")
-"""Suffixes of outputs that are also read where a folder is given: keypoints, labels, photographs."""
+"""Suffixes of outputs that are also read from a given folder: keypoints, labels, photographs."""
 
 
 def keep_inputs(out: Path | None, inputs: Iterable[str | os.PathLike[str] | None]) -> None:
     """Refuse an output that is one of the inputs, or a file of keypoints or a photograph in a folder that is read.
 
     Raises:
-        ValueError: it is; the message names both.
+        ValueError: the output is an input; the message names both.
     """
     if out is None or not out.exists():
         return

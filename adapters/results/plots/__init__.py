@@ -1,14 +1,14 @@
 """Figures for notebooks and scripts (extra ``plot``): scores, pictures with their bodies, bodies.
 
-scored        a result file to hold in a notebook: what it says, and figures of it
-histograms    how scores are distributed
-overlays      a picture, its keypoints, the fitted reference body, and where they part
+scored        a result file in a notebook: summary and figures
+histograms    the distribution of scores
+overlays      a picture, its keypoints, the fitted reference body, and their differences
 bodies        bodies side by side from several sides, coloured by their difference
-people        what is drawn of one person in one picture
+people        the drawing of one person in one picture
 silhouette    the outline of a mesh
 style         colours, and figures that show themselves
 
-Figures are built without pyplot: nothing global changes, and nothing stays open.
+Figures are built without pyplot: they change no global state and need no closing.
 """
 
 try:

@@ -1,8 +1,8 @@
 """Bodies side by side, from the front and from the side, at the same overall size, coloured by their difference.
 
-They stand with their arms lowered. Stature cannot be seen in a picture, so every body after the first is moved and
-scaled onto the first as well as it goes, in rest pose, before distances are taken. Girth is that which goes with the
-limbs in the population.
+Bodies stand with their arms lowered. Stature cannot be seen in a picture, so every body after the first is fitted to
+the first by translation and scale, in rest pose, before distances are taken. Girth follows the limbs as in the
+population.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,28 +32,28 @@ from engine.body.model import BodyModel
 from engine.body.schema_tables import SMPL_24
 
 VIEWS: Mapping[str, float] = {"front": 0.0, "side": -90.0, "back": 180.0}
-"""By how many degrees the body is turned about its vertical axis; from the side one sees the left."""
+"""Turn of the body about its vertical axis, degrees; the side view shows the left."""
 _LIGHT = np.array([-0.4, 0.6, 0.8]) / np.linalg.norm([-0.4, 0.6, 0.8])
 _ARMS_LOWERED_RAD = 1.02
 _PANEL_IN = 2.3
 _LEAST_RANGE_MM = 20.0
-"""Of the colours: smaller differences stay pale."""
+"""Least range of the colours, so that small differences stay pale."""
 _COLOURS = LinearSegmentedColormap.from_list("difference", DIFFERENCE)
 
 
 class ShapeDifference(NamedTuple):
-    """How far a body is from another, when it is moved and scaled onto it."""
+    """Distance of a body from another after the best translation and scale."""
 
     distance_mm: Float[np.ndarray, " vertices"]
     scale: float
-    """What its lengths are multiplied by."""
+    """Factor of its lengths."""
 
 
 class _Mesh(NamedTuple):
     name: str
     vertices: Float[np.ndarray, "vertices 3"]
     distance_mm: Float[np.ndarray, " vertices"] | None
-    """None for the first, which the others are compared with."""
+    """None for the first mesh, which the others are compared with."""
 
 
 def body_views(
@@ -65,18 +65,18 @@ def body_views(
     """A figure of one or several shapes of a body.
 
     Args:
-        shapes: betas by name; the first is the one that the others are compared with.
+        shapes: betas by name; the others are compared with the first.
         views: some of ``VIEWS``.
 
     Raises:
-        ValueError: no shapes or views, one that there is not, or a body that is not laid out as SMPL.
+        ValueError: no shapes or views, an unknown view, or a body without SMPL's layout.
     """
     if not shapes or not views:
         raise ValueError("body views need at least one shape and one view")
     if unknown := sorted(set(views) - set(VIEWS)):
         raise ValueError(f"no view {', '.join(unknown)}; there are: {', '.join(VIEWS)}")
     if body.joint_count != len(SMPL_24):
-        raise ValueError(f"{body.name} has {body.joint_count} joints; body views want SMPL's {len(SMPL_24)}")
+        raise ValueError(f"{body.name} has {body.joint_count} joints; body views need SMPL's {len(SMPL_24)}")
     meshes = _meshes(body, shapes)
     distances = [mesh.distance_mm for mesh in meshes if mesh.distance_mm is not None]
     most = max([_LEAST_RANGE_MM, *(np.ceil(np.quantile(distance, 0.99) / 10) * 10 for distance in distances)])
@@ -110,7 +110,7 @@ def body_views(
 def shape_difference(
     reference: Float[np.ndarray, "vertices 3"], other: Float[np.ndarray, "vertices 3"]
 ) -> ShapeDifference:
-    """Vertex by vertex, between two meshes in metres that stand alike."""
+    """Difference between two meshes in the same pose, which are given in metres."""
     ours = reference - reference.mean(axis=0)
     theirs = other - other.mean(axis=0)
     scale = float(np.sum(ours * theirs) / np.sum(theirs**2))
@@ -133,13 +133,13 @@ def _meshes(body: BodyModel, shapes: Mapping[str, np.ndarray]) -> list[_Mesh]:
 
 
 def _draw(axes: Axes, mesh: _Mesh, degrees: float, faces: Int[np.ndarray, "faces 3"], range_mm: Normalize) -> None:
-    """Faces that look at us, far ones first, lit from the upper left."""
+    """Draw the faces towards the viewer, far ones first, lit from the upper left."""
     turn = np.deg2rad(degrees)
     rotation = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
     vertices = mesh.vertices @ rotation.T
     corners = vertices[faces]
     flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    # Light falls on the mean normals of the corners: the flat ones would show every triangle.
+    # Shading uses the mean normals of the corners: flat normals would show every triangle.
     at_vertices = np.zeros_like(vertices)
     np.add.at(at_vertices, faces.ravel(), np.repeat(flat, 3, axis=0))
     normals = at_vertices[faces].mean(axis=1)
@@ -150,7 +150,7 @@ def _draw(axes: Axes, mesh: _Mesh, degrees: float, faces: Int[np.ndarray, "faces
     colours = _lit(_COLOURS, range_mm(amount[shown]), normals[shown])
     empty_axes(axes, STAGE)
     axes.set_aspect("equal", adjustable="box")
-    # As a picture even in SVG and PDF: ten thousand triangles as vectors take megabytes.
+    # The mesh is rasterised in SVG and PDF too: ten thousand triangles as vectors take megabytes.
     triangles = [*corners[shown, :, :2]]
     axes.add_collection(
         PolyCollection(triangles, facecolors=colours, edgecolors=colours, linewidths=0.35, rasterized=True),

@@ -1,4 +1,4 @@
-"""How the scores of a data set are distributed, and how many lie on each side of a threshold."""
+"""Histograms of the scores of a data set, with the number of rows on each side of a threshold."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -26,11 +26,11 @@ from adapters.results.report.scores import SORT_COLUMN, Scores
 
 _BINS = 40
 _FAR_SHARE = 0.03
-"""Of the rows that may lie beyond the low end of an unbounded axis; they are counted in its first bar."""
+"""Share of rows that may lie beyond the low end of an unbounded axis; its first bar includes them."""
 
 
 class _Kind(NamedTuple):
-    """How a column is shown."""
+    """Display settings of a column."""
 
     axis: str
     limits: tuple[float, float] | None
@@ -52,7 +52,7 @@ def score_histogram(
     """A histogram of one column, coloured by the side of a threshold, with the number of rows on each side.
 
     Args:
-        column: one of ``COLUMNS``; by default what orders rows: evidence, or consistency with ``--pose rest``.
+        column: one of ``COLUMNS``; by default the one that orders rows: evidence, or consistency with ``--pose rest``.
         threshold: in the column's units; by default the middle: no evidence either way, or one half.
 
     Raises:
@@ -108,7 +108,7 @@ def score_histogram(
 
 
 def _limits(known: Float[np.ndarray, " rows"]) -> tuple[float, float]:
-    """All of the high side, the low side without its farthest few per cent; at least -3 to 3."""
+    """Limits of the axis: all high values, the low values without the farthest few per cent; at least -3 to 3."""
     if not len(known):
         return -3.0, 3.0
     low = np.floor(min(np.quantile(known, _FAR_SHARE, method="lower"), -3.0))

@@ -1,7 +1,7 @@
-"""Pictures with what was seen in them and what was fitted: keypoints, the reference body, and where the two part.
+"""Pictures with their keypoints, the fitted reference body, and the differences between the two.
 
-Where there is no picture the same is drawn on an empty ground. An arrow goes from a keypoint to where the reference
-body has it, in true length.
+A missing picture is replaced by an empty background. An arrow of true length goes from a keypoint to its position on
+the reference body.
 """
 
 import io
@@ -36,12 +36,12 @@ from adapters.results.plots.style import (
 from adapters.results.report.thumbnails import Thumbnail
 
 PARTS = ("outline", "skeleton", "keypoints", "arrows")
-"""What can be drawn, in this order."""
+"""Parts of a drawing, in their order."""
 _PANEL_IN = 3.4
 PROPORTION = 1.28
 """Height of a panel over its width."""
 _SHORTEST_ARROW, _LONGEST_BARB = 0.01, 0.022
-"""In sides of the panel; shorter ones are points."""
+"""Lengths as shares of the panel's side; shorter arrows are points."""
 _BARB_RAD = 0.45
 
 
@@ -51,7 +51,7 @@ class Panel:
 
     person: DrawnPerson
     picture: Thumbnail | None = None
-    """Cut to the person; None draws on an empty ground."""
+    """Picture cut to the person; None draws on an empty background."""
     title: str = ""
     remark: str = ""
     """A second, smaller line."""
@@ -61,11 +61,11 @@ def overlay(panels: Sequence[Panel], parts: Sequence[str] = PARTS, columns: int 
     """A figure of one or several pictures side by side.
 
     Args:
-        parts: which of ``PARTS``.
-        columns: at most.
+        parts: some of ``PARTS``.
+        columns: largest number of columns.
 
     Raises:
-        ValueError: no pictures, or a part that there is not.
+        ValueError: no pictures, or an unknown part.
     """
     if not panels:
         raise ValueError("an overlay needs at least one picture")
@@ -138,7 +138,7 @@ def _draw(axes: Axes, panel: Panel, parts: Sequence[str]) -> None:
 
 
 def _view(panel: Panel) -> tuple[float, float, float, float]:
-    """The part of the picture that is shown: what was cut out of it, or the person."""
+    """The shown part of the picture: its cut, or the person."""
     if panel.picture is not None:
         frame = panel.picture.frame
         right, bottom = frame.left_px + frame.width / frame.scale, frame.top_px + frame.height / frame.scale
@@ -191,12 +191,12 @@ def _with_arrow(person: DrawnPerson, side_px: float) -> Int[np.ndarray, " drawn"
 def _keypoints(axes: Axes, person: DrawnPerson) -> None:
     seen = person.confidence > 0
     points = axes.scatter(*person.keypoints_px[seen].T, s=20, color=POINT, edgecolors=HALO, linewidths=0.9, zorder=5)
-    # What is seen dimly is drawn dimly.
+    # Keypoints with low confidence are drawn faintly.
     points.set_alpha((0.35 + 0.65 * np.clip(person.confidence[seen], 0, 1)).tolist())
 
 
 def _legend(parts: Sequence[str], panels: Sequence[Panel]) -> list[Line2D]:
-    """What the signs mean, of those that are there."""
+    """Legend of the signs in the figure."""
     bodies = any(panel.person.bones for panel in panels)
     arrows = any(len(_with_arrow(panel.person, _view(panel)[2] - _view(panel)[0])) for panel in panels)
     keys = []

@@ -1,4 +1,4 @@
-"""What is drawn of one person in one picture, in pixels of the upright picture: taken from a row of ``Fits``."""
+"""Drawing of one person in one picture, in pixels of the upright picture, from a row of ``Fits``."""
 
 from dataclasses import dataclass
 
@@ -19,17 +19,17 @@ class DrawnPerson:
 
     keypoints_px: Float[np.ndarray, "keypoints 2"]
     confidence: Float[np.ndarray, " keypoints"]
-    """0 where a keypoint was not seen; it is then not drawn."""
+    """0 for keypoints that were not seen; they are not drawn."""
     residuals_px: Float[np.ndarray, "keypoints 2"]
-    """Seen minus modelled, at the reference shape."""
+    """Seen minus modelled keypoints at the reference shape."""
     joints_px: Float[np.ndarray, "joints 2"]
-    """Of the fitted reference body; no joints if there is none."""
+    """Joints of the fitted reference body; empty if there is no such body."""
     bones: tuple[tuple[int, int], ...]
     outline_px: tuple[Float[np.ndarray, "corners 2"], ...]
     """Closed lines around the fitted reference body."""
 
     def frame(self, proportion: float) -> Box:
-        """Around the person and the body, with a margin, in a height of so many widths."""
+        """Box around the person and the body with a margin, with this ratio of height to width."""
         seen = self.confidence > 0
         points = [self.keypoints_px[seen], *self.outline_px]
         every = np.concatenate(points) if any(map(len, points)) else np.zeros((1, 2))
@@ -43,7 +43,7 @@ class DrawnPerson:
 
 
 def drawn_person(drawings: Drawings, row: int, reference_betas: Float[np.ndarray, " betas"] | None) -> DrawnPerson:
-    """A row, with its reference body where there is one.
+    """The drawing of a row, with its reference body if there is one.
 
     Args:
         reference_betas: the shape that the row was compared with.

@@ -1,8 +1,7 @@
-"""A result file to hold in a notebook: what it says at a glance, and figures of its rows.
+"""A result file in a notebook: a summary, and figures of its rows.
 
-Result files hold no poses, so drawing a row fits it again; fits are deterministic, and only the rows that are asked
-for are fitted. The first fit of a process compiles; ``adapters.jobs.compile_cache.enable_compile_cache`` keeps that for
-the next.
+Result files hold no poses, so drawing a row fits it again; fits are deterministic, and only requested rows are fitted.
+The first fit of a process compiles; ``adapters.jobs.compile_cache.enable_compile_cache`` keeps the compiled code.
 """
 
 import os
@@ -29,16 +28,16 @@ _PICTURE_PX = 900
 """Longer side of a picture in an overlay."""
 
 Row = str | tuple[str, int]
-"""A picture's name as in the result, and the number of the person in it where several are."""
+"""A picture's name as in the result, with the number of the person if it shows several."""
 
 
 @dataclass(frozen=True)
 class ScoredPictures:
-    """Made by ``open_scores``. In a notebook it shows its counts, its histogram and its extreme rows."""
+    """A result file. ``open_scores`` makes it. A notebook shows its counts, its histogram and its extreme rows."""
 
     scores: Scores
     sources: FitSources
-    """Complete, as far as things are still there."""
+    """Sources of the scores, if they still exist."""
     people: People
     images: Path | None
     _fitted: dict[int, Drawings] = field(default_factory=dict, repr=False, compare=False)
@@ -54,10 +53,10 @@ class ScoredPictures:
         return score_histogram(self.scores, column, threshold)
 
     def overlay(self, *rows: Row, parts: Sequence[str] = PARTS) -> ShownFigure:
-        """Pictures with their keypoints and the fitted reference body; without ``images`` on an empty ground.
+        """Pictures with their keypoints and the fitted reference body; without ``images`` on an empty background.
 
         Raises:
-            ValueError: no such row, a part that there is not, or the keypoints are not there.
+            ValueError: no such row, an unknown part, or the keypoints are missing.
         """
         found = [self._row(row) for row in rows]
         drawn = [self._person(row) for row in found]
@@ -77,7 +76,7 @@ class ScoredPictures:
         """The reference body, and beside it a picture's own most probable body; without a row every reference body.
 
         Raises:
-            ValueError: no such row, it has no fitted body, or the shape file is not there.
+            ValueError: no such row, it has no fitted body, or the shape file is missing.
         """
         if not self.people:
             raise ValueError("no bodies to show: the shape file was not found; give it with shapes=")
@@ -141,17 +140,17 @@ def open_scores(
     calibration: str | os.PathLike[str] | None = None,
     schema: str | None = None,
 ) -> ScoredPictures:
-    """What ``samebody score`` wrote, ready to look at.
+    """Open a result of ``samebody score`` for figures.
 
     Args:
         images: the folder that holds the pictures.
-        keypoints: files that were scored, or folders of them; like all that follows only needed where the result does
-            not say where they lie (.csv, .jsonl), or where they have been moved.
-        shapes: that they were compared with.
+        keypoints: files that were scored, or folders of them. This and the next arguments are only needed if the result
+            does not record them (.csv, .jsonl), or if files have been moved.
+        shapes: shapes of the comparison.
         body: ``anny24`` or a body file.
 
     Raises:
-        ValueError: a file that was named is missing, damaged or belongs to another run.
+        ValueError: a named file is missing, damaged or belongs to another run.
     """
     read = read_scores(scores)
     given = FitSources(

@@ -1,7 +1,7 @@
-"""The outline of a projected mesh, as closed lines: triangles painted into a mask, and the mask's edge followed.
+"""The outline of a projected mesh as closed lines: triangles are painted into a mask, whose edge is traced.
 
-The union of tens of thousands of triangles is not computed exactly: a mask of some hundred pixels a side gives a line
-that is right to a five-hundredth of the person, and no triangle can make it fail.
+The union of tens of thousands of triangles is not computed exactly. A mask with a side of several hundred pixels gives
+a line with an error of a five-hundredth of the person, and works for every triangle.
 """
 
 import contourpy
@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 from PIL import Image, ImageDraw, ImageFilter
 
 _SIDE = 640
-"""Of the mask, pixels."""
+"""Side of the mask, pixels."""
 _MARGIN = 8
 _SMALLEST_AREA = 80.0
-"""Of a line that is kept, squared pixels of the mask: a slit of light between two legs is no part of the outline."""
+"""Least area within a line, squared pixels of the mask; a narrow gap between two legs is not part of the outline."""
 
 
 def silhouette(
@@ -28,7 +28,7 @@ def silhouette(
     painter = ImageDraw.Draw(mask)
     for triangle in places[faces].reshape(-1, 6).tolist():
         painter.polygon(triangle, fill=255)
-    # A soft edge makes a smooth line: its place between two pixels is then known.
+    # A blurred edge gives a smooth line with positions between pixels.
     soft = np.asarray(mask.filter(ImageFilter.GaussianBlur(1.5)), float)
     lines = [np.asarray(line) for line in contourpy.contour_generator(z=soft).lines(127.5)]
     return [(line - _MARGIN) / scale + low for line in lines if _area(line) > _SMALLEST_AREA]

@@ -1,4 +1,4 @@
-"""Colours of figures, those of the report's page by day, and figures that a notebook shows as they are."""
+"""Colours of figures, as in the light theme of the report's page, and figures that a notebook shows directly."""
 
 import io
 from collections.abc import Sequence
@@ -8,28 +8,29 @@ from matplotlib.figure import Figure
 
 INK, SOFT, LINE, GROUND, STAGE = "#1c2126", "#59626c", "#dfdcd5", "#ffffff", "#e9e6df"
 ABOVE, BELOW = "#2f8fa0", "#d9804a"
-"""Scores at or above a threshold, and below it."""
+"""Colours of scores at or above a threshold, and below it."""
 MATCH, DIFFER = "#0a6372", "#a33d05"
-"""The same two as text."""
+"""The same two colours for text."""
 BODY, HALO, POINT, ARROW = "#39b7ff", "#080e16", "#ff9d2e", "#ffe14d"
-"""What is drawn over a picture."""
+"""Colours of drawings over a picture."""
 DIFFERENCE = ("#ede8de", "#f5b859", "#cc541a", "#5c1417")
-"""One hue from light to dark, readable without colour vision."""
+"""Colours of one hue from light to dark, readable without colour vision."""
 
 FONT = "DejaVu Sans"
-"""Comes with matplotlib, so that figures look alike everywhere."""
+"""A font that comes with matplotlib, so that figures look the same everywhere."""
 TITLE, TEXT, SMALL = 13, 10, 8.5
 """Points."""
 
 
 class ShownFigure(Figure):
-    """A figure that a notebook shows when it is the value of a cell; matplotlib's own want pyplot for that."""
+    """A figure that a notebook shows as the value of a cell; matplotlib's own figures need pyplot for that."""
 
     def _repr_png_(self) -> bytes:
         return self.encoded("png")
 
     def encoded(self, kind: str, dpi: float = 144) -> bytes:
-        """The content of a file of that kind (``png``, ``svg``, ``pdf``), without a date: same figure, same bytes."""
+        """Content of a file of that kind (``png``, ``svg``, ``pdf``), without a date: one figure gives the same
+        bytes."""
         stream = io.BytesIO()
         undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
         self.savefig(stream, format=kind, dpi=dpi, metadata=undated.get(kind))
@@ -42,14 +43,14 @@ def new_figure(width_in: float, height_in: float) -> ShownFigure:
 
 
 def title_of(figure: Figure, text: str) -> None:
-    """A title at the left; dollar signs are no formulas, since names of pictures may hold them."""
+    """Set a title at the left; dollar signs are not formulas, because names of pictures may hold them."""
     figure.suptitle(
         text, x=0.02, ha="left", fontsize=TITLE, fontweight="bold", color=INK, fontfamily=FONT, parse_math=False
     )
 
 
 def empty_axes(axes: Axes, ground: str = GROUND) -> None:
-    """No frame and no ticks."""
+    """Remove frame and ticks."""
     axes.set_facecolor(ground)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -58,7 +59,7 @@ def empty_axes(axes: Axes, ground: str = GROUND) -> None:
 
 
 def plain_axes(axes: Axes, sides: Sequence[str] = ("bottom",)) -> None:
-    """Ticks as small text, and a thin line on the given sides only."""
+    """Show ticks as small text, and a thin line on the given sides only."""
     for side, spine in axes.spines.items():
         spine.set_visible(side in sides)
         spine.set_color(LINE)

@@ -1,7 +1,6 @@
-"""A result as a notebook shows it: counts, verdicts, a histogram and the rows at both ends.
+"""Summary of a result for a notebook: counts, verdicts, a histogram and the rows at both ends.
 
-One piece of HTML without scripts, styles of its own or anything from elsewhere; names are shown as text whatever is in
-them.
+The HTML has no scripts, no style sheets and no external content; all names are escaped.
 """
 
 import base64
@@ -17,17 +16,17 @@ from adapters.results.report.summary import summarise
 from adapters.results.vocabulary import KIND_LABELS, Kind
 
 _ENDS = 5
-"""Rows shown of each end."""
+"""Number of rows shown at each end."""
 _WORDS = {"log_bayes_factor": "evidence, nats", "consistency": "consistency"}
 _BOX = f"font:14px/1.45 system-ui,sans-serif;color:{INK};background:#fff;padding:12px 16px;max-width:760px"
 _CELL = "padding:2px 10px 2px 0;border:0;background:none"
 
 
 def scores_html(scores: Scores, name: str) -> str:
-    """The whole piece.
+    """The summary as HTML.
 
     Args:
-        name: of the result file.
+        name: name of the result file.
     """
     summary = summarise(scores)
     median = summary["median_consistency"]
@@ -53,7 +52,7 @@ def _verdicts(summary: dict[str, Any]) -> str:
             DIFFER,
             "#fbe5d6",
         ),
-        (summary["unclear"], KIND_LABELS[Kind.UNDECIDED], "one picture often says little", SOFT, "#e8e8e6"),
+        (summary["unclear"], KIND_LABELS[Kind.UNDECIDED], "one picture is often uninformative", SOFT, "#e8e8e6"),
     ]
     shown = "".join(
         f'<div style="flex:1;background:{ground};color:{colour};border-radius:10px;padding:6px 12px">'
@@ -64,7 +63,7 @@ def _verdicts(summary: dict[str, Any]) -> str:
 
 
 def _histogram(scores: Scores) -> str:
-    # In an image element: nothing in it can clash with another figure of the same notebook.
+    # The figure is in an image element, so that it cannot clash with another figure of the same notebook.
     svg = score_histogram(scores).encoded("svg")
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 

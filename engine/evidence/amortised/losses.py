@@ -1,11 +1,11 @@
-"""What training minimises: losses of single pictures and of sets of pictures.
+"""Training losses of single pictures and of sets of pictures.
 
 The loss of a picture is the negative log density of the true shape under the picture's posterior. In use, evidence is
-added up over pictures. Errors that the pictures of one person share add up too: a detector's habits, a misjudged noise
-level, the mean error of the network itself. Sets expose these errors: one detector sees several people, in several
-pictures each. The loss of sets adds two terms. The first is the density under the posterior of half a set and of a
-whole set. The second is the cross entropy of "same person": a Bayes factor compares half a set of one person with one
-picture, or with half a set, of another person or the same.
+added up over pictures. Errors that the pictures of one person share add up too: a detector's systematic errors, a wrong
+noise level, the mean error of the network itself. Sets expose these errors: one detector sees several people, in
+several pictures each. The loss of sets adds two terms. The first is the density under the posterior of half a set and
+of a whole set. The second is the cross entropy of "same person": a Bayes factor compares half a set of one person with
+one picture, or with half a set, of another person or the same.
 """
 
 import jax
@@ -19,7 +19,7 @@ from engine.solvers.small_systems import log_gaussian_integral, lower_triangle
 SET_SIZE = 8
 """Pictures of each person in a set."""
 _LARGEST_LOSS = 60.0
-"""Nats. Single pictures with larger losses would steer the whole batch."""
+"""Upper bound in nats. Single pictures with larger losses would dominate the gradient of the whole batch."""
 _LARGEST_LOG_BAYES = 30.0
 _SET_WEIGHT = 0.5
 _COMPARISON_WEIGHT = 2.0
@@ -39,7 +39,7 @@ def set_loss(each: Evidence, betas: Float[Array, "detectors people betas"]) -> F
     )
     whole = jax.tree.map(lambda array: array.sum(2, keepdims=True), halves)
     references = jax.tree.map(lambda array: array[:, :, None, 0], halves)
-    # The first picture that is none of the references, and all of those.
+    # The first picture that is not a reference, and all such pictures.
     one = jax.tree.map(lambda array: array[:, None, :, pictures // 2], each)
     several = jax.tree.map(lambda array: array[:, None, :, 1], halves)
     with_one, with_several = (jax.tree.map(jnp.add, references, probe) for probe in (one, several))
