@@ -164,8 +164,8 @@ def _restarted(url: str) -> None:
 
 
 @click.command()
-@click.option("--pictures", type=int, default=10_000, show_default=True, help="In rest-pose mode.")
-@click.option("--free", type=int, default=1024, show_default=True, help="Pictures in free-pose mode.")
+@click.option("--pictures", type=int, default=10_000, show_default=True, help="Pictures in rest pose.")
+@click.option("--free", type=int, default=1024, show_default=True, help="Pictures in free pose.")
 @click.option("--database", help="URL of an empty database; by default an SQLite file.")
 @click.option("--restarted", hidden=True)
 def main(pictures: int, free: int, database: str | None, restarted: str | None) -> None:

@@ -130,7 +130,7 @@ def map_samples_in_double(
 def map_tiles(function: Callable[[Any], Result], samples: Any, tile_size: int, concurrent: bool = True) -> Result:
     """Like ``map_samples``, for a function that takes a whole tile.
 
-    On one CPU the tile has exactly ``tile_size`` samples, elsewhere a multiple of that.
+    The tile has exactly ``tile_size`` samples on one CPU, and a multiple of that on other devices.
     """
     leaves, structure = jax.tree.flatten(samples)
     arrays = [np.asarray(leaf) for leaf in leaves]
@@ -149,7 +149,7 @@ def map_tiles(function: Callable[[Any], Result], samples: Any, tile_size: int, c
             tile = jax.device_put(tile, _sharding(devices))
         return jax.tree.flatten(function(jax.tree.unflatten(structure, tile)))
 
-    # The first tile shows what the results look like; an empty batch runs one tile of padding for that.
+    # The first tile gives shapes and types of the results; an empty batch runs one tile of padding for that.
     first, result_structure = run(0)
     results = [np.empty((count, *output.shape[1:]), output.dtype) for output in first]
 

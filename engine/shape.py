@@ -48,7 +48,7 @@ class Reference:
     status: str
     """A ``Status`` label."""
     reprojection_error: float | None
-    """Person heights at the fitted shape; None where it could not be computed."""
+    """Error at the fitted shape, person heights; None if it could not be computed."""
     log_bayes_factor: float | None = None
     """Log Bayes factor of one body against two for this picture and all others together, nats
     (``engine.evidence.one_person``); None if there is nothing to compare."""

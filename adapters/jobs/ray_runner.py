@@ -121,7 +121,7 @@ def _fitting_workers(nodes: list[dict[str, Any]]) -> Workers:
     machines = [resources["CPU"] for resources in alive if resources.get("CPU", 0) >= 1]
     if not machines:
         raise ValueError("the Ray cluster has no machine with a CPU to spare")
-    # One core is left to Ray's own tasks, which would wait for ever otherwise. XLA takes all cores whatever Ray thinks.
+    # One core is left to Ray's own tasks, which would wait for ever otherwise. XLA uses all cores despite Ray's limit.
     return Workers(len(machines), max(1, min(machines) - 1), 0)
 
 

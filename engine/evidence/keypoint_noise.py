@@ -36,7 +36,8 @@ MOST_PICTURES = 2000
 """Number of pictures taken, evenly spread; more do not change the answer."""
 
 _IMAGINARY = 60.0
-"""20 costs more where the assumption is right, 200 gains less where it is wrong (benchmarks/results.md, "Identity")."""
+"""Number of imaginary coordinates of each sum. 20 costs more if the assumption is right, 200 gains less if it is wrong
+(benchmarks/results.md, "Identity")."""
 _ITERATIONS = 60
 _CHUNK_SIZE = 250
 
@@ -95,7 +96,7 @@ def _pulls(
     values: Float[np.ndarray, "images rows"],
     seen: Bool[np.ndarray, "images keypoints"],
 ) -> Float[np.ndarray, "2 keypoints"]:
-    """Sums of (P y)² and of P_kk over pictures and both coordinates, where keypoints are seen."""
+    """Sums of (P y)² and of P_kk over pictures and both coordinates of seen keypoints."""
     rows = np.repeat(seen, 2, axis=1)
     diagonal = np.where(rows, np.repeat(variances, 2), 1.0)
     inverse = np.linalg.inv(explained + diagonal[:, None] * np.eye(rows.shape[1]))

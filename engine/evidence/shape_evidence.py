@@ -79,7 +79,7 @@ def log_marginal(evidence: Evidence) -> Float[Array, ""]:
 
 
 def log_bayes_factor(reference: Evidence, probe: Evidence) -> Float[Array, ""]:
-    """Same body against different bodies, in nats; 0 where one of the two is uninformative."""
+    """Same body against different bodies, in nats; 0 if one of the two is uninformative."""
     together = Evidence(reference.precision + probe.precision, reference.information + probe.information)
     return log_marginal(together) - log_marginal(reference) - log_marginal(probe)
 

@@ -4,7 +4,7 @@ The keypoints of a picture are shifted to their weighted mean and divided by the
 after this module is independent of resolution and position: no fit and no score depends on them.
 
 The person's size is the height in pixels that an average person would have standing upright at that distance. A bone
-of length L metres is seen at most scale·L pixels long, whatever the pose, so each limb bounds the scale from below; the
+of length L metres is at most scale·L pixels long in any pose, so each limb bounds the scale from below; the
 second largest bound is taken, because the largest may be a gross error. (The bounding box, the usual measure, shrinks
 by half when a person sits down.)
 
@@ -35,7 +35,7 @@ class Observation(eqx.Module):
     """The keypoints of one person in one picture (of many, with a leading axis, when batched)."""
 
     points: Float[Array, "*images keypoints 2"]
-    """Person heights from the centre; 0 where not seen."""
+    """Person heights from the centre; 0 if not seen."""
     confidence: Float[Array, "*images keypoints"]
     """0 (not seen: no effect at all) to 1."""
     centre_px: Float[Array, "*images 2"]
@@ -46,7 +46,7 @@ class Observation(eqx.Module):
     measurable: Bool[Array, "*images"]
     """False when no limb is seen: the person has no size, and the numbers above are placeholders."""
     lens: Lens
-    """Weak perspective unless the focal length is known. Rest-pose mode ignores it."""
+    """Weak perspective unless the focal length is known. Rest pose ignores it."""
 
 
 Edges = tuple[tuple[int, int], ...]
@@ -56,7 +56,7 @@ def size_edges(schema: KeypointSchema) -> tuple[Edges, Edges]:
     """Pairs of columns whose distance bounds the person's size: limbs, and other parts for pictures without a limb.
 
     The hips are left out: they are so close together that their distance is dominated by noise. Faces and feet
-    overstate the scale for the same reason and are used only where no limb is seen.
+    overstate the scale for the same reason and are used only if no limb is seen.
     """
 
     def columns(edges: tuple[tuple[str, str], ...]) -> Edges:

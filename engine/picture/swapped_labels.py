@@ -6,7 +6,7 @@ under the prior. The fit then shows the person from the other side, at the same 
 the shape.
 
 If the labels of the arms alone, or of the legs, are swapped, no body fits: limbs cross the trunk. Both swaps, and both
-together, are tried where a fit is bad. The result is kept as a code, the sum of ``LEGS`` and ``ARMS``.
+together, are tried if a fit is bad. The result is kept as a code, the sum of ``LEGS`` and ``ARMS``.
 """
 
 import equinox as eqx

@@ -56,7 +56,7 @@ class _Reference(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """The sanitised keypoints of a tile, in pixels; zero where nothing was seen."""
+    """The sanitised keypoints of a tile, in pixels; zero for keypoints that were not seen."""
 
     x: PerKeypoint
     y: PerKeypoint

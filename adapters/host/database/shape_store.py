@@ -219,7 +219,7 @@ def load_shared_shapes(
 
 
 def _damaged(reference_set: Any, error: Exception) -> BlobError:
-    return BlobError(f"what is stored of {reference_set} is damaged ({error}); set its references again")
+    return BlobError(f"the stored set {reference_set} is damaged ({error}); set its references again")
 
 
 def _shape(reference_set: Any, rows: Sequence[Any]) -> Shape:

@@ -217,7 +217,7 @@ def save_arrays(
 
 
 def arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """Hexadecimal digits that change with any name, type, shape or bit of the arrays, whatever their order."""
+    """Hexadecimal digits that change with any name, type, shape or bit of the arrays, but not with their order."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]

@@ -81,7 +81,7 @@ def _split(values: np.ndarray, partner: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _span_signs() -> np.ndarray:
-    """Sign of a span's x direction in a mirror: −1, times −1 where its ends change places."""
+    """Sign of a span's x direction in a mirror: −1, times −1 if its ends change places."""
     same_order = (_START[_PARTNER] == _SWAP[_START]) & (_END[_PARTNER] == _SWAP[_END])
     return np.where(same_order, -1.0, 1.0)
 
