@@ -1,4 +1,4 @@
-"""Whether keypoints can be those of a person: a test that needs no fit.
+"""Whether the keypoints of a row can be those of a person: a test that needs no fit.
 
 The distance of two neighbouring keypoints, divided by what it measures on an average person in metres, is the scale of
 the picture where both lie across the view, and less where they are foreshortened. For each row two numbers follow:
@@ -6,19 +6,18 @@ the picture where both lie across the view, and less where they are foreshortene
     stretch   log of the largest of these ratios over their median
     clutter   mean of the ratios over the root mean square distance of the points from their centre, 1/m
 
-Keypoints in a wrong order join distant points, so both rise; one gross error raises the first only. Medians of rows
-with at least ``FEWEST_SEEN`` points of COCO-17 (benchmarks/results.md, "Implausible keypoints"):
+Keypoints in a wrong order join distant points, so both rise. One keypoint that is far off is no reason to lose the
+others, so a row is judged by what is left without the worst one. ``file_plausibility`` judges the rows of a file
+together, by these numbers and by three more:
 
-    real and simulated detections         stretch 0.22 to 0.41    clutter 1.5 to 2.2
-    OpenPose's order read as COCO-17      stretch 0.75 to 0.91    clutter 3.5 to 4.2
-    Human3.6M's order                     stretch 0.43 to 1.0     clutter 3.9 to 4.7
-    Goliath's order, first 17             stretch 0.56 to 0.57    clutter 1.8 to 2.2
-    pictures twice as wide as they were   stretch 0.55 to 0.74    clutter 2.0 to 2.5
-
-Pictures half as wide pass: a person who turns away looks the same. So do exchanged axes: a person who lies, mirrored.
+    width     of an upright person, the larger of shoulders and head over the trunk, each over its usual value: whoever
+              turns away shows the shoulders shorter, but not the head, which is as long as it is wide
+    lying     the trunk is horizontal, the head on the left, as after an exchange of x and y
+    mirrored  left and right are exchanged: whoever turns the face to the left of the picture shows the left ear only,
+              and whoever shows both ears has the left shoulder on the right
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -29,10 +28,7 @@ from engine.scores import Status
 
 FEWEST_SEEN = 8
 ROW_STRETCH, ROW_CLUTTER = 2.0, 4.0
-"""Beyond these a row is implausible: 1 % of simulated detections, which have gross errors and invented points, and 0 to
-0.5 % of real ones."""
-FILE_STRETCH, FILE_CLUTTER = 0.5, 2.8
-"""Beyond these the median of many rows is implausible."""
+"""Beyond these a row is implausible (benchmarks/results.md, "Implausible keypoints")."""
 CAUSES = (
     "likely causes: keypoints in another order than the schema's (--schema), pictures that were resized without "
     "keeping their proportions, x and y exchanged"
@@ -69,26 +65,98 @@ _NEIGHBOURS: dict[tuple[str, str], float] = {
 _NAMES = tuple(dict.fromkeys(name for pair in _NEIGHBOURS for name in pair))
 _START, _END = (np.array([_NAMES.index(pair[k]) for pair in _NEIGHBOURS]) for k in (0, 1))
 _LENGTH = np.array(list(_NEIGHBOURS.values())) + _SHORT_M
+_TRUNK = [_NAMES.index(f"{side}_{part}") for part in ("shoulder", "hip") for side in ("left", "right")]
+_HEAD = [_NAMES.index(name) for name in ("nose", "left_ear", "right_ear", "left_eye", "right_eye")]
+_SHOULDERS_OF_TRUNK, _HEAD_OF_TRUNK = 0.62, 0.29
+"""Of people in photographs who face the camera (benchmarks/results.md, "Implausible keypoints")."""
+
+_FACING = 0.2
+"""How far from the middle the nose may be, in distances of the ears: 16 degrees of the head."""
+_UPRIGHT, _HORIZONTAL = np.tan(np.radians([30.0, 60.0]))
 
 Numbers = Float[np.ndarray, " images"]
 
 
-def measure(table: KeypointTable) -> tuple[Numbers, Numbers]:
-    """Stretch and clutter of each row; NaN where too little is seen."""
+@dataclass(frozen=True)
+class Measures:
+    """See the module; NaN where too little is seen."""
+
+    stretch: Numbers
+    clutter: Numbers
+    width: Numbers
+    """NaN where nobody is upright and shows the head."""
+    lying: Numbers
+    """0 or 1."""
+    mirrored: Numbers
+    """0 or 1; NaN where the face does not tell."""
+
+    def rows(self, start: int, stop: int) -> "Measures":
+        """Some rows."""
+        return Measures(*(values[start:stop] for values in vars(self).values()))
+
+
+def measure(table: KeypointTable) -> Measures:
+    """Of every row."""
     columns = np.array(table.schema.columns_of(_NAMES))
     points = table.keypoints[:, columns].astype(np.float64)
     seen = (table.confidence[:, columns] > 0) & (columns >= 0)
-    count = seen.sum(axis=1)
-    judged = np.flatnonzero(count >= FEWEST_SEEN)
+    judged = np.flatnonzero(seen.sum(axis=1) >= FEWEST_SEEN)
     stretch, clutter = np.full(len(table), np.nan), np.full(len(table), np.nan)
     if len(judged):
-        stretch[judged], clutter[judged] = _measured(points[judged], seen[judged])
-    return stretch, clutter
+        stretch[judged], clutter[judged], _ = _distances(points[judged], seen[judged])
+    return Measures(stretch, clutter, *_attitude(points, seen))
 
 
-def _measured(
+def judged(table: KeypointTable, measures: Measures | None = None) -> KeypointTable:
+    """The table with status IMPLAUSIBLE where a row cannot be a person; such rows lose their keypoints.
+
+    Args:
+        measures: of the table, if they are known.
+    """
+    measures = measure(table) if measures is None else measures
+    stretch, clutter = measures.stretch, measures.clutter
+    # NaN fails the comparisons.
+    suspicious = np.flatnonzero((table.status == Status.OK) & _is_beyond(stretch, clutter))
+    bad = suspicious[_is_beyond(*_without_worst(table, suspicious))] if len(suspicious) else suspicious
+    if not len(bad):
+        return table
+    details = table.detail.to_pylist()
+    for row in bad:
+        details[row] = (
+            f"its keypoints are not those of a person: stretch {stretch[row]:.1f}, clutter {clutter[row]:.1f} "
+            f"(at most {ROW_STRETCH}, {ROW_CLUTTER}); the detector failed, or {CAUSES.removeprefix('likely causes: ')}"
+        )
+    keypoints, confidence, status = table.keypoints.copy(), table.confidence.copy(), table.status.copy()
+    keypoints[bad], confidence[bad], status[bad] = 0, 0, Status.IMPLAUSIBLE
+    return replace(
+        table, keypoints=keypoints, confidence=confidence, status=status, detail=pa.array(details, pa.string())
+    )
+
+
+def _is_beyond(stretch: Numbers, clutter: Numbers) -> Bool[np.ndarray, " images"]:
+    return (stretch > ROW_STRETCH) | (clutter > ROW_CLUTTER)
+
+
+def _without_worst(table: KeypointTable, rows: np.ndarray) -> tuple[Numbers, Numbers]:
+    """Stretch and clutter of some rows without one end of the worst distance: that which leaves less stretch."""
+    columns = np.array(table.schema.columns_of(_NAMES))
+    points = table.keypoints[rows][:, columns].astype(np.float64)
+    seen = (table.confidence[rows][:, columns] > 0) & (columns >= 0)
+    _, _, worst = _distances(points, seen)
+    found = []
+    for ends in (_START, _END):
+        rest = seen.copy()
+        rest[np.arange(len(rows)), ends[worst]] = False
+        found.append(_distances(points, rest)[:2])
+    (stretch, clutter), (other_stretch, other_clutter) = found
+    second = other_stretch < stretch
+    return np.where(second, other_stretch, stretch), np.where(second, other_clutter, clutter)
+
+
+def _distances(
     points: Float[np.ndarray, "images keypoints 2"], seen: Bool[np.ndarray, "images keypoints"]
-) -> tuple[Numbers, Numbers]:
+) -> tuple[Numbers, Numbers, np.ndarray]:
+    """Stretch, clutter, and which of ``_NEIGHBOURS`` has the largest ratio."""
     both = seen[:, _START] & seen[:, _END]
     steps = points[:, _START] - points[:, _END]
     ratios = np.where(both, np.hypot(steps[..., 0], steps[..., 1]) / _LENGTH, np.inf)
@@ -96,78 +164,47 @@ def _measured(
     ordered = np.sort(ratios, axis=1)
     rows = np.arange(len(ratios))
     largest, middle = ordered[rows, np.maximum(count - 1, 0)], ordered[rows, np.maximum(count - 1, 0) // 2]
+    worst = np.where(both, ratios, -1).argmax(axis=1)
     mean = np.where(both, ratios, 0).sum(axis=1) / np.maximum(count, 1)
-    weight = seen[..., None] / seen.sum(axis=1)[:, None, None]
+    weight = seen[..., None] / np.maximum(seen.sum(axis=1), 1)[:, None, None]
     centred = points - (points * weight).sum(axis=1, keepdims=True)
     spread = np.sqrt((np.square(centred) * weight).sum(axis=(1, 2)))
     usable = (count > 0) & (spread > 0) & (largest > 0)
     # Neighbours on top of each other have no scale; the largest ratio is then beyond every bound.
     stretch = np.log(np.where(usable, largest, 1) / np.where(usable, np.maximum(middle, 1e-9 * largest), 1))
-    return np.where(usable, stretch, np.nan), np.where(usable, mean / np.where(usable, spread, 1), np.nan)
+    clutter = mean / np.where(usable, spread, 1)
+    return np.where(usable, stretch, np.nan), np.where(usable, clutter, np.nan), worst
 
 
-@dataclass
-class PlausibilityTally:
-    """Rows that come in pieces, in histograms, so that memory does not grow."""
+def _attitude(
+    points: Float[np.ndarray, "images keypoints 2"], seen: Bool[np.ndarray, "images keypoints"]
+) -> tuple[Numbers, Numbers, Numbers]:
+    """Width, lying, mirrored."""
+    left, right, left_hip, right_hip = (points[:, k] for k in _TRUNK)
+    nose, left_ear, right_ear = (points[:, k] for k in _HEAD[:3])
+    has_nose, has_left, has_right = (seen[:, k] for k in _HEAD[:3])
+    shoulders = left - right
+    trunk = (left_hip + right_hip - left - right) / 2
+    known = seen[:, _TRUNK].all(axis=1) & (trunk != 0).any(axis=1)
+    across, along = np.abs(trunk[:, 0]), np.abs(trunk[:, 1])
+    length = np.where(known, np.hypot(across, along), 1)
 
-    _stretch: np.ndarray = field(default_factory=lambda: np.zeros(_BINS, np.int64))
-    _clutter: np.ndarray = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+    head = np.where(seen[:, _HEAD], points[:, _HEAD, 0], np.nan)
+    upright = known & (across < _UPRIGHT * along) & (has_nose.astype(int) + has_left + has_right > 1)
+    head = np.where(upright[:, None], head, 0)
+    breadth = np.nanmax(head, axis=1) - np.nanmin(head, axis=1)
+    width = np.maximum(np.hypot(*shoulders.T) / _SHOULDERS_OF_TRUNK, breadth / _HEAD_OF_TRUNK) / length
 
-    def add(self, stretch: Numbers, clutter: Numbers) -> None:
-        """Count some rows."""
-        for histogram, values, end in (
-            (self._stretch, stretch, 2 * ROW_STRETCH),
-            (self._clutter, clutter, 2 * ROW_CLUTTER),
-        ):
-            known = values[~np.isnan(values)]
-            bins = np.minimum((known / end * _BINS).astype(np.int64), _BINS - 1)
-            histogram += np.bincount(bins, minlength=_BINS)
-
-    def problem(self) -> str | None:
-        """What is wrong with the rows as a whole; None if nothing is."""
-        stretch = _median(self._stretch) * 2 * ROW_STRETCH
-        clutter = _median(self._clutter) * 2 * ROW_CLUTTER
-        if stretch > FILE_STRETCH or clutter > FILE_CLUTTER:
-            return (
-                f"these keypoints are implausible as a whole: neighbours are too far apart (stretch {stretch:.2f}, of "
-                f"people at most {FILE_STRETCH}; clutter {clutter:.1f}, at most {FILE_CLUTTER}); {CAUSES}"
-            )
-        return None
-
-
-_BINS = 4096
-
-
-def _median(histogram: np.ndarray) -> float:
-    cumulative = np.cumsum(histogram)
-    if not cumulative[-1]:
-        return 0.0
-    return float(np.searchsorted(cumulative, (cumulative[-1] + 1) // 2)) / _BINS
-
-
-def judged(table: KeypointTable, tally: PlausibilityTally | None = None) -> KeypointTable:
-    """The table with status IMPLAUSIBLE where a row cannot be a person; such rows lose their keypoints.
-
-    Args:
-        tally: counts all rows.
-    """
-    stretch, clutter = measure(table)
-    if tally is not None:
-        tally.add(stretch, clutter)
-    # NaN fails the comparisons.
-    bad = (table.status == Status.OK) & ((stretch > ROW_STRETCH) | (clutter > ROW_CLUTTER))
-    if not bad.any():
-        return table
-    details = table.detail.to_pylist()
-    for row in np.flatnonzero(bad):
-        details[row] = (
-            f"its keypoints are not those of a person: stretch {stretch[row]:.1f}, clutter {clutter[row]:.1f} "
-            f"(at most {ROW_STRETCH}, {ROW_CLUTTER}); the detector failed, or {CAUSES.removeprefix('likely causes: ')}"
-        )
-    return replace(
-        table,
-        keypoints=np.where(bad[:, None, None], np.float32(0), table.keypoints),
-        confidence=np.where(bad[:, None], np.float32(0), table.confidence),
-        status=np.where(bad, np.int8(Status.IMPLAUSIBLE), table.status),
-        detail=pa.array(details, pa.string()),
+    ears = left_ear - right_ear
+    aside = np.abs(((nose - (left_ear + right_ear) / 2) * ears).sum(axis=1))
+    facing = has_nose & has_left & has_right & (aside < _FACING * np.square(ears).sum(axis=1))
+    one_ear = has_nose & (has_left != has_right)
+    # To the right of the trunk, as the picture shows it: the left shoulder of those who face the camera, the nose of
+    # those who show the right ear only.
+    rightwards = np.where(facing[:, None], shoulders, np.where(has_left[:, None], left_ear - nose, nose - right_ear))
+    mirrored = rightwards[:, 0] * trunk[:, 1] < rightwards[:, 1] * trunk[:, 0]
+    return (
+        np.where(upright, width, np.nan),
+        np.where(known, (across > _HORIZONTAL * along) & (trunk[:, 0] > 0), np.nan),
+        np.where(known & (facing | one_ear), mirrored, np.nan),
     )

@@ -1,11 +1,11 @@
 """What became of the rows of keypoint files: how many could not be read, and why the first could not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from adapters.keypoints.plausibility import PlausibilityTally
+from adapters.keypoints.file_plausibility import FilesPlausibility
 from adapters.keypoints.table import KeypointTable
 from engine.scores import Status
 
@@ -23,12 +23,16 @@ class ReadingReport:
     unusable: dict[Status, int] = field(default_factory=dict)
     reasons: dict[Status, str] = field(default_factory=dict)
     """The first of each kind."""
-    plausibility: PlausibilityTally = field(default_factory=PlausibilityTally)
+    plausibility: FilesPlausibility = field(default_factory=FilesPlausibility)
 
-    def clear(self) -> None:
-        """Forget all rows."""
+    def clear(self, paths: Sequence[str] = ()) -> None:
+        """Forget all rows.
+
+        Args:
+            paths: of the files that will be read.
+        """
         self.rows = self.readable = self.nobody = 0
-        self.unusable, self.reasons, self.plausibility = {}, {}, PlausibilityTally()
+        self.unusable, self.reasons, self.plausibility = {}, {}, FilesPlausibility(tuple(paths))
 
     def add(self, table: KeypointTable) -> None:
         """Count the rows of a table."""
@@ -46,9 +50,7 @@ class ReadingReport:
         for status, what in _UNUSABLE.items():
             if status in self.unusable:
                 yield f"{self.unusable[status]:,} of {self.rows:,} rows {what}; the first: {self.reasons[status]}"
-        problem = self.plausibility.problem()
-        if problem:
-            yield problem
+        yield from self.plausibility.problems()
 
     def check(self) -> None:
         """
@@ -70,6 +72,6 @@ class ReadingReport:
         self.check()
         if self.rows and not self.readable:
             raise ValueError(f"nobody was found in {self.nobody:,} reference pictures; there is nothing to fit")
-        problem = self.plausibility.problem()
+        problem = next(self.plausibility.problems(), None)
         if problem and not force:
             raise ValueError(f"{problem}; --force fits them nevertheless")

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from adapters.keypoints.plausibility import judged
+from adapters.keypoints.plausibility import judged, measure
 from adapters.keypoints.readers import CHUNK_SIZE
 from adapters.keypoints.readers.file_rules import ReadingOptions
 from adapters.keypoints.readers.source_files import SourceFile
@@ -35,7 +35,11 @@ class TableSource:
     def tables(self, on_file: Callable[[SourceFile], None] = lambda source: None) -> Iterator[KeypointTable]:
         """The table; rows that cannot be a person have that status."""
         self.report.clear()
-        table = judged(self.table, self.report.plausibility) if self.options.judge else self.table
+        table = self.table
+        if self.options.judge:
+            measures = measure(table)
+            self.report.plausibility.add(measures)
+            table = judged(table, measures)
         self.report.add(table)
         yield table
 

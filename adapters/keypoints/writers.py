@@ -1,10 +1,10 @@
 """Keypoint tables to files that the readers read back.
 
-Parquet and .npz keep every row, status and detail included, in the layouts of ``readers`` and ``readers.arrays`` (only
-NUL characters at the end of a name are lost in .npz: NumPy's texts have no place for them). JSON is written as COCO
-results, which other programs understand: image_id is the picture's name (a number where the name is one), one record
-for each row with status OK; the format has no place for the others, for the instance number (it follows from the order)
-or for the schema.
+Parquet and .npz keep every row, status and detail included, in the layouts of ``readers`` and
+``readers.columnar.arrays`` (only NUL characters at the end of a name are lost in .npz: NumPy's texts have no place
+for them). JSON is written as COCO results, which other programs understand: image_id is the picture's name (a number
+where the name is one), one record for each row with status OK; the format has no place for the others, for the
+instance number (it follows from the order) or for the schema.
 """
 
 import os

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from adapters.keypoints.readers.arrays import NpzKeypoints, open_npz
-from adapters.keypoints.readers.csv_files import CsvKeypoints, open_csv
+from adapters.keypoints.readers.columnar.arrays import NpzKeypoints, open_npz
+from adapters.keypoints.readers.columnar.csv_files import CsvKeypoints, open_csv
+from adapters.keypoints.readers.columnar.parquet_files import ParquetKeypoints, open_parquet
 from adapters.keypoints.readers.file_schema import schema_in_use, schema_of_counts
 from adapters.keypoints.readers.forms import PAGE, open_json
 from adapters.keypoints.readers.forms.form import FormFile
-from adapters.keypoints.readers.parquet_files import ParquetKeypoints, open_parquet
+from adapters.keypoints.readers.forms.text_files import TRANSFER_HEADER, open_labels, open_transfer_table
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
-from adapters.keypoints.readers.text_files import TRANSFER_HEADER, open_labels, open_transfer_table
 from adapters.keypoints.table import KeypointTable
 from engine.body.schemas import KeypointSchema
 

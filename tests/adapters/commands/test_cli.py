@@ -216,11 +216,13 @@ def test_real_keypoints_give_a_row_for_every_instance(tmp_path) -> None:
     instances = 0
     for path in REAL.glob("*.json"):
         instances += sum(len(frame["instances"]) for frame in json.loads(path.read_text())["instance_info"])
-    scores = pq.read_table(out)
+    scores = pq.read_table(out).to_pylist()
     assert len(scores) == instances
-    statuses = scores["status"].to_pylist()
-    assert set(statuses) <= {"ok", "implausible", "too_few_keypoints"}  # a bystander is cut off in some frames
-    assert statuses.count("ok") > 0.5 * len(statuses)
+    # A person behind the other, of whom the camera shows so little that few scores reach 0.3.
+    hidden = {(f"T01_balancing_cam02_{frame:06d}", 1) for frame in (81, 82, 83, 84, 88)}
+    for row in scores:
+        expected = "too_few_keypoints" if (row["image"], row["instance"]) in hidden else "ok"
+        assert row["status"] == expected, row
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import adapters.keypoints.readers as readers
-from adapters.keypoints.readers import open_keypoints, read_keypoints
+from adapters.keypoints.readers import keypoint_source, open_keypoints, read_keypoints
 from adapters.keypoints.readers.parallel import ordered_map
 from adapters.keypoints.table import concat_tables
 from tests.adapters.sample_keypoints import assert_tables_equal, instance, write_json
@@ -19,8 +18,8 @@ from tests.places import ROOT
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files that several processes read: good ones, empty ones and a broken one."""
-    monkeypatch.setattr(readers, "_PARALLEL_BYTES", 0)
-    monkeypatch.setattr(readers, "_GROUP_BYTES", 5000)
+    monkeypatch.setattr(keypoint_source, "_PARALLEL_BYTES", 0)
+    monkeypatch.setattr(keypoint_source, "_GROUP_BYTES", 5000)
     for seed in range(30):
         write_json(tmp_path / f"{seed:03d}.json", [instance(seed)] * (seed % 3))
     (tmp_path / "012.json").write_text("broken")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from adapters.keypoints.readers.columns import TableAssembler, status_codes
+from adapters.keypoints.readers.columnar.columns import TableAssembler, status_codes
 from adapters.keypoints.readers.file_schema import schema_from_text
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
 from adapters.keypoints.table import KeypointTable

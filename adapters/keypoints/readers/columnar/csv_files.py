@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from jaxtyping import Bool, Float
 
-from adapters.keypoints.readers.columns import TableAssembler
+from adapters.keypoints.readers.columnar.columns import TableAssembler
 from adapters.keypoints.readers.file_schema import schema_from_names
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
 from adapters.keypoints.table import KeypointTable, slice_table

@@ -14,7 +14,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from adapters.keypoints.containers.parquet import open_parquet_file
-from adapters.keypoints.readers.columns import LARGEST_INSTANCE, SeenPairs, TableAssembler, status_codes
+from adapters.keypoints.readers.columnar.columns import LARGEST_INSTANCE, SeenPairs, TableAssembler, status_codes
 from adapters.keypoints.readers.file_schema import METADATA_KEY, schema_from_text
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
 from adapters.keypoints.table import KeypointTable, concat_tables
