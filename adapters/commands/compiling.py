@@ -1,14 +1,16 @@
 """``compiling, once, about 60 s``: said where a command waits for the compiler, and how long it will be.
 
 JAX reports when it asks its cache on disk for a program and when it has found it there; between a request and the end
-of a compilation there is nothing to see, so a timer says it when a program has not come after a second. How long all
-programs of a command take together is known from the last time: it is kept beside the compiled code. Before the first
-time it is what two shared cores took (benchmarks/results.md, "From a folder to a decision").
+of a compilation there is nothing to see, so a timer says it when a program has not come after a second. The processor
+time that all programs of a command take together is known from the last time: it is kept beside the compiled code.
+Before the first time it is what was measured (benchmarks/results.md, "From a folder to a decision"). Where more
+processes want to run than there are cores, it takes that many times as long.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -38,7 +40,7 @@ class CompileWatch:
         self._lock = threading.Lock()
         self._said = self._ended = False
         self.seconds = 0.0
-        """Spent on programs that were not in the cache."""
+        """Of processor time, spent on programs that were not in the cache."""
 
     def __call__(self, event: str, **_: object) -> None:
         if self._ended:
@@ -46,7 +48,7 @@ class CompileWatch:
         thread = threading.get_ident()
         if event == _REQUEST:
             with self._lock:
-                self._begun[thread] = time.monotonic()
+                self._begun[thread] = time.process_time()
             timer = threading.Timer(max(_PATIENCE_S - self.seconds, 0.0), self._say, (thread, self._begun[thread]))
             timer.daemon = True
             timer.start()
@@ -54,12 +56,12 @@ class CompileWatch:
             with self._lock:
                 begun = self._begun.pop(thread, None)
                 if begun is not None and event == _COMPILED:
-                    self.seconds += time.monotonic() - begun
+                    self.seconds += time.process_time() - begun
 
     def expected(self) -> float:
         """Seconds that all programs of the command take."""
         known = _read(self._file).get(self._command)
-        return _USUAL_S if known is None else known
+        return (_USUAL_S if known is None else known) * _crowding()
 
     def end(self) -> None:
         """Remember how long it took, if anything was compiled; the longest time counts, since a cache may lack some."""
@@ -106,6 +108,13 @@ def enable_told_cache(command: str) -> None:
     context = click.get_current_context(silent=True)
     if context is not None:
         context.call_on_close(watch.end)
+
+
+def _crowding() -> float:
+    """How many times as long as alone a process takes, as the load of the last minute has it."""
+    from engine.batching import worker_count
+
+    return max(os.getloadavg()[0] / worker_count(), 1.0) if hasattr(os, "getloadavg") else 1.0
 
 
 def _read(file: Path) -> dict[str, float]:
