@@ -189,7 +189,7 @@ def _torchvision(people: People, schema: KeypointSchema) -> bytes:
             "labels": [1],
             "scores": [0.9],
             "keypoints": [[[x, y, 1.0] for x, y in people.pairs(row)]],
-            "keypoints_scores": [(10 * people.scores[row]).tolist()],
+            "keypoints_scores": [(people.scores[row] / 0.15).tolist()],
         }
         for row in _rows(people)
     ]

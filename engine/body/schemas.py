@@ -160,7 +160,7 @@ _COUNTS_OF_SEVERAL = {
     14: "CrowdPose, AI Challenger and LSP have 14, in different orders",
     15: "OpenPose's MPI model and CMU Panoptic have 15, in different orders",
     16: "MPII has 16",
-    18: "OpenPose's COCO order has 18 (openpose18), and so has COCO-17 with a neck at its end",
+    18: "OpenPose's COCO order has 18 (openpose18), and so has COCO-17 with another point at its end",
     21: "a hand has 21",
 }
 """Numbers of keypoints that do not tell the schema."""

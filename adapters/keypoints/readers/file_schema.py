@@ -14,7 +14,15 @@ import numpy as np
 
 from adapters.keypoints.readers.keypoint_names import is_known, known_names, listed
 from adapters.keypoints.readers.source_files import BrokenFile
-from engine.body.schemas import SCHEMAS, KeypointSchema, find_schema, schema_for_count, schema_from_mmpose
+from engine.body.schemas import (
+    COCO_17,
+    OPENPOSE_18,
+    SCHEMAS,
+    KeypointSchema,
+    find_schema,
+    schema_for_count,
+    schema_from_mmpose,
+)
 
 METADATA_KEY = "samebody.keypoint_schema"
 """Where Parquet's key-value metadata holds the schema."""
@@ -100,6 +108,12 @@ def _recognised(schema: KeypointSchema) -> KeypointSchema:
     return next(same, schema)
 
 
+COCO_18 = schema_from_names("coco17 and another", (*COCO_17.keypoint_names, "another"))
+"""The last is a neck in some files and something else in others, so it is not used."""
+ORDERS_OF_18 = (OPENPOSE_18, COCO_18)
+"""Which 18 keypoints files without names have."""
+
+
 def schema_in_use(stated: KeypointSchema, wanted: KeypointSchema | None) -> KeypointSchema:
     """The schema of a file that names its keypoints: what it states, unless its names mean nothing.
 
@@ -126,6 +140,8 @@ def schema_in_use(stated: KeypointSchema, wanted: KeypointSchema | None) -> Keyp
 
 def kept_schema(schema: KeypointSchema) -> KeypointSchema:
     """A schema without the hundreds of points of hands and face that a file of its kind has and no body models."""
+    if schema is COCO_18:
+        return COCO_17
     if schema.name == "halpe136":
         return SCHEMAS["halpe26"]
     if schema.name == "goliath308":

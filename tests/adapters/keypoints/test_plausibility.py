@@ -1,6 +1,8 @@
 """Keypoints in a wrong order are told from people, as a whole and row by row."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,3 +194,22 @@ def test_the_files_own_boxes_decide_who_is_largest(people) -> None:
     np.testing.assert_array_equal(box_areas(half), box_areas(two))
     (line,) = chosen_lines(boxed, np.array([1]))
     assert line.startswith(f"{two.image[0].as_py()}: person 1 of 2, around (")
+
+
+def _results_of_18(path: Path, table: KeypointTable, names: tuple[str, ...]) -> Path:
+    """COCO results that do not name their keypoints; a neck is the middle of the shoulders."""
+    place = {name: table.keypoints[:, k] for k, name in enumerate(table.schema.keypoint_names)}
+    place["neck"] = (place["left_shoulder"] + place["right_shoulder"]) / 2
+    points = np.stack([place[name] for name in names], axis=1)
+    records = [{"image_id": k, "category_id": 1, "keypoints": own.tolist()} for k, own in enumerate(points)]
+    path.write_text(json.dumps(records))
+    return path
+
+
+def test_the_order_of_18_keypoints_is_that_in_which_they_look_like_people(people, tmp_path) -> None:
+    openpose = read_keypoints([_results_of_18(tmp_path / "o.json", people, OPENPOSE_18.keypoint_names)])
+    assert openpose.schema == OPENPOSE_18
+    coco = read_keypoints([_results_of_18(tmp_path / "c.json", people, (*COCO_17.keypoint_names, "neck"))])
+    assert coco.schema == COCO_17
+    with pytest.raises(ValueError, match="18 keypoints do not tell their order"):
+        read_keypoints([_results_of_18(tmp_path / "x.json", people, tuple(reversed(OPENPOSE_18.keypoint_names)))])

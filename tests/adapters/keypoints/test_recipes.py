@@ -65,7 +65,7 @@ def _returned() -> dict[str, dict[str, Any]]:
         ]
         for row in range(3)
     ]
-    output = {"keypoints": triples, "keypoints_scores": 10 * people.scores, "scores": np.ones(3)}
+    output = {"keypoints": triples, "keypoints_scores": people.scores / 0.15, "scores": np.ones(3)}
     shares = SimpleNamespace(pred_keypoints=triples / [1, 1, 6])
     return {
         "MMPose": {"pictures": [0, 1], "inferencer": lambda picture: iter([{"predictions": [[instance]]}])},

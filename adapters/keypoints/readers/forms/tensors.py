@@ -8,8 +8,10 @@
 
 or a list of such objects, one a frame; easy_ViTPose's list has one object of people a frame. torchvision's and
 Detectron2's scores are not on a scale of 0 to 1. torchvision's
-are heights of a heatmap of logits: 10 and more on clear points, so they are divided by 10. Detectron2's are shares of a
-heatmap after a softmax: its own threshold for drawing is 0.05, so they are multiplied by 6, and 0.05 becomes 0.3.
+are logits, the largest of a heatmap (``roi_heads.heatmaps_to_keypoints``), 10 and more on clear points. Programs that
+draw the logits of this network (Detectron, maskrcnn-benchmark) leave out those below 2; 2 becomes 0.3. Detectron2's are
+shares of the same heatmap after a softmax (``structures/keypoints.py``). It leaves out those below 0.05 when it draws;
+0.05 becomes 0.3.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,7 +41,7 @@ from engine.body.schemas import KeypointSchema
 _KEYPOINTS = ("keypoints", "pred_keypoints")
 _SCORES = ("keypoints_scores", "keypoint_scores", "scores")
 _BOXES = ("boxes", "pred_boxes", "bboxes")
-_TORCHVISION_SCALE = 0.1
+_TORCHVISION_SCALE = 0.15
 _DETECTRON2_SCALE = 6.0
 
 
