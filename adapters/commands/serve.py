@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import secrets
+import socket
 from pathlib import Path
 
 import click
@@ -49,6 +50,7 @@ def serve(database: Path, port: int, pose: Mode, body: str) -> None:
 
     import uvicorn
     from sqlalchemy import URL
+    from sqlalchemy.exc import DBAPIError
     from sqlalchemy.orm import sessionmaker
 
     from adapters.host.api.serving import settings
@@ -59,10 +61,19 @@ def serve(database: Path, port: int, pose: Mode, body: str) -> None:
         raise click.ClickException(f"there is no folder {database.parent} for the database; make it first")
     enable_compile_cache()
     sql = open_database(URL.create("sqlite", database=str(database)))
-    create_tables(sql)
+    try:
+        create_tables(sql)
+    except DBAPIError as error:
+        sql.dispose()
+        raise click.ClickException(f"{database}: {error.orig}; give another --database") from error
     given = os.environ.get(TOKEN_VARIABLE)
     token = given or secrets.token_urlsafe(16)
     app = make_app(HostDatabase(sessionmaker(sql)), find_body(body), token, pose)
+    try:
+        listening = socket.create_server((_HOST, port))
+    except OSError as error:
+        sql.dispose()
+        raise click.ClickException(f"port {port}: {error.strerror}; give another --port") from error
     if not given:
         click.echo(f"token: {token}", err=True)
     click.echo(f"http://{_HOST}:{port}/docs", err=True)
@@ -70,4 +81,5 @@ def serve(database: Path, port: int, pose: Mode, body: str) -> None:
     # all answers by a third of a second.
     gc.collect()
     gc.freeze()
-    uvicorn.Server(settings(app, _HOST, port)).run()
+    with listening:
+        uvicorn.Server(settings(app, _HOST, port)).run([listening])
