@@ -270,12 +270,12 @@ def cluster(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     _check_packages()
-    from adapters.commands.signals import quiet_until_started
+    from adapters.commands.signals import ended_by_signals
 
-    quiet_until_started()
-    from adapters.commands.cli import main as run
+    with ended_by_signals():
+        from adapters.commands.cli import main as run
 
-    return run(arguments)
+        return run(arguments)
 
 
 def _start() -> None:

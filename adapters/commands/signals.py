@@ -123,14 +123,20 @@ def _end(number: int, on_deadline: Callable[[], None]) -> None:
         os._exit(128 + number)
 
 
-def quiet_until_started() -> None:
-    """Print one line in place of a traceback during imports, before ``interruptible``."""
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """A block in which either signal ends the process at once, with one line: for the time of imports.
 
-    def hook(kind: type[BaseException], error: BaseException, trace: object) -> None:
-        if not issubclass(kind, KeyboardInterrupt):
-            sys.__excepthook__(kind, error, trace)  # pyright: ignore[reportArgumentType]
-            return
-        os.write(2, f"{MESSAGE}\n".encode())
-        os._exit(128 + signal.SIGINT)
-
-    sys.excepthook = hook
+    There is nothing to clean up yet, and a KeyboardInterrupt would be lost in the callbacks that imports run.
+    ``interruptible`` takes over inside the block.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    earlier = {number: signal.signal(number, lambda received, _: _end(received, lambda: None)) for number in ours}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

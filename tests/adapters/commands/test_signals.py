@@ -55,6 +55,23 @@ ENDS = {
             except KeyboardInterrupt:
                 sys.exit(received.status)
     """,
+    "lost in a callback while modules are imported": """
+        import weakref
+        from adapters.commands.signals import ended_by_signals
+
+        class Module:
+            pass
+
+        def callback(_):
+            os.kill(os.getpid(), signal.{signal})
+            time.sleep(0.1)
+
+        with ended_by_signals():
+            module = Module()
+            reference = weakref.ref(module, callback)
+            del module
+            print("goes on")
+    """,
     "while the main thread executes no Python": """
         with interruptible(lambda: os.write(1, b"cleaned up")):
             signalled()
@@ -80,7 +97,7 @@ ENDS = {
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize("case", ENDS)
 def test_a_signal_ends_the_process(case: str, name: str, status: int) -> None:
-    program = textwrap.dedent(PREAMBLE.format(signal=name)) + textwrap.dedent(ENDS[case])
+    program = textwrap.dedent(PREAMBLE.format(signal=name)) + textwrap.dedent(ENDS[case].replace("{signal}", name))
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
