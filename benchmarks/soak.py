@@ -52,6 +52,8 @@ def main() -> int:
         "disk": disk,
         "report": report,
     }
+    # Shells start background jobs with SIGINT ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as name:
         faults = trial[given.trial](Path(name), given.times, random.Random(given.seed))
     print(f"{given.trial}: {len(faults)} faults")
