@@ -86,7 +86,9 @@ def invented_fits(count: int, seed: int = 0) -> Fits:
     )
 
 
-def write_invented_page(path: Path, scores: Scores, fits: Fits, thumbnails: list[Thumbnail | None]) -> Path | None:
+def write_invented_page(
+    path: Path, scores: Scores, fits: Fits, thumbnails: list[Thumbnail | None], people: tuple[str, ...] = ("anna",)
+) -> Path | None:
     """A page of invented rows, as ``adapters.results.report.build`` makes it of fitted ones; gives the folder of
     pictures."""
     body = load_embedded_body()
@@ -107,9 +109,9 @@ def write_invented_page(path: Path, scores: Scores, fits: Fits, thumbnails: list
         "source": "scores.parquet",
         "summary": summarise(scores),
         "notes": [],
-        "people": [{"name": "anna", "references": 4, "betas": [0.3] * 10}],
-        "several": False,
-        "groups": [],
+        "people": [{"name": name, "references": 4, "betas": [0.3] * 10} for name in people],
+        "several": len(people) > 1,
+        "groups": list(people) if len(people) > 1 else [],
         "grouped_by": "best match",
         "digest": result_digest(scores),
         "body": body.name,

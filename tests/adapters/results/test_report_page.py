@@ -331,6 +331,27 @@ def test_pictures_that_look_alike_lie_on_one_card(browser, scores: Scores, tmp_p
     tab.context.close()
 
 
+def test_people_are_tabs(browser, scores: Scores, tmp_path: Path) -> None:
+    fits = replace(invented_fits(ROWS), person=np.arange(ROWS) % 2)
+    page = tmp_path / "report.html"
+    write_invented_page(page, scores, fits, [None] * ROWS, ("anna", "boris"))
+    tab = browser.new_context(accept_downloads=True).new_page()
+    tab.goto(page.as_uri())
+    tab.wait_for_selector("html[data-ready] .card")
+    assert tab.locator("#tabs button").all_inner_texts() == ["everybody", "anna", "boris"]
+    tab.click("#tabs button >> nth=2")
+    assert tab.locator("#tabs [aria-pressed=true]").all_inner_texts() == ["boris"]
+    order = [row for row in _order(scores) if row % 2 == 1]
+    saved = _saved(tab)
+    assert [row["image"] for row in saved] == [scores.image[row] for row in order[:20]], "the queue of one person"
+    assert {row["best_match"] for row in saved} == {"boris"}
+    tab.click("[data-tile=all]")
+    assert _shown(tab) == ROWS // 2
+    tab.click("#tabs button >> nth=0")
+    assert _shown(tab) == ROWS
+    tab.context.close()
+
+
 def test_names_are_copied(opened: Opened, scores: Scores) -> None:
     tab = opened.tab
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
