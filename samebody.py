@@ -270,12 +270,12 @@ def cluster(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     _check_packages()
-    from adapters.commands.signals import ended_by_signals
+    from adapters.commands.signals import end_at_signals
 
-    with ended_by_signals():
-        from adapters.commands.cli import main as run
+    end_at_signals()
+    from adapters.commands.cli import main as run
 
-        return run(arguments)
+    return run(arguments)
 
 
 def _start() -> None:

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-GRACE_S = 1.5
+GRACE_S = 1.0
 _RETRY_S = 0.02
 MESSAGE = "samebody: interrupted"
 
@@ -123,20 +123,14 @@ def _end(number: int, on_deadline: Callable[[], None]) -> None:
         os._exit(128 + number)
 
 
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """A block in which either signal ends the process at once, with one line: for the time of imports.
+def end_at_signals() -> None:
+    """From now on, either signal ends the process at once, with one line: for imports before, and exit behind
+    ``interruptible``, which takes over in between.
 
-    There is nothing to clean up yet, and a KeyboardInterrupt would be lost in the callbacks that imports run.
-    ``interruptible`` takes over inside the block.
+    There is nothing to clean up then, and a KeyboardInterrupt would be lost in the callbacks that imports run.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    ours = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
-    earlier = {number: signal.signal(number, lambda received, _: _end(received, lambda: None)) for number in ours}
-    try:
-        yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+        return  # another program's thread: its signals are its own
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda received, _: _end(received, lambda: None))

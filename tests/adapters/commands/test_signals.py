@@ -57,7 +57,7 @@ ENDS = {
     """,
     "lost in a callback while modules are imported": """
         import weakref
-        from adapters.commands.signals import ended_by_signals
+        from adapters.commands.signals import end_at_signals
 
         class Module:
             pass
@@ -66,11 +66,20 @@ ENDS = {
             os.kill(os.getpid(), signal.{signal})
             time.sleep(0.1)
 
-        with ended_by_signals():
-            module = Module()
-            reference = weakref.ref(module, callback)
-            del module
-            print("goes on")
+        end_at_signals()
+        module = Module()
+        reference = weakref.ref(module, callback)
+        del module
+        print("goes on")
+    """,
+    "when the work is done": """
+        from adapters.commands.signals import end_at_signals
+
+        end_at_signals()
+        with interruptible():
+            pass
+        os.kill(os.getpid(), signal.{signal})
+        time.sleep(0.1)
     """,
     "while the main thread executes no Python": """
         with interruptible(lambda: os.write(1, b"cleaned up")):
