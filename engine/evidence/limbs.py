@@ -50,7 +50,7 @@ LIMBS = {
 
 MOST_OF_PEOPLE = 0.5
 DEGREES_OF_FREEDOM = 4.0
-"""ν. Between 1 and 6 the area under the ROC curve changes by at most 0.005 (benchmarks/results.md, "Real people")."""
+"""ν. Between 2 and 6 the area under the ROC curve changes by at most 0.005 (benchmarks/results.md, "Real people")."""
 
 _SHORTEST_PX = 0.5
 _DECIMALS = 6
