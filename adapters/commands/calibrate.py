@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 )
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Where it goes (.json).")
 @click.option("--provenance", default="", help="A line about the data and the detector, kept in the file.")
+@click.option(
+    "--solver", type=click.Choice(["auto", "amortised"]), default="auto", show_default=True,
+    help="Where scores will take their evidence from: fits, or the body's evidence network.",
+)  # fmt: skip
 @options.body
 @options.schema
 @reading_options
@@ -45,6 +49,7 @@ def calibrate(
     people: Path | None,
     out: Path,
     provenance: str,
+    solver: str,
     body: str,
     schema: str | None,
     reading: ReadingOptions,
@@ -70,11 +75,11 @@ def calibrate(
     table = read_table(pictures, schema, reading)
     if labels is None:
         about = provenance or f"{len(table)} pictures of unknown people, {table.schema.name}"
-        report = calibrate_from_pictures(table, find_body(body), about)
+        report = calibrate_from_pictures(table, find_body(body), about, solver)
     else:
         who = len({label.person for label in labels.values()})
         about = provenance or f"{len(labels)} labelled pictures of {who} people, {table.schema.name}"
-        report = calibrate_from_labels(table, labels, find_body(body), about)
+        report = calibrate_from_labels(table, labels, find_body(body), about, solver)
     save_calibration(out, report.calibration)
     click.echo("\n".join([*_lines(report), str(out)]))
     for warning in report.warnings:

@@ -118,12 +118,15 @@ def _numbered(names: list[str]) -> np.ndarray:
     return np.unique(names, return_inverse=True)[1] if names else np.zeros(0, int)
 
 
-def calibrate_from_labels(table: KeypointTable, labels: Labels, body: BodyModel, provenance: str) -> CalibrationReport:
+def calibrate_from_labels(
+    table: KeypointTable, labels: Labels, body: BodyModel, provenance: str, solver: str = "auto"
+) -> CalibrationReport:
     """Fit every labelled picture on its own, and find the noise of its keypoints, the population as their detector
     shows it, and how much one person's apparent shape varies.
 
     Args:
         provenance: the data and the detector; kept in the file.
+        solver: where the evidence comes from, as for ``adapters.jobs.scorer.ScoreSettings``.
 
     Raises:
         ValueError: labels do not fit the pictures, or there are too few of them.
@@ -131,7 +134,7 @@ def calibrate_from_labels(table: KeypointTable, labels: Labels, body: BodyModel,
     labelled = people_of(table, labels)
     if len(labelled.rows) < 2:
         raise ValueError("no labelled picture has keypoints; are the images named as in the results of samebody score?")
-    own = _own_pictures(table, labelled.rows, body)
+    own = _own_pictures(table, labelled.rows, body, solver)
     known = np.unique(labelled.person[own.known], return_inverse=True)[1]
     prior = body_population(body.fingerprint, body.beta_count)
     group = labelled.group[own.known]
@@ -139,13 +142,16 @@ def calibrate_from_labels(table: KeypointTable, labels: Labels, body: BodyModel,
     return _of_body(report, body)
 
 
-def calibrate_from_pictures(table: KeypointTable, body: BodyModel, provenance: str) -> CalibrationReport:
+def calibrate_from_pictures(
+    table: KeypointTable, body: BodyModel, provenance: str, solver: str = "auto"
+) -> CalibrationReport:
     """The same without labels: the noise of keypoints, and where the population lies as their detector shows it.
 
     Of more than ``MOST_PICTURES`` rows, so many are taken, evenly spread.
 
     Args:
         provenance: the data and the detector; kept in the file.
+        solver: as for ``calibrate_from_labels``.
 
     Raises:
         ValueError: too few pictures have keypoints.
@@ -155,7 +161,7 @@ def calibrate_from_pictures(table: KeypointTable, body: BodyModel, provenance: s
         rows = rows[np.linspace(0, len(rows) - 1, MOST_PICTURES).round().astype(int)]
     if len(rows) < LEAST_PICTURES:
         raise ValueError(f"{len(rows)} pictures with keypoints are too few for a calibration; give {LEAST_PICTURES}")
-    return _unlabelled(_own_pictures(table, rows, body), provenance, body)
+    return _unlabelled(_own_pictures(table, rows, body, solver), provenance, body)
 
 
 def calibrate_on_dataset(
@@ -247,15 +253,15 @@ class _OwnPictures(NamedTuple):
         return cls(evidence, prepared.seen_limbs(*(values[known] for values in columns)), known, keypoint_noise)
 
 
-def _own_pictures(table: KeypointTable, rows: np.ndarray, body: BodyModel) -> _OwnPictures:
+def _own_pictures(table: KeypointTable, rows: np.ndarray, body: BodyModel, solver: str) -> _OwnPictures:
     """Evidence of the rows that have any, and the noise of keypoints.
 
     The noise of keypoints is read off fits; the network, which has seen detectors of all kinds, is used without.
     """
     prepared = prepare(body, table.schema)
     keypoints, confidence = (values[rows] for values in prepared.columns(table))
-    stage, factors = prepared.evidence_stage(), {}
-    if prepared.free_solver() != "amortised":
+    stage, factors = prepared.evidence_without_limbs(solver=solver), {}
+    if prepared.free_solver(solver) != "amortised":
         factors = keypoint_noise(prepared.context(), stage(keypoints, confidence).fit)
         # With this noise, as everything will be from now on. Estimating again drifts (results.md, "Identity").
         stage = partial(fit_own, make_context(prepared.reduced, noise=POSED_NOISE.with_factors(factors)))

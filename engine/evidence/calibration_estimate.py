@@ -233,7 +233,7 @@ def _limb_model(limbs: SeenLimbs, population: Population, prior: Population | No
     if np.count_nonzero(np.isfinite(limbs.logs).sum(axis=1) > 1) < LEAST_PICTURES:
         return None
     between = np.eye(len(population.mean)) if prior is None else prior.between
-    return estimate_limbs(limbs, between, population.mean)
+    return estimate_limbs(limbs, between, population.mean, population.noise_scale)
 
 
 def _joined(evidence: Evidence, model: LimbModel, logs: Float[np.ndarray, "images limbs"]) -> Evidence:

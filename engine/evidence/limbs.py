@@ -15,8 +15,9 @@ limbs and the shift integrated out,
 
     Λ_c = V − V 1 1ᵀ V / 1ᵀ V 1,   V = (s_i² W)⁻¹ of the limbs that are seen,   Λ = Jᵀ Λ_c J,   h = Jᵀ Λ_c (y_i − m).
 
-This evidence about β adds to that of fits; the calibration's noise scale, estimated on the sum, takes back what both
-have in common.
+This evidence about β adds to that of fits. Theirs is at the noise that was assumed, and the calibration divides the sum
+by its squared noise scale s²; so W is kept divided by the s² of the fits alone. s, estimated again on the sum, takes
+back what both have in common.
 
 Sources: Lange, Little and Taylor, "Robust statistical modeling using the t distribution", JASA 1989 (the EM for T and
 s_i); Patterson and Thompson, "Recovery of inter-block information when block sizes are unequal", Biometrika 1971
@@ -73,7 +74,7 @@ class LimbModel:
     total: Float[np.ndarray, "limbs limbs"]
     """T: covariance of pictures of all people."""
     within: Float[np.ndarray, "limbs limbs"]
-    """W: covariance of pictures of one body."""
+    """W: covariance of pictures of one body, where keypoints are as noisy as fits assume."""
 
     def __post_init__(self) -> None:
         limbs, betas = np.shape(self.by_betas)
@@ -167,12 +168,14 @@ def estimate_limbs(
     limbs: SeenLimbs,
     between_people: Float[np.ndarray, "betas betas"],
     mean_betas: Float[np.ndarray, " betas"],
+    noise_scale: float = 1.0,
 ) -> LimbModel:
     """The model of pictures of unknown people.
 
     Args:
         between_people: B, as people differ for a detector.
         mean_betas: of the population as the detector shows it; there the mean picture is put.
+        noise_scale: of the evidence of fits.
     """
     logs, by_betas = limbs.logs[np.isfinite(limbs.logs).sum(axis=1) > 1], limbs.by_betas
     seen, count = np.isfinite(logs), len(LIMBS)
@@ -194,7 +197,7 @@ def estimate_limbs(
         total = centred @ (found / (len(logs) + _IMAGINARY)) @ centred + shift
         total = 0.5 * (total + total.T)
     within = _without_people(total, by_betas @ between_people @ by_betas.T)
-    return LimbModel(mean - by_betas @ mean_betas, by_betas, total, within)
+    return LimbModel(mean - by_betas @ mean_betas, by_betas, total, within / noise_scale**2)
 
 
 def _contrast_precision(

@@ -132,6 +132,8 @@ def test_pictures_give_the_model_back() -> None:
     scale = np.trace(total) / np.trace(expected)
     assert 0.5 < scale <= 1.1
     np.testing.assert_allclose(total / scale, expected, atol=RECOVERED * np.abs(expected).max())
+    noisier = estimate_limbs(SeenLimbs(logs, model.by_betas), np.eye(BETAS), np.ones(BETAS), 2.0)
+    np.testing.assert_allclose(noisier.within, found.within / 4)
     # People never get more than their share of the total.
     rest = np.linalg.eigvals(np.linalg.solve(found.total, found.within)).real
     assert rest.min() > 1 - MOST_OF_PEOPLE - 1e-6
