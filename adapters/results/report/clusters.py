@@ -14,7 +14,7 @@ from jaxtyping import Int
 
 from adapters.jobs.prepared import prepare
 from adapters.keypoints.table import KeypointTable
-from adapters.results.cluster_groups import Group, groups_by_certainty, memberships
+from adapters.results.cluster_groups import SURE, Group, Membership, groups_by_certainty, memberships
 from adapters.results.report.decision import result_digest
 from adapters.results.report.fits import SeenKeypoints, seen_only
 from adapters.results.report.page import PageParts, write_page
@@ -88,6 +88,7 @@ def make_cluster_report(inputs: ClusterInputs, out: str | os.PathLike[str]) -> P
         "notes": [],
         "people": [],
         "several": False,
+        "lead": _lead(int(np.sum(kinds == Membership.BELONGS)), len(groups)),
         "groups": [f"cluster {group.number}" for group in groups],
         "group_words": [group_words(group) for group in groups],
         "examples": [_examples(group, inputs.alike) for group in groups],
@@ -112,6 +113,14 @@ def group_words(group: Group) -> str:
     count = round(group.belonging)
     belong = "hardly any belongs" if group.belonging < 0.95 else f"about {count} belong{'s' if count == 1 else ''}"
     return f"{len(group.rows):,} pictures, {belong}"
+
+
+def _lead(sure: int, groups: int) -> str:
+    if not groups:
+        return "No two of them could be grouped: these pictures tell too little, or all show different bodies."
+    if not sure:
+        return "No picture belongs to its cluster for sure: these pictures tell too little to group them by body."
+    return f"{sure:,} belong to their cluster with a probability of {SURE} or more."
 
 
 def _examples(group: Group, alike: Int[np.ndarray, " rows"]) -> list[int]:

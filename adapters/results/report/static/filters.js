@@ -125,11 +125,7 @@ function headline(shown, ranked) {
     const kind = manifest.kinds.find((one) => one.name === state.tile);
     return kind ? [kind.label[0].toUpperCase() + kind.label.slice(1), manifest.terms[kind.label]] : ["All pictures", ""];
   }
-  if (ofClusters) {
-    const sure = arrays.kind.values.some((kind) => manifest.kinds[kind].name === "belongs");
-    const words = sure ? "Lowest probability first." : "No picture belongs to its cluster for sure: these pictures tell too little to group them by body.";
-    return ["Pictures that fit their cluster least", ranked ? words : "No two pictures could be grouped."];
-  }
+  if (ofClusters) return ["Pictures that fit their cluster least", ranked ? "Lowest probability first." : ""];
   if (!ranked) return ["Look at these first", "No row could be ranked."];
   const expected = expectedOthers(shown);
   if (Number.isNaN(expected)) {
