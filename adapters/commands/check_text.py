@@ -61,7 +61,7 @@ def summary_of(found: Check, scores: Scores, alike: Int[np.ndarray, " rows"]) ->
     first = tuple(
         (
             str(place),
-            f"{evidence[row]:+.1f}",
+            f"{round(float(evidence[row]), 1) + 0.0:+.1f}",  # never -0.0
             _name(names[row], int(scores.instance[row]), count),
             KIND_LABELS[Kind(kinds[row])],
             found.reasons[row],
