@@ -27,8 +27,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adapters.commands.display import print_table
+from adapters.jobs.calibrate import calibrate_from_pictures
 from adapters.jobs.detect import PhotoDetection, detect_to_table
-from adapters.jobs.fit import fit_references
+from adapters.jobs.fit import FitSettings, fit_references
 from adapters.jobs.score import RunSettings, score_to_file
 from adapters.keypoints.detectors.mediapipe_detector import MediaPipeDetector
 from adapters.keypoints.detectors.pictures import PictureFile, decode_frames, find_pictures
@@ -38,6 +39,7 @@ from adapters.keypoints.table import KeypointTable, concat_tables
 from adapters.keypoints.writers import write_keypoints
 from benchmarks.real_keypoints import area_under_roc
 from engine.body.embedded import load_embedded_body
+from engine.evidence.calibration import Calibration
 from engine.scores import Status
 
 PACKAGES = {"pose2sim": "0.10.49", "sports2d": "0.8.34"}
@@ -155,12 +157,17 @@ def _rows(table: KeypointTable, rows: np.ndarray) -> KeypointTable:
 
 
 def score_groups(
-    groups: dict[str, KeypointTable], references: list[str]
+    groups: dict[str, KeypointTable], references: list[str], calibration: Calibration | None = None
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Fit a shape to some groups together and score each of the others against it."""
+    """Fit a shape to some groups together and score each of the others against it.
+
+    Args:
+        calibration: of the detector, by default the shipped one.
+    """
     body = load_embedded_body()
     some = next(iter(groups.values()))
-    shape = fit_references(concat_tables(some.schema, [groups[name] for name in references]), body)
+    settings = FitSettings(calibration=calibration)
+    shape = fit_references(concat_tables(some.schema, [groups[name] for name in references]), body, settings)
     with tempfile.TemporaryDirectory() as folder:
         for name, table in groups.items():
             if name in references:
@@ -175,11 +182,15 @@ def score_groups(
             yield name, scores
 
 
-def separation(groups: dict[str, KeypointTable], show: Callable[..., None] = print_table) -> dict[str, float]:
+def separation(
+    groups: dict[str, KeypointTable],
+    show: Callable[..., None] = print_table,
+    calibration: Calibration | None = None,
+) -> dict[str, float]:
     """The man's scores against everybody else's, for both ways to split the cameras; areas under the ROC curve."""
     areas: dict[str, float] = {}
     for references in (["man cam01", "man cam03"], ["man cam02", "man cam04"]):
-        results = dict(score_groups(groups, references))
+        results = dict(score_groups(groups, references, calibration))
         show(
             f"against the man of {' and '.join(references)}",
             (
@@ -268,8 +279,9 @@ def throughput(folder: Path, count: int = 40) -> list[tuple[str, float]]:
 @click.command()
 @click.option("--every", default=5, show_default=True, help="Take every so many-th frame.")
 @click.option("--confidences", is_flag=True, help="Also compare rules from visibility to confidence.")
+@click.option("--calibrated", is_flag=True, help="Calibrate on the pictures, people unknown.")
 @click.option("--speed", is_flag=True, help="Time detectors and fits instead.")
-def main(every: int, confidences: bool, speed: bool) -> None:
+def main(every: int, confidences: bool, calibrated: bool, speed: bool) -> None:
     """Fit and score the people of the videos."""
     if speed:
         rates = throughput(fetch_videos())
@@ -277,7 +289,14 @@ def main(every: int, confidences: bool, speed: bool) -> None:
         return
     found = detect_people(fetch_videos(), every)
     click.echo(f"{found.pictures} pictures, {found.pictures / found.seconds:.1f} a second, decoding included")
-    for name, area in separation(found.groups).items():
+    calibration = None
+    if calibrated:
+        everybody = list(found.groups.values())
+        about = "three people in videos of two packages, BlazePose"
+        report = calibrate_from_pictures(concat_tables(everybody[0].schema, everybody), load_embedded_body(), about)
+        calibration = report.calibration
+        click.echo("\n".join(report.warnings))
+    for name, area in separation(found.groups, calibration=calibration).items():
         click.echo(f"area under ROC, the man against {name}: {area:.2f}")
     if confidences:
         rows = []
