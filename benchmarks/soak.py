@@ -143,7 +143,9 @@ def interrupt(folder: Path, times: int, draw: random.Random) -> list[str]:
         took, done = time.monotonic() - start, done + 1
         slowest = max(slowest, took)
         broken = [path.name for path in place.rglob("*") if path.is_file() and not _is_whole(path)]
-        if process.returncode != 128 + number or took > _LATEST_S or broken or "Traceback" in said:
+        # Shells call both 128 + number; the latter is a signal in the last moments of the interpreter.
+        ended_so = process.returncode in (128 + number, -number)
+        if not ended_so or took > _LATEST_S or broken or "Traceback" in said:
             faults.append(
                 _say(f"{command[0]} {number.name}: {process.returncode} after {took:.2f} s, {broken} {said[-200:]}")
             )

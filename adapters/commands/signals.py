@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-GRACE_S = 1.0
+GRACE_S = 0.7
 _RETRY_S = 0.02
 MESSAGE = "samebody: interrupted"
 
