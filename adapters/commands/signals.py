@@ -124,13 +124,12 @@ def _end(number: int, on_deadline: Callable[[], None]) -> None:
 
 
 def end_at_signals() -> None:
-    """From now on, either signal ends the process at once, with one line: for imports before, and exit behind
-    ``interruptible``, which takes over in between.
+    """Let either signal end the process at once, with one line, outside of ``interruptible``: during imports and exit.
 
-    There is nothing to clean up then, and a KeyboardInterrupt would be lost in the callbacks that imports run.
+    Nothing needs cleaning up then, and a KeyboardInterrupt would be lost in the callbacks that imports run.
     """
     if threading.current_thread() is not threading.main_thread():
-        return  # another program's thread: its signals are its own
+        return  # the thread of another program, which handles its signals itself
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda received, _: _end(received, lambda: None))

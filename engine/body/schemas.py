@@ -163,7 +163,7 @@ _COUNTS_OF_SEVERAL = {
     18: "OpenPose's COCO order has 18 (openpose18), and so has COCO-17 with another point at its end",
     21: "a hand has 21",
 }
-"""Numbers of keypoints that do not tell the schema."""
+"""Hints for numbers of keypoints that do not determine the schema."""
 
 
 def schema_for_count(keypoint_count: int) -> KeypointSchema:
