@@ -4,6 +4,7 @@ The same page as that of scores, with other numbers. No bodies are drawn: a grou
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class ClusterInputs:
     keypoints: KeypointTable
     """The rows' keypoints, in the same order."""
     body: BodyModel
-    thumbnails: list[Thumbnail | None]
+    thumbnails: Sequence[Thumbnail | None]
     alike: Int[np.ndarray, " rows"]
     """``near_duplicates.first_alike``"""
     source: str
@@ -105,7 +106,7 @@ def make_cluster_report(inputs: ClusterInputs, out: str | os.PathLike[str]) -> P
         **drawing_texts(reduced.schema, inputs.body.parents),
         "arrays": block.entries,
     }
-    return write_page(out, PageParts(manifest, block.text(), inputs.thumbnails), inputs.keep)
+    return write_page(out, PageParts(manifest, block.text(), list(inputs.thumbnails)), inputs.keep)
 
 
 def group_words(group: Group) -> str:

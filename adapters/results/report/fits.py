@@ -183,7 +183,7 @@ def _fit_part(
     raw = pictures.evidence
     if calibration.limbs is not None:
         logs = limb_logs(seen.keypoints_px[at], seen.confidence[at], context.model.body.schema)
-        raw = with_limbs(raw, calibration.limbs, logs, pictures.known)
+        raw = with_limbs(raw, calibration.limbs, logs, np.asarray(pictures.known))
     own_evidence = calibrated_pictures(raw, calibration)
     mean, root = calibration.axes
     own_betas = np.where(drawn[:, None], mean + _most_probable(own_evidence) @ root.T, 0)
