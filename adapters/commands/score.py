@@ -178,7 +178,7 @@ def score(
             keep_evidence=keep_evidence,
             one_person=one_person,
             resume=resume,
-            sources=record_sources(out, files, shapes, body, calibration, schema),
+            sources=record_sources(out, files, shapes, body, calibration, schema, reading),
             on_progress=progress,
             compute=None if cluster is None else cluster.batches,
         )

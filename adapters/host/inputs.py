@@ -23,6 +23,7 @@ import pyarrow as pa
 from jaxtyping import Float32
 
 from adapters.bodies.smplx_export import export_live_model
+from adapters.keypoints.plausibility import judged
 from adapters.keypoints.table import KeypointTable, clean_keypoints
 from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema, find_schema, schema_for_count
@@ -150,7 +151,7 @@ def keypoint_table(
     for row, (own_status, reason) in trouble.items():
         status[row] = own_status
         detail[row] = reason
-    return KeypointTable(
+    table = KeypointTable(
         schema=schema,
         image=pa.array(names, pa.string()),
         instance=np.array(instances, np.int32).reshape(count),
@@ -159,6 +160,7 @@ def keypoint_table(
         status=status,
         detail=pa.array(detail, pa.string()),
     )
+    return judged(table)
 
 
 def array_table(
@@ -181,7 +183,7 @@ def array_table(
     points, scores = clean_keypoints(
         np.asarray(points, np.result_type(points, np.float32)), np.asarray(scores, np.result_type(scores, np.float32))
     )
-    return KeypointTable(
+    table = KeypointTable(
         schema=found,
         image=pa.array(images, pa.string()),
         instance=np.zeros(len(images), np.int32),
@@ -190,6 +192,7 @@ def array_table(
         status=np.full(len(images), Status.OK, np.int8),
         detail=pa.nulls(len(images), pa.string()),
     )
+    return judged(table)
 
 
 def readable(table: KeypointTable) -> KeypointTable:
@@ -198,7 +201,7 @@ def readable(table: KeypointTable) -> KeypointTable:
     Raises:
         ValueError: a row could not be read; the message names it and the reason.
     """
-    bad = np.flatnonzero(table.status == Status.BAD_INPUT)
+    bad = np.flatnonzero((table.status == Status.BAD_INPUT) | (table.status == Status.IMPLAUSIBLE))
     if len(bad):
         row = int(bad[0])
         raise ValueError(f"{table.image[row].as_py()}: {table.detail[row].as_py()}")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from adapters.keypoints.readers.file_rules import ReadingOptions
 from engine.body.embedded import EMBEDDED_BODY
 
 SOURCES_KEY = "samebody.sources"
@@ -31,6 +32,20 @@ class RecordedSources:
     calibration: str | None = None
     schema: str | None = None
     """Schema, if the command line named one."""
+    min_score: float | None = None
+    image_size: tuple[float, float] | None = None
+    forced: bool = False
+    """Implausible keypoints were taken as they are."""
+
+    @property
+    def reading(self) -> ReadingOptions | None:
+        """How the keypoints were read; None where a result does not tell, or tells the impossible."""
+        if self.min_score is None:
+            return None
+        try:
+            return ReadingOptions(self.min_score, self.image_size, judge=not self.forced)
+        except ValueError:
+            return None
 
     def as_metadata(self) -> dict[str, str]:
         """Key and value for ``score_to_file``."""
@@ -44,6 +59,7 @@ def record_sources(
     body: str = EMBEDDED_BODY,
     calibration: Path | None = None,
     schema: str | None = None,
+    reading: ReadingOptions | None = None,
 ) -> RecordedSources:
     """Paths relative to the folder of ``out``."""
     folder = os.path.realpath(Path(out).parent)
@@ -58,6 +74,9 @@ def record_sources(
         body=body if body == EMBEDDED_BODY else _relative(Path(body), folder),
         calibration=None if calibration is None else _relative(calibration, folder),
         schema=schema,
+        min_score=None if reading is None else reading.min_score,
+        image_size=None if reading is None else reading.image_size,
+        forced=reading is not None and not reading.judge,
     )
 
 

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Int
 
 from adapters.bodies.find import find_body
 from adapters.jobs.scorer import calibration_of
-from adapters.keypoints.readers import open_keypoints
+from adapters.keypoints.readers import ReadingOptions, open_keypoints
+from adapters.keypoints.readers.file_rules import FILE_RULES
 from adapters.results.recorded_sources import is_below, recorded_sources
 from adapters.results.report.fits import Fits, find_keypoints, fit_rows, nobody, seen_only
 from adapters.results.report.scores import Scores
@@ -41,6 +42,8 @@ class FitSources:
     body: str | None = None
     calibration: Path | None = None
     schema: str | None = None
+    reading: ReadingOptions | None = None
+    """How keypoints are read; None reads them as the result file recorded."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def complete(sources: FitSources, scores: Scores) -> FitSources:
         body=body,
         calibration=sources.calibration or (calibration[0] if calibration else None),
         schema=sources.schema or recorded.schema,
+        reading=sources.reading or recorded.reading or FILE_RULES,
     )
 
 
@@ -128,7 +132,8 @@ def draw_rows(
         note = "No bodies are drawn: the keypoints were not found; give them with --keypoints."
         return Drawings(seen_only(nobody(len(scores))), None, (), None, (note,))
     body = find_body(given.body or EMBEDDED_BODY)
-    source = open_keypoints(given.keypoints, find_schema(given.schema) if given.schema else None)
+    schema = find_schema(given.schema) if given.schema else None
+    source = open_keypoints(given.keypoints, schema, options=given.reading or FILE_RULES)
     reduced = reduce_body(body, source.schema)
     seen = find_keypoints(scores, source, reduced)
     if scores.mode == "rest" or not people:

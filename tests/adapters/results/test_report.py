@@ -31,8 +31,10 @@ from adapters.results.report.thumbnails import make_thumbnails
 from adapters.results.scores import arrow_columns
 from adapters.results.vocabulary import MARKS, TERMS
 from adapters.results.writers import open_result_writer
+from benchmarks.keypoint_forms import FORMS, People
 from engine.body.keypoint_body import KeypointBody
 from engine.body.model import BodyModel
+from engine.body.schemas import COCO_17
 from engine.evidence.shape_evidence import Evidence
 from tests.places import DEMO, ROOT
 
@@ -203,6 +205,23 @@ def test_recorded_paths_are_relative_or_not_there(tmp_path: Path) -> None:
     assert recorded_sources(found.as_metadata()) == found
     assert recorded_sources({SOURCES_KEY: '{"shapes":["/etc/passwd"]}'}).shapes == ()
     assert recorded_sources({SOURCES_KEY: "[1"}).keypoints == ()
+    assert recorded_sources({SOURCES_KEY: '{"min_score":7}'}).reading is None
+
+
+def test_keypoints_are_read_as_they_were_for_the_scores(tmp_path: Path) -> None:
+    demo = read_keypoints([DEMO / "dataset.parquet"])
+    form = next(form for form in FORMS if form.name == "YOLO labels")
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    people = People(demo.keypoints[:2], np.where(demo.confidence[:2] > 0, np.float32(0.25), np.float32(0)))
+    (labels / "anna.txt").write_bytes(form.write(people, COCO_17))
+    shape, out = str(tmp_path / "shape.npz"), tmp_path / "scores.parquet"
+    assert main(["fit", str(DEMO / "references.parquet"), "--pose", "rest", "--out", shape]) == 0
+    options = ["--image-size", "2048x1024", "--min-score", "0.2"]
+    assert main(["score", str(labels), "--shape", shape, "--out", str(out), *options]) == 0
+    assert main(["report", str(out), "--out", str(tmp_path / "report.html")]) == 0
+    _, arrays = unpacked(tmp_path / "report.html")
+    assert (arrays["confidence"] > 0).any()
 
 
 def test_thumbnails_of_every_kind_of_picture(tmp_path: Path) -> None:
