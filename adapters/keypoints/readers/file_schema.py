@@ -15,6 +15,7 @@ import numpy as np
 from adapters.keypoints.readers.keypoint_names import is_known, known_names, listed
 from adapters.keypoints.readers.source_files import BrokenFile
 from engine.body.schemas import (
+    BODY_25,
     COCO_17,
     OPENPOSE_18,
     SCHEMAS,
@@ -110,8 +111,14 @@ def _recognised(schema: KeypointSchema) -> KeypointSchema:
 
 COCO_18 = schema_from_names("coco17 and another", (*COCO_17.keypoint_names, "another"))
 """The last is a neck in some files and something else in others, so it is not used."""
-ORDERS_OF_18 = (OPENPOSE_18, COCO_18)
-"""Which 18 keypoints files without names have."""
+_FEET = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("big_toe", "small_toe", "heel"))
+_BODY_25B = schema_from_names("body25b", (*COCO_17.keypoint_names, "upper neck", "head", *_FEET))
+"""OpenPose's experimental model (CMU-Perceptual-Computing-Lab/openpose_train, BODY_25B)."""
+ORDERS: Mapping[int, tuple[KeypointSchema, KeypointSchema]] = {
+    18: (OPENPOSE_18, COCO_18),
+    25: (BODY_25, _BODY_25B),
+}
+"""Numbers of keypoints that files without names have in two orders."""
 
 
 def schema_in_use(stated: KeypointSchema, wanted: KeypointSchema | None) -> KeypointSchema:

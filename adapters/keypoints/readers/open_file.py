@@ -1,7 +1,7 @@
 """One file of keypoints: which reader takes it, which schema it has, and how its rows become those of another."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +11,11 @@ from adapters.keypoints.plausibility import measure
 from adapters.keypoints.readers.columnar.arrays import NpzKeypoints, open_npz
 from adapters.keypoints.readers.columnar.csv_files import CsvKeypoints, open_csv
 from adapters.keypoints.readers.columnar.parquet_files import ParquetKeypoints, open_parquet
-from adapters.keypoints.readers.file_schema import ORDERS_OF_18, schema_in_use, schema_of_counts
+from adapters.keypoints.readers.file_schema import ORDERS, schema_in_use, schema_of_counts
 from adapters.keypoints.readers.forms import PAGE, open_json
 from adapters.keypoints.readers.forms.form import FormFile
 from adapters.keypoints.readers.forms.text_files import TRANSFER_HEADER, open_labels, open_transfer_table
-from adapters.keypoints.readers.json_rows import Row, table_of_rows
+from adapters.keypoints.readers.json_rows import table_of_rows
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
 from adapters.keypoints.table import KeypointTable
 from engine.body.schemas import KeypointSchema
@@ -66,13 +66,8 @@ def schema_of(opened: OpenedFile, assumed: KeypointSchema | None, wanted: bool) 
     by_count: Mapping[int, KeypointSchema] = opened.form.by_count if isinstance(opened, FormFile) else {}
     try:
         if opened.schema is None:
-            try:
-                return schema_of_counts(opened.keypoint_counts(), assumed, by_count)
-            except ValueError:
-                likely = _likelier_order(opened) if isinstance(opened, FormFile) else None
-                if likely is None:
-                    raise
-                return likely
+            likely = _likelier_order(opened, assumed) if isinstance(opened, FormFile) else None
+            return likely or schema_of_counts(opened.keypoint_counts(), assumed, by_count)
         if isinstance(opened, FormFile | CsvKeypoints) or wanted:
             return schema_in_use(opened.schema, assumed if wanted else None)
         return opened.schema
@@ -82,19 +77,17 @@ def schema_of(opened: OpenedFile, assumed: KeypointSchema | None, wanted: bool) 
         raise BrokenFile(f"{opened.source.path}: {error}; see {PAGE}") from error
 
 
-def _likelier_order(opened: FormFile) -> KeypointSchema | None:
-    """The order of 18 keypoints in which the first people of a file look like people, if they do in one only."""
-    few: list[Row] = list(itertools.islice(_people_of_18(opened), _JUDGED_PEOPLE))
-    if not few:
+def _likelier_order(opened: FormFile, assumed: KeypointSchema | None) -> KeypointSchema | None:
+    """The order in which the first people of a file look like people, where their number leaves two and one fits."""
+    count = next(opened.keypoint_counts(), 0)
+    if count not in ORDERS or count in opened.by_count or (assumed is not None and len(assumed) == count):
         return None
-    found = {schema: measure(table_of_rows(few, schema)).clutter for schema in ORDERS_OF_18}
+    people = (row for row in opened.rows(count) if row.status == Status.OK and any(row.scores))
+    few = list(itertools.islice(people, _JUDGED_PEOPLE))
+    found = {schema: measure(table_of_rows(few, schema)).clutter for schema in ORDERS[count]}
     medians = {schema: np.median(known) for schema, values in found.items() if len(known := values[~np.isnan(values)])}
-    best, other = sorted(ORDERS_OF_18, key=lambda schema: medians.get(schema, np.inf))
+    best, other = sorted(ORDERS[count], key=lambda schema: medians.get(schema, np.inf))
     return best if medians.get(best, np.inf) < SEVERAL.clutter < medians.get(other, 0.0) else None
-
-
-def _people_of_18(opened: FormFile) -> Iterator[Row]:
-    return (row for row in opened.rows(18) if row.status == Status.OK and any(row.scores))
 
 
 def mapped_table(table: KeypointTable, target: KeypointSchema, columns: np.ndarray | None) -> KeypointTable:

@@ -28,8 +28,9 @@ def test_01_points_at_the_corner_were_not_seen(name: str) -> None:
 
 
 def test_03_openpose() -> None:
-    table = read_keypoints([_case("03", "")])
-    assert table.schema.name == "body25"
+    """25 keypoints in the order of BODY_25B, in which they look like people."""
+    table = read_keypoints([_case("03", "")], options=ReadingOptions(judge=True))
+    assert table.schema.name == "body25b"
     assert table.image.to_pylist() == ["a_000000000000", "b_000000000001"]
     assert table.status.tolist() == [Status.OK] * 2
 

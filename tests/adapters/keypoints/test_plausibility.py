@@ -13,7 +13,7 @@ from adapters.keypoints.plausibility import judged, measure
 from adapters.keypoints.readers import ReadingOptions, open_keypoints, read_keypoints
 from adapters.keypoints.reading_report import ReadingReport
 from adapters.keypoints.table import KeypointTable
-from engine.body.schemas import COCO_17, HALPE_26, OPENPOSE_18
+from engine.body.schemas import BODY_25, COCO_17, HALPE_26, OPENPOSE_18
 from engine.scores import Status
 from tests.places import DEMO
 
@@ -196,20 +196,25 @@ def test_the_files_own_boxes_decide_who_is_largest(people) -> None:
     assert line.startswith(f"{two.image[0].as_py()}: person 1 of 2, around (")
 
 
-def _results_of_18(path: Path, table: KeypointTable, names: tuple[str, ...]) -> Path:
-    """COCO results that do not name their keypoints; a neck is the middle of the shoulders."""
+def _results(path: Path, table: KeypointTable, names: tuple[str, ...]) -> Path:
+    """COCO results without names; a neck is the middle of the shoulders; unknown points are not seen."""
     place = {name: table.keypoints[:, k] for k, name in enumerate(table.schema.keypoint_names)}
     place["neck"] = (place["left_shoulder"] + place["right_shoulder"]) / 2
-    points = np.stack([place[name] for name in names], axis=1)
+    points = np.stack([place.get(name, np.zeros_like(place["neck"])) for name in names], axis=1)
     records = [{"image_id": k, "category_id": 1, "keypoints": own.tolist()} for k, own in enumerate(points)]
     path.write_text(json.dumps(records))
     return path
 
 
-def test_the_order_of_18_keypoints_is_that_in_which_they_look_like_people(people, tmp_path) -> None:
-    openpose = read_keypoints([_results_of_18(tmp_path / "o.json", people, OPENPOSE_18.keypoint_names)])
-    assert openpose.schema == OPENPOSE_18
-    coco = read_keypoints([_results_of_18(tmp_path / "c.json", people, (*COCO_17.keypoint_names, "neck"))])
-    assert coco.schema == COCO_17
+def test_the_order_of_keypoints_without_names_is_that_in_which_they_look_like_people(people, tmp_path) -> None:
+    coco = COCO_17.keypoint_names
+    orders = {
+        "openpose18": OPENPOSE_18.keypoint_names,
+        "coco17": (*coco, "neck"),
+        "body25": BODY_25.keypoint_names,
+        "body25b": (*coco, *map(str, range(8))),
+    }
+    for name, order in orders.items():
+        assert read_keypoints([_results(tmp_path / f"{name}.json", people, order)]).schema.name == name
     with pytest.raises(ValueError, match="18 keypoints do not tell their order"):
-        read_keypoints([_results_of_18(tmp_path / "x.json", people, tuple(reversed(OPENPOSE_18.keypoint_names)))])
+        read_keypoints([_results(tmp_path / "x.json", people, tuple(reversed(OPENPOSE_18.keypoint_names)))])
