@@ -99,7 +99,9 @@ def write_invented_page(
     first = first_alike([made and made.hash for made in thumbnails], scores.image)
     block = ArrayBlock()
     add_scores(block, scores, fits.person)
-    decided = add_decision(block, decide(scores), row_reasons(fits.proportion_deviations), fits.person, first)
+    decided = add_decision(
+        block, decide(scores, None, True), row_reasons(fits.proportion_deviations), fits.person, first
+    )
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails]))
     add_body(block, body, 10)
     manifest = {

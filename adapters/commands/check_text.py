@@ -53,7 +53,7 @@ def summary_of(found: Check, scores: Scores, alike: Int[np.ndarray, " rows"]) ->
     counts = ", ".join(f"{int(np.sum(kinds == kind)):,} {KIND_LABELS[kind]}" for kind in Kind if np.any(kinds == kind))
     names = scores.image.to_pylist()
     people = f"{len(scores):,} people in {len(set(names)):,} pictures"
-    counted = found.calibration.people_known
+    counted = found.calibration.of_a_detector
     weights = clip_weights(with_alike([clip_of(name) for name in names], alike)) if counted else None
     evidence, bits = scores.numbers["log_bayes_factor"], scores.numbers["information_bits"]
     queue = make_queue(evidence, bits, np.isin(kinds, RANKED), weights)
@@ -101,18 +101,14 @@ def _heads(queue: Queue, alike: Int[np.ndarray, " rows"]) -> list[tuple[int, int
 
 
 def _title(queue: Queue, rows: list[int]) -> str:
-    if queue.other is None or not rows:
+    import numpy as np
+
+    from adapters.results.ranking import range_of_others
+
+    if queue.shares is None or not rows:
         return "look at these first, the most unlike the references first"
-    chance = dict(zip(queue.order.tolist(), queue.other.tolist(), strict=True))
-    expected, usual = sum(chance[row] for row in rows), len(rows) * float(queue.other.mean())
-    return (
-        f"look at these first: expect {_about(expected)} of {len(rows)} to show another body "
-        f"(of any {len(rows)} pictures: {_about(usual)})"
-    )
-
-
-def _about(count: float) -> str:
-    return "fewer than one" if count < 0.95 else f"about {round(count)}"
+    low, high = range_of_others(queue.evidence[np.isin(queue.order, rows)], queue.shares)
+    return f"look at these first: expect {low} to {high} of {len(rows)} to show another body"
 
 
 def _name(image: str, instance: int, alike: int) -> str:

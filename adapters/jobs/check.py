@@ -116,9 +116,7 @@ def check(
     reduced = prepared.reduced
     reasons = _reasons(reduced, scores, shape, calibration)
     findings = _references(reduced, scored, shape, calibration)
-    return Check(
-        shape, scores, calibration, calibrated_by, findings, reasons, _help(shape, scores, calibration, calibrated_by)
-    )
+    return Check(shape, scores, calibration, calibrated_by, findings, reasons, _help(shape, scores, calibrated_by))
 
 
 def together(found: Check, rows: Sequence[int] | np.ndarray) -> tuple[float, float]:
@@ -236,7 +234,7 @@ def _references(
     return tuple(sorted(found, key=lambda one: (one.log_bayes_factor, one.image)))
 
 
-def _help(shape: Shape, scores: Scores, calibration: Calibration, calibrated_by: str) -> tuple[str, ...]:
+def _help(shape: Shape, scores: Scores, calibrated_by: str) -> tuple[str, ...]:
     advice = []
     clips = {clip_of(reference.image) or reference.image for reference in shape.references if reference.used}
     if len(clips) < FEW_REFERENCES:
@@ -254,11 +252,6 @@ def _help(shape: Shape, scores: Scores, calibration: Calibration, calibrated_by:
     unsure = float(np.mean(~np.isin(scores.status, SCORED))) if len(scores) else 0.0
     if unsure > _MANY_UNSURE:
         advice.append(f"another detector: this one was unsure in {100 * unsure:.0f} % of the rows")
-    if not calibration.people_known:
-        advice.append(
-            "names for some pictures: a calibration from people who are known (samebody calibrate --people) also says "
-            "how many of the first pictures show somebody else"
-        )
     if calibrated_by == "shipped":
         advice.append(
             f"a calibration for this detector: samebody calibrate, or {LEAST_PICTURES} pictures to check at once"

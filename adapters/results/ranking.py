@@ -3,21 +3,17 @@
 Rows are ranked by log Bayes factor, lowest first; rows of equal evidence by information, highest first. A rank needs
 less from a calibration than a verdict: a monotone error does not change it.
 
-The expected number of others among the first n needs a calibration from known people. With such a calibration it was
-right to within its sampling error in data sets drawn from real people. With the shipped calibration, or one from
-pictures of unknown people, it was wrong by a factor of two and more in either direction (benchmarks/results.md, "From a
-folder to a decision"), so no number is given then.
+How many of the first n show somebody else is the sum of p(another body | row). These probabilities need the share π of
+other people in the data set, which the column same_body_probability leaves at one half and which a few dozen weak rows
+hardly determine. With the Bayes factors B_i its posterior, from a uniform prior, is
 
-The expected number of others among the first n is the sum of p(another body | row). These probabilities need the share
-π of other people in the data set, which the column same_body_probability leaves at one half. It is estimated from the
-rows themselves: with the Bayes factors B_i, the likelihood Π (π + (1 − π) B_i) has its maximum at
+    p(π | rows) ∝ Π (π + (1 − π) B_i).
 
-    π = mean_i of π / (π + (1 − π) B_i),
-
-which expectation maximisation finds (Saerens, Latinne and Decaestecker, "Adjusting the outputs of a classifier to new
-a priori probabilities", Neural Computation 2002). Frames of one clip repeat their errors, so n of them weigh as much as
-n/(1 + (n − 1) ρ) pictures (``engine.evidence.comparison``). Two imaginary pictures, one of each kind, keep the share
-off 0 and 1.
+A range is given, from the number at the lower decile of π less 1.28 of its standard deviations to that at the upper
+decile plus as many. It needs a calibration of the detector: in data sets drawn from real people such ranges held the
+number in eight to nine of ten, and ranges from the shipped calibration hardly ever (benchmarks/results.md, "From a
+folder to a decision"). Frames of one clip repeat their errors, so n of them weigh as much as n/(1 + (n − 1) ρ) pictures
+(``engine.evidence.comparison``).
 """
 
 from collections import Counter
@@ -32,8 +28,9 @@ from engine.evidence.comparison import GROUP_CORRELATION
 FIRST = (10, 20, 50)
 """Lengths of the queue for which a precision is given."""
 
-_ITERATIONS = 500
-_CLOSE = 1e-9
+_SHARES = (np.arange(400) + 0.5) / 400
+_DECILE, _DEVIATIONS = 0.1, 1.28
+"""Of each ten ranges about eight or more hold the number."""
 
 
 class Queue(NamedTuple):
@@ -41,8 +38,10 @@ class Queue(NamedTuple):
 
     order: Int[np.ndarray, " ranked"]
     """Row numbers, the one most unlike the reference first."""
-    other: Float[np.ndarray, " ranked"] | None
-    """p(another body) of each row, in that order; None if unknown."""
+    evidence: Float[np.ndarray, " ranked"]
+    """In that order."""
+    shares: tuple[float, float] | None
+    """Lower and upper decile of the share of other bodies; None if unknown."""
 
     def ranks(self, rows: int) -> Int[np.ndarray, " rows"]:
         """Ranks from 1; 0 for rows that are not in the queue."""
@@ -50,11 +49,9 @@ class Queue(NamedTuple):
         ranks[self.order] = np.arange(1, len(self.order) + 1)
         return ranks
 
-    def expected_others(self, first: int) -> float | None:
-        """Expected number of other bodies among the first rows; None if unknown or if there are no rows."""
-        if self.other is None or not len(self.other):
-            return None
-        return float(self.other[:first].sum())
+    def others(self, first: int) -> tuple[int, int] | None:
+        """Range of the number of other bodies among the first rows; None if unknown."""
+        return None if self.shares is None else range_of_others(self.evidence[:first], self.shares)
 
 
 def make_queue(
@@ -70,11 +67,12 @@ def make_queue(
         information: information in bits; it orders rows of equal evidence.
         decisive: rows for the queue: informative ones for which the detector was not unsure.
         weights: equivalent number of independent pictures of each row; None if the evidence gives no probabilities:
-            it is not a log Bayes factor, or was not calibrated with known people.
+            it is not a log Bayes factor, or was not calibrated for the detector.
     """
     rows = np.flatnonzero(decisive & np.isfinite(evidence))
     order = rows[np.lexsort((rows, -np.nan_to_num(information[rows]), evidence[rows]))]
-    return Queue(order, None if weights is None else other_probability(evidence[order], weights[order]))
+    known = weights is not None and len(order) > 0
+    return Queue(order, evidence[order], share_deciles(evidence[order], weights[order]) if known else None)
 
 
 def clip_weights(clips: Sequence[str | None]) -> Float[np.ndarray, " rows"]:
@@ -98,19 +96,25 @@ def with_alike(clips: Sequence[str | None], first: Int[np.ndarray, " rows"]) -> 
     return [clip or group for clip, group in zip(clips, alike, strict=True)]
 
 
-def other_probability(
+def share_deciles(
     log_bayes_factor: Float[np.ndarray, " rows"], weights: Float[np.ndarray, " rows"]
-) -> Float[np.ndarray, " rows"]:
-    """p(another body) of each row, with the share of others estimated from all of them."""
-    values = np.asarray(log_bayes_factor, float)
-    share = 0.5
-    for _ in range(_ITERATIONS):
-        chances = _other(values, share)
-        updated = float((weights @ chances + 1) / (weights.sum() + 2))
-        if abs(updated - share) < _CLOSE:
-            break
-        share = updated
-    return _other(values, share)
+) -> tuple[float, float]:
+    """Lower and upper decile of the share of other bodies."""
+    values = np.asarray(log_bayes_factor, float)[:, None]
+    logs = weights @ np.logaddexp(np.log(_SHARES), np.log1p(-_SHARES) + values)
+    posterior = np.cumsum(np.exp(logs - logs.max()))
+    low, high = np.searchsorted(posterior, posterior[-1] * np.array([_DECILE, 1 - _DECILE]))
+    return float(_SHARES[low]), float(_SHARES[high])
+
+
+def range_of_others(log_bayes_factor: Float[np.ndarray, " rows"], shares: tuple[float, float]) -> tuple[int, int]:
+    """Range of the number of other bodies among these rows, at the deciles of their share in the data set."""
+    ends = []
+    for share, sign in zip(shares, (-1, 1), strict=True):
+        chances = _other(np.asarray(log_bayes_factor, float), share)
+        ends.append(chances.sum() + sign * _DEVIATIONS * np.sqrt(np.sum(chances * (1 - chances))))
+    low, high = np.clip(np.rint(ends), 0, len(log_bayes_factor)).astype(int).tolist()
+    return low, high
 
 
 def _other(log_bayes_factor: Float[np.ndarray, " rows"], share: float) -> Float[np.ndarray, " rows"]:

@@ -81,9 +81,9 @@ TERMS: Mapping[str, str] = {
     "rank": "The place in the data set, the one that points most strongly to another body first.",
     "keypoint distance": "The distance of the detected keypoints from the reference body, fitted to the picture.",
     "OKS": "Object keypoint similarity, as COCO defines it, of the detected keypoints and those of the reference body.",
-    "expected": "The expected number of these rows that show another body, from their probabilities, with the share of "
-    "other people estimated from the data set. It needs a calibration from known people (samebody calibrate "
-    "--people); without it, the order of the rows holds, but their number is unknown.",
+    "expected": "How many of these rows show another body, from their probabilities and the share of other people in "
+    "the data set, which is uncertain itself; so a range. It needs a calibration of the detector (samebody check "
+    "makes one from 20 pictures); without it, the order of the rows holds, but their number is unknown.",
     "mark": "Your decision: keep, drop, or unsure. Marks stay in this browser until you clear them; save them as a "
     "file to use them with: samebody apply.",
     "alike": "Pictures that look like another one, by a perceptual hash of the person. They lie on one card, share its "

@@ -131,7 +131,7 @@ def make_report(
     advice = None if calibration is None else calibration_advice(calibration)
     if advice is not None:
         notes.append(f"These scores are {advice}.")
-    known = calibration is not None and calibration.people_known
+    known = calibration is not None and calibration.of_a_detector
     decision = decided.on_page(chosen, decide(scores, first, known))
     decided_texts = add_decision(block, decision, reasons, group, first)
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails], bool))

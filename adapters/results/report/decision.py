@@ -33,10 +33,8 @@ class Decision:
     kinds: UInt8[np.ndarray, " rows"]
     ranks: Int[np.ndarray, " rows"]
     """From 1; 0 for rows that are not in the queue."""
-    other: Float[np.ndarray, " rows"] | None
-    """p(another body), with the share of others estimated from the data set; 0 for rows that are not in the queue."""
-    share: float
-    """Of another body in the whole queue; NaN where that is not known."""
+    shares: tuple[float, float] | None
+    """Lower and upper decile of the share of other bodies; None if unknown."""
     ranked: int
     """Rows of the queue, those that a page leaves out included."""
 
@@ -46,13 +44,13 @@ class Decision:
 
 
 def queue_of(
-    scores: Scores, first: Int[np.ndarray, " rows"] | None = None, people_known: bool = False
+    scores: Scores, first: Int[np.ndarray, " rows"] | None = None, of_a_detector: bool = False
 ) -> tuple[UInt8[np.ndarray, " rows"], Queue]:
     """The kind of each row, and the rows to look at first.
 
     Args:
         first: of each row, the first picture of those that look like it (``near_duplicates.first_alike``).
-        people_known: of the calibration; without it nothing is expected of the queue (``ranking``).
+        of_a_detector: whether the calibration is; else nothing is expected of the queue (``ranking``).
     """
     numbers = scores.numbers
     kinds = row_kinds(scores.status, numbers.get("same_body_probability"), numbers["consistency"])
@@ -61,19 +59,14 @@ def queue_of(
     clips = [clip_of(name) for name in scores.image]
     if first is not None:
         clips = with_alike(clips, first)
-    weights = clip_weights(clips) if scores.mode == "free" and people_known else None
+    weights = clip_weights(clips) if scores.mode == "free" and of_a_detector else None
     return kinds, make_queue(evidence, information, np.isin(kinds, RANKED), weights)
 
 
-def decide(scores: Scores, first: Int[np.ndarray, " rows"] | None = None, people_known: bool = False) -> Decision:
-    """Kinds, ranks and chances of all rows of a result; arguments as for ``queue_of``."""
-    kinds, queue = queue_of(scores, first, people_known)
-    other = None
-    if queue.other is not None:
-        other = np.zeros(len(scores))
-        other[queue.order] = queue.other
-    share = float("nan") if queue.other is None or not len(queue.other) else float(queue.other.mean())
-    return Decision(kinds, queue.ranks(len(scores)), other, share, len(queue.order))
+def decide(scores: Scores, first: Int[np.ndarray, " rows"] | None = None, of_a_detector: bool = False) -> Decision:
+    """Kinds and ranks of all rows of a result; arguments as for ``queue_of``."""
+    kinds, queue = queue_of(scores, first, of_a_detector)
+    return Decision(kinds, queue.ranks(len(scores)), queue.shares, len(queue.order))
 
 
 def add_decision(
@@ -97,8 +90,6 @@ def add_decision(
     block.add("reason", np.array([place[text] for text in reasons], np.uint8))
     block.add("group", group.astype("<i4"))
     block.add("alike", first.astype("<u4"))
-    if decision.other is not None:
-        block.add("other", decision.other.astype("<f4"))
     return {
         "kinds": [{"name": kind.name.lower(), "label": KIND_LABELS[kind], "look": _LOOKS[kind]} for kind in Kind],
         "marks": list(MARKS),
@@ -106,7 +97,7 @@ def add_decision(
         "status_words": dict(STATUS_WORDS),
         "reasons": words,
         "ranked": decision.ranked,
-        "share": 0.0 if np.isnan(decision.share) else round(decision.share, 6),
+        "shares": None if decision.shares is None else list(decision.shares),
     }
 
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from adapters.commands.cli import main
+from adapters.results.report.decision import queue_of
 from adapters.results.report.scores import Scores
 from adapters.results.report.thumbnails import make_thumbnails
 from benchmarks.report import invented_fits, invented_scores, write_invented_page
@@ -151,6 +152,8 @@ def test_the_queue_comes_first_and_goes_on(opened: Opened, scores: Scores) -> No
     tab = opened.tab
     order = _order(scores)
     assert [row["image"] for row in _saved(tab)] == [scores.image[row] for row in order[:20]]
+    low, high = queue_of(scores, None, True)[1].others(20) or (0, 0)
+    assert f"Expect {low} to {high} of these 20" in tab.inner_text("#expectation")
     tab.click("#more")
     assert [row["image"] for row in _saved(tab)] == [scores.image[row] for row in order[:40]]
 

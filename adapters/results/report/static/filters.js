@@ -110,13 +110,16 @@ function sortedRows(rows, by, descending) {
   return chosen.sort((a, b) => missing(a) - missing(b) || (missing(a) ? 0 : sign * (values[a] - values[b])) || a - b);
 }
 
-/** How many of these rows show another body, as far as the probabilities hold; NaN where there are none. */
-function expectedOthers(rows) {
-  if (!("other" in arrays)) return NaN;
-  return rows.reduce((sum, row) => sum + arrays.other.values[row], 0);
+/** Range of the number of other bodies among these rows, as adapters.results.ranking has it; null where it is unknown. */
+function rangeOfOthers(rows) {
+  if (!manifest.shares) return null;
+  const ends = manifest.shares.map((share, end) => {
+    const chances = rows.map((row) => share / (share + (1 - share) * Math.exp(arrays.log_bayes_factor.values[row])));
+    const mean = chances.reduce((sum, p) => sum + p, 0), spread = Math.sqrt(chances.reduce((sum, p) => sum + p * (1 - p), 0));
+    return Math.max(0, Math.min(rows.length, Math.round(mean + (end ? 1.28 : -1.28) * spread)));
+  });
+  return ends;
 }
-
-const about = (count) => (count < 0.95 ? "fewer than one" : `about ${Math.round(count)}`);
 
 /** The line above the gallery: what is shown, and how far it can be relied on. */
 function headline(shown, ranked) {
@@ -127,11 +130,8 @@ function headline(shown, ranked) {
   }
   if (ofClusters) return ["Pictures that fit their cluster least", ranked ? "Lowest probability first." : ""];
   if (!ranked) return ["Look at these first", "No row could be ranked."];
-  const expected = expectedOthers(shown);
-  if (Number.isNaN(expected)) {
-    const words = manifest.mode === "rest" ? "Lowest consistency first. The rest-pose mode has no evidence about bodies." : "Most unlike the references first.";
-    return ["Look at these first", words];
-  }
-  const chance = (manifest.share * shown.length);
-  return ["Look at these first", `Expect ${about(expected)} of these ${shown.length} to show another body; of any ${shown.length} pictures, ${about(chance)}.`];
+  const range = rangeOfOthers(shown);
+  if (range) return ["Look at these first", `Expect ${range[0]} to ${range[1]} of these ${shown.length} to show another body.`];
+  const words = manifest.mode === "rest" ? "Lowest consistency first. The rest-pose mode has no evidence about bodies." : "Most unlike the references first.";
+  return ["Look at these first", words];
 }
