@@ -10,12 +10,17 @@ from adapters.keypoints.readers import read_keypoints
 from adapters.keypoints.table import KeypointTable, slice_table
 from adapters.smpl_optimizer import optimize_shared_beta
 from engine.body.model import BodyModel
+from engine.evidence.limbs import LIMBS
 from engine.evidence.shape_evidence import Evidence
 from engine.shape import Shape
 from tests.places import DEMO
 
 BETAS = 10
 ODD = 3
+
+
+def _no_limbs(count: int) -> np.ndarray:
+    return np.full((count, len(LIMBS)), np.nan)
 
 
 @pytest.fixture
@@ -46,7 +51,8 @@ def fitted_rows(monkeypatch) -> list[int]:
             shapes[ODD, 0] = -2.0
         own = Evidence(np.tile(10 * np.eye(BETAS, dtype=np.float32), (count, 1, 1)), 10 * shapes)
         fused = Evidence(own.precision.sum(axis=0), own.information.sum(axis=0))
-        return job._Fitted(shapes[0], True, fused, np.zeros(count, int), np.zeros(count), job._alike(own, None))
+        alike = job._alike(own, None, _no_limbs(count))
+        return job._Fitted(shapes[0], True, fused, np.zeros(count, int), np.zeros(count), alike)
 
     monkeypatch.setattr(job, "_fit_free", fit)
     return calls
@@ -68,12 +74,15 @@ def test_it_is_left_out_on_request_and_stays_in_the_history(table, fitted_rows, 
     assert [one.image for one in kept.references if one.dropped] == [f"{ODD}.jpg"]
     assert kept.references[ODD].log_bayes_factor == pytest.approx(shape.references[ODD].log_bayes_factor)
     assert kept.used_references == second
+    # Limbs of the references come back as they were; the dropped one is not among them.
+    assert kept.limb_logs.shape == (second, len(LIMBS))
+    np.testing.assert_array_equal(kept.limb_logs, shape.limb_logs)
     assert f"{second} of 6" in _used(table, shape)
 
 
 def test_two_references_are_not_compared() -> None:
     evidence = Evidence(np.tile(np.eye(BETAS, dtype=np.float32), (2, 1, 1)), np.zeros((2, BETAS), np.float32))
-    assert np.isnan(job._alike(evidence, None)).all()
+    assert np.isnan(job._alike(evidence, None, _no_limbs(2))).all()
 
 
 @pytest.fixture
