@@ -71,8 +71,9 @@ def make_queue(
     """
     rows = np.flatnonzero(decisive & np.isfinite(evidence))
     order = rows[np.lexsort((rows, -np.nan_to_num(information[rows]), evidence[rows]))]
-    known = weights is not None and len(order) > 0
-    return Queue(order, evidence[order], share_deciles(evidence[order], weights[order]) if known else None)
+    if weights is None or not len(order):
+        return Queue(order, evidence[order], None)
+    return Queue(order, evidence[order], share_deciles(evidence[order], weights[order]))
 
 
 def clip_weights(clips: Sequence[str | None]) -> Float[np.ndarray, " rows"]:
