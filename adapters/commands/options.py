@@ -57,9 +57,9 @@ solver = click.option(
     type=click.Choice(("auto", "amortised", "lm", "adam", "lbfgs")),
     default="auto",
     show_default=True,
-    help="auto: the closed form with --pose rest, Levenberg-Marquardt fits (lm) with --pose free. amortised: the "
-    "body's evidence network, without fits; it is a hundred times as fast, and as good for single pictures. adam and "
-    "lbfgs reach the minima of lm, but much slower.",
+    help="auto: the closed form with --pose rest, Levenberg-Marquardt fits (lm) with --pose free, or the network if "
+    "the shape was fitted with it. amortised: the body's evidence network, without fits; it is a hundred times as "
+    "fast, and as good at keypoint noise of 1 % and above. adam and lbfgs reach the minima of lm, but much slower.",
 )
 
 

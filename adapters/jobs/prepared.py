@@ -5,6 +5,7 @@ lock up if two threads run batched linear algebra at once.
 """
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 
@@ -55,21 +56,27 @@ class PreparedBody:
         """
         return amortised_model(self.body)
 
-    def free_solver(self, name: str = "auto", focal_length_px: float | None = None) -> str:
-        """Source of the evidence of free poses: ``auto`` is ``lm`` (fits); the network only if requested.
+    def free_solver(
+        self, name: str = "auto", focal_length_px: float | None = None, shape_solvers: Collection[str] = ()
+    ) -> str:
+        """Source of the evidence of free poses.
 
-        Evidence of fits tells people apart better if there are many references or a set of pictures
+        ``auto`` is the network if all shapes to compare with have their evidence from it, because a calibration holds
+        for one source of evidence. Otherwise ``auto`` is ``lm`` (fits), which tells people apart better at low noise
         (benchmarks/results.md, "Evidence by simulation").
 
         Raises:
             ValueError: the network is requested, but the body has no network or the focal length is known.
         """
         if name == "auto":
-            return "lm"
+            name = "amortised" if shape_solvers and set(shape_solvers) == {"amortised"} else "lm"
         if name == "amortised" and focal_length_px is not None:
             raise ValueError("the evidence network takes no focal length; use --solver lm with --focal-length")
         if name == "amortised" and self.amortised is None:
-            raise ValueError(f"{self.body.name} has no evidence network; train one: samebody train-evidence --body")
+            raise ValueError(
+                f"{self.body.name} has no evidence network; train one (samebody train-evidence --body FILE), or use "
+                "--solver lm"
+            )
         return name
 
     def evidence_stage(

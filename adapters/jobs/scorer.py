@@ -53,6 +53,7 @@ class ScoreSettings:
     mode: Mode | None = None
     """Pose mode; by default that of the shapes."""
     solver: str = "auto"
+    """By default the shapes' own source of evidence (``PreparedBody.free_solver``)."""
     threshold: float | None = None
     """Value at which consistency is 1/e; by default the mode's constant."""
     calibration: Calibration | None = None
@@ -107,7 +108,9 @@ class Scorer:
         check_solver(settings.solver, self.mode)
         check_focal_length(settings.focal_length_px, self.mode)
         if self.mode == "free":
-            settings = replace(settings, solver=self.prepared.free_solver(settings.solver, settings.focal_length_px))
+            solvers = [shape.solver for shape in self.shapes]
+            solver = self.prepared.free_solver(settings.solver, settings.focal_length_px, solvers)
+            settings = replace(settings, solver=solver)
         self.solver = settings.solver
         self.fits = settings.fit or settings.solver != "amortised"
         """True if rows have the columns of a fit."""

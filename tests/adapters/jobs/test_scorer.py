@@ -1,5 +1,6 @@
 """One pipeline: command line, host, Python and Ray give the same numbers for one shape, bit for bit."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,6 +142,16 @@ def test_a_rest_shape_is_not_scored_in_free_pose(rest, anny: BodyModel) -> None:
     shape, table = rest
     with pytest.raises(ShapeFileError, match="--pose rest"):
         Scorer(anny, table.schema, shape, ScoreSettings(mode="free"))
+
+
+def test_scores_take_the_source_of_evidence_of_their_shapes(anny: BodyModel) -> None:
+    references = read_keypoints([DEMO / "references.parquet"])
+    network = fit_references(references, anny, FitSettings(solver="amortised"))
+    assert Scorer(anny, references.schema, network).solver == "amortised"
+    assert Scorer(anny, references.schema, network, ScoreSettings(solver="lm")).solver == "lm"
+    fits = replace(network, solver="lm")
+    assert Scorer(anny, references.schema, fits).solver == "lm"
+    assert Scorer(anny, references.schema, {"a": network, "b": fits}).solver == "lm"
 
 
 def test_keypoints_of_another_schema_are_refused(rest, anny: BodyModel) -> None:
