@@ -3,8 +3,8 @@
 For detections as they are and for the same in wrong orders, proportions and axes: medians of what
 ``adapters.keypoints.plausibility`` measures, the share of rows that are called implausible, whether all rows together
 are, and the share of files. FILE holds ``keypoints`` (N, 17, 2) in COCO-17's order, NaN where not seen, and ``item`` or
-``person``: the rows of each are a file of their own. The bounds were chosen on every second of them, the figures
-are of the others. Without FILE the people are simulated, and a file is eight of them.
+``person``: the rows of each are a file of their own. The figures are of every second of them; the bounds were chosen
+mostly on the others. Without FILE the people are simulated, and a file is eight of them.
 """
 
 from pathlib import Path
