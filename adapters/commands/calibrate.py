@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Where it goes (.json).")
 @click.option("--provenance", default="", help="A line about the data and the detector, kept in the file.")
 @click.option(
-    "--solver", type=click.Choice(["auto", "amortised"]), default="auto", show_default=True,
-    help="Where scores will take their evidence from: fits, or the body's evidence network.",
+    "--solver", type=click.Choice(["auto", "amortised", "joint"]), default="auto", show_default=True,
+    help="Where scores will take their evidence from: fits, the body's evidence network, or both.",
 )  # fmt: skip
 @options.body
 @options.schema

@@ -54,12 +54,13 @@ FREE_HELP = "free: every picture has its own pose. rest: the original recipe, T-
 
 solver = click.option(
     "--solver",
-    type=click.Choice(("auto", "amortised", "lm", "adam", "lbfgs")),
+    type=click.Choice(("auto", "joint", "amortised", "lm", "adam", "lbfgs")),
     default="auto",
     show_default=True,
-    help="auto: the closed form with --pose rest, Levenberg-Marquardt fits (lm) with --pose free, or the network if "
-    "the shape was fitted with it. amortised: the body's evidence network, without fits; it is a hundred times as "
-    "fast, and as good at keypoint noise of 1 % and above. adam and lbfgs reach the minima of lm, but much slower.",
+    help="auto: the closed form with --pose rest; with --pose free what the shape was fitted with, at first "
+    "Levenberg-Marquardt fits (lm). amortised: the body's evidence network, without fits; it is a hundred times as "
+    "fast, and as good at keypoint noise of 1 % and above. joint: lm and amortised together, better than either. adam "
+    "and lbfgs reach the minima of lm, but much slower.",
 )
 
 

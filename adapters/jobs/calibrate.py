@@ -10,7 +10,6 @@ import csv
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,13 +21,12 @@ from adapters.keypoints.table import KeypointTable, concat_tables
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_estimate import LEAST_PICTURES, CalibrationReport, calibrate, calibrate_unlabelled
+from engine.evidence.calibration_file import default_calibration
 from engine.evidence.keypoint_noise import MOST_PICTURES, keypoint_noise
 from engine.evidence.limbs import SeenLimbs
 from engine.evidence.population import body_population
 from engine.evidence.shape_evidence import Evidence
 from engine.evidence.stages import PictureEvidence
-from engine.posed.fit import POSED_NOISE, make_context
-from engine.posed.scoring import fit_own
 from engine.scores import Status
 
 LARGEST_LABELS_BYTES = 256 << 20
@@ -264,7 +262,8 @@ def _own_pictures(table: KeypointTable, rows: np.ndarray, body: BodyModel, solve
     if prepared.free_solver(solver) != "amortised":
         factors = keypoint_noise(prepared.context(), stage(keypoints, confidence).fit)
         # With this noise, as everything will be from now on. Estimating again drifts (results.md, "Identity").
-        stage = partial(fit_own, make_context(prepared.reduced, noise=POSED_NOISE.with_factors(factors)))
+        with_factors = replace(default_calibration(), keypoint_noise=factors)
+        stage = prepared.evidence_without_limbs(with_factors, solver)
     return _OwnPictures.of(stage(keypoints, confidence), prepared, (keypoints, confidence), factors)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 import jax.numpy as jnp
 import numpy as np
 
-from adapters.jobs.prepared import COMPUTING, PreparedBody, prepare
+from adapters.jobs.prepared import COMPUTING, NETWORK_SOLVERS, PreparedBody, prepare
 from adapters.jobs.scorer import check_focal_length, check_solver
 from adapters.keypoints.people import box_areas
 from adapters.keypoints.table import KeypointTable
@@ -218,8 +218,8 @@ def _fit_rest_people(
 
 
 def _fit_free(prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndarray, settings: FitSettings) -> _Fitted:
-    if settings.solver == "amortised":
-        return _of_network(prepared, keypoints, confidence, settings)
+    if settings.solver in NETWORK_SOLVERS:
+        return _of_evidence(prepared, keypoints, confidence, settings)
     context = prepared.context(settings.calibration)
     focal_px = np.inf if settings.focal_length_px is None else settings.focal_length_px
     pictures = observe_pictures(context, keypoints, confidence, focal_px)
@@ -254,10 +254,10 @@ def _unknown(like: np.ndarray) -> np.ndarray:
     return np.full(len(like), np.nan)
 
 
-def _of_network(
+def _of_evidence(
     prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndarray, settings: FitSettings
 ) -> _Fitted:
-    """The joint posterior mean of all references. Nothing is fitted, so there is no error and no convergence.
+    """The joint posterior mean of all references. No shape is fitted to all of them, so there are no errors.
 
     Raises:
         ValueError: no reference has enough keypoints.

@@ -17,7 +17,7 @@ from engine.body.keypoint_body import KeypointBody, reduce_body
 from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema
 from engine.evidence.amortised.evidence import AmortisedModel
-from engine.evidence.amortised.stage import picture_evidence
+from engine.evidence.amortised.stage import joint_evidence, picture_evidence
 from engine.evidence.calibration import Calibration, calibrated_noise
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.limbs import LimbModel, SeenLimbs, limb_logs, limb_slopes, with_limbs
@@ -26,6 +26,9 @@ from engine.picture.noise import NoiseModel
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import fit_own
 from engine.posed.search import PosedContext
+
+NETWORK_SOLVERS = {"amortised", "joint"}
+"""Sources of evidence that need the body's network: the network alone, and fits and network together."""
 
 COMPUTING = threading.RLock()
 """Lock that is held while the engine computes."""
@@ -61,18 +64,18 @@ class PreparedBody:
     ) -> str:
         """Source of the evidence of free poses.
 
-        ``auto`` is the network if all shapes to compare with have their evidence from it, because a calibration holds
-        for one source of evidence. Otherwise ``auto`` is ``lm`` (fits), which tells people apart better at low noise
-        (benchmarks/results.md, "Evidence by simulation").
+        ``auto`` is the source that the shapes to compare with have their evidence from, because a calibration holds for
+        one source; it is ``lm`` (fits) without shapes, and if shapes differ.
 
         Raises:
             ValueError: the network is requested, but the body has no network or the focal length is known.
         """
         if name == "auto":
-            name = "amortised" if shape_solvers and set(shape_solvers) == {"amortised"} else "lm"
-        if name == "amortised" and focal_length_px is not None:
+            sources = set(shape_solvers)
+            name = sources.pop() if len(sources) == 1 and sources <= NETWORK_SOLVERS else "lm"
+        if name in NETWORK_SOLVERS and focal_length_px is not None:
             raise ValueError("the evidence network takes no focal length; use --solver lm with --focal-length")
-        if name == "amortised" and self.amortised is None:
+        if name in NETWORK_SOLVERS and self.amortised is None:
             raise ValueError(
                 f"{self.body.name} has no evidence network; train one (samebody train-evidence --body FILE), or use "
                 "--solver lm"
@@ -90,13 +93,16 @@ class PreparedBody:
     def evidence_without_limbs(
         self, calibration: Calibration | None = None, solver: str = "auto", focal_length_px: float | None = None
     ) -> EvidenceStage:
-        """``evidence_stage`` with the evidence of fits or of the network alone, as shapes keep it."""
+        """``evidence_stage`` without the evidence of limbs, as shapes keep it."""
         chosen = self.free_solver(solver, focal_length_px)
-        if chosen != "amortised" or self.amortised is None:
-            focal_px = np.inf if focal_length_px is None else focal_length_px
+        focal_px = np.inf if focal_length_px is None else focal_length_px
+        if chosen not in NETWORK_SOLVERS or self.amortised is None:
             return partial(fit_own, self.context(calibration), solver=chosen, focal_px=focal_px)
         noise = calibrated_noise(POSED_NOISE, default_calibration() if calibration is None else calibration)
-        return partial(picture_evidence, self.amortised, self.reduced.schema, noise)
+        network = partial(picture_evidence, self.amortised, self.reduced.schema, noise)
+        if chosen == "amortised":
+            return network
+        return partial(_jointly, partial(fit_own, self.context(calibration)), network)
 
     @cached_property
     def limb_slopes(self) -> np.ndarray | None:
@@ -124,6 +130,12 @@ def _with_limbs(
     pictures = stage(keypoints, confidence)
     logs = limb_logs(keypoints, confidence, schema)
     return pictures._replace(evidence=with_limbs(pictures.evidence, limbs, logs, np.asarray(pictures.known)))
+
+
+def _jointly(
+    fits: EvidenceStage, network: EvidenceStage, keypoints: np.ndarray, confidence: np.ndarray
+) -> PictureEvidence:
+    return joint_evidence(fits(keypoints, confidence), network(keypoints, confidence))
 
 
 def body_columns(table: KeypointTable, body: KeypointBody) -> tuple[np.ndarray, np.ndarray]:

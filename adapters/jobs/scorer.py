@@ -33,7 +33,7 @@ from engine.rest.scoring import score_rest_pictures
 from engine.scores import Mode, Status, score_names
 from engine.shape import Shape, ShapeFileError
 
-FREE_SOLVERS = (*POSED_SOLVERS, "amortised")
+FREE_SOLVERS = (*POSED_SOLVERS, "amortised", "joint")
 """Sources of the evidence of free poses: fits, or the network."""
 
 CHUNK_SIZE: dict[Mode, int] = {"rest": 65536, "free": 4096}

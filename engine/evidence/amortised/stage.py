@@ -22,6 +22,11 @@ from engine.scores import Status
 
 _TILE_SIZE = 1024
 
+JOINT_SHARE = 0.6
+"""1/(1 + ρ) for the correlation ρ = 2/3 of the errors of fits and of the network: two equally informative sources are
+worth 2/(1 + ρ) of one (Kish, "Survey sampling", 1965, section 5.4). Shares of 0.5 and 0.6 were compared
+(benchmarks/results.md, "Evidence by simulation")."""
+
 
 def picture_evidence(
     model: AmortisedModel,
@@ -43,6 +48,21 @@ def picture_evidence(
         swapped_labels=np.zeros(len(known), np.int8),
         known=known,
     )
+
+
+def joint_evidence(fits: PictureEvidence, network: PictureEvidence) -> PictureEvidence:
+    """Evidence of fits and of the network about the same pictures, together.
+
+    A fit covers one mode of the pose exactly, the network covers all poses approximately; their errors differ. Pictures
+    without evidence of the network keep that of their fit.
+    """
+    both = np.asarray(fits.known) & np.asarray(network.known)
+    parts = []
+    for first, second in zip(fits.evidence, network.evidence, strict=True):
+        first = np.asarray(first, np.float32)
+        chosen = both.reshape(-1, *(1,) * (first.ndim - 1))
+        parts.append(np.where(chosen, np.float32(JOINT_SHARE) * (first + np.asarray(second, np.float32)), first))
+    return fits._replace(evidence=Evidence(*parts))
 
 
 def quadratic_excess(evidence: Evidence, betas: Float[AnyArray, "images betas"]) -> Float32[np.ndarray, " images"]:

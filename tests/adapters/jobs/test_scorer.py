@@ -152,6 +152,9 @@ def test_scores_take_the_source_of_evidence_of_their_shapes(anny: BodyModel) -> 
     fits = replace(network, solver="lm")
     assert Scorer(anny, references.schema, fits).solver == "lm"
     assert Scorer(anny, references.schema, {"a": network, "b": fits}).solver == "lm"
+    assert Scorer(anny, references.schema, replace(network, solver="joint")).solver == "joint"
+    with pytest.raises(ValueError, match="focal length"):
+        Scorer(anny, references.schema, network, ScoreSettings(focal_length_px=1000.0))
 
 
 def test_keypoints_of_another_schema_are_refused(rest, anny: BodyModel) -> None:
