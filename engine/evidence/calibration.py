@@ -1,19 +1,20 @@
-"""How far a picture's evidence can be trusted, and what that makes of it.
+"""Calibration of a picture's evidence: the constants of a detector and its population, and their application.
 
-A detector is noisier or better than was assumed, noisier at some keypoints than at others, and makes the same mistake
-in neighbouring frames; clothes and hair change one person's apparent shape. A calibration holds these constants, with
-the data they come from (``engine.evidence.calibration_estimate`` and ``engine.evidence.keypoint_noise`` find them). The
-noise of single keypoints acts on the fits; all else acts on the evidence, when it is used:
+A detector is more or less noisy than was assumed, noisier at some keypoints than at others, and repeats its errors in
+neighbouring frames; clothes and hair change one person's apparent shape. A calibration holds constants for these
+effects and the provenance of their data (``engine.evidence.calibration_estimate`` and
+``engine.evidence.keypoint_noise`` estimate them). The noise of single keypoints acts on the fits. Everything else acts
+on the evidence, when it is used:
 
-    Λ' = ((Λ/s²)⁻¹ + W)⁻¹,   h' = Λ' Λ⁻¹ h   with noise scale s and within-person covariance W,
+    Λ' = ((Λ/s²)⁻¹ + W)⁻¹,   h' = Λ' Λ⁻¹ h   with noise scale s and within-person covariance W.
 
-and, where the population as the detector shows it is known, β = μ + R x with R Rᵀ = B brings it to x ~ N(0, I)
+If the population as the detector shows it is known, the substitution β = μ + R x with R Rᵀ = B gives x ~ N(0, I)
 (``engine.evidence.population``):
 
     Λ'' = Rᵀ Λ' R,   h'' = Rᵀ (h' − Λ' μ).
 
-A model of limb lengths (``engine.evidence.limbs``) adds evidence of its own: to that of pictures where it is made, and
-to that of shapes when they are compared (``engine.evidence.stages.calibrated_people``).
+A model of limb lengths (``engine.evidence.limbs``) adds further evidence: to a picture's evidence when that is
+computed, and to a shape's evidence when shapes are compared (``engine.evidence.stages.calibrated_people``).
 """
 
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ _TILE_SIZE = 1024
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far a picture's evidence can be trusted."""
+    """The constants with which evidence of a detector's pictures is calibrated."""
 
     noise_scale: float
     """Actual keypoint noise over the noise that the fit assumed."""
@@ -45,20 +46,20 @@ class Calibration:
     provenance: str
     """The data behind the numbers."""
     group_correlation: float = GROUP_CORRELATION
-    """Of errors within one clip or camera (``engine.evidence.comparison.fuse_groups``)."""
+    """Correlation of errors within one clip or camera (``engine.evidence.comparison.fuse_groups``)."""
     body_fingerprint: str = ""
-    """Whose components ``within_person`` is about; empty where it is zero and fits any body."""
+    """The body that the components of ``within_person`` belong to; empty if that is zero and fits any body."""
     keypoint_noise: Mapping[str, float] = field(default_factory=dict)
-    """Actual over assumed noise by name of keypoint, left and right alike; 1 for those that are not named. It acts on
-    the fit, so references and pictures must be fitted with the same."""
+    """Actual over assumed noise by name of keypoint, equal for left and right; 1 for keypoints that are not named. It
+    acts on the fit, so references and pictures must be fitted with the same values."""
     mean: Float[np.ndarray, " betas"] | None = None
-    """μ: mean apparent shape of the population; None: that of the body model, 0."""
+    """μ: mean apparent shape of the population; None stands for the body model's mean, 0."""
     between_people: Float[np.ndarray, "betas betas"] | None = None
-    """B: covariance of people's apparent shapes; None: that of the body model, I."""
+    """B: covariance of people's apparent shapes; None stands for the body model's covariance, I."""
     people_known: bool = False
-    """Whether it was made from pictures whose people were known."""
+    """True if the calibration was made from labelled pictures."""
     limbs: LimbModel | None = None
-    """How the detector shows limbs; None: limbs give no evidence of their own."""
+    """The model of limb lengths; None if limbs give no evidence of their own."""
 
     def __post_init__(self) -> None:
         check_factor(self.noise_scale, "noise_scale")
@@ -80,15 +81,15 @@ class Calibration:
 
     @property
     def of_a_detector(self) -> bool:
-        """Whether it was made from pictures as a detector shows people, and not from synthetic ones."""
+        """True if the calibration was made from a detector's pictures instead of synthetic ones."""
         return self.people_known or self.mean is not None
 
     @property
     def highest_probability(self) -> float:
         """The highest probability that a verdict about many pictures may have, and one minus the lowest.
 
-        Evidence that is a little too sure in each picture is far too sure in the sum of many. What a calibration has
-        shown on people it was not made from bounds what may be claimed (benchmarks/results.md, "Real people").
+        Slight overconfidence in each picture becomes strong overconfidence in the sum of many. The bound follows from
+        the measured calibration on held-out people (benchmarks/results.md, "Real people").
         """
         if self.people_known:
             return 0.999
@@ -96,7 +97,7 @@ class Calibration:
 
     @property
     def depends_on_body(self) -> bool:
-        """Whether any number is about components of a certain body."""
+        """True if any number belongs to the components of a certain body."""
         parts = (self.mean, self.between_people, self.limbs)
         return any(part is not None for part in parts) or bool(np.any(self.within_person))
 
@@ -108,10 +109,10 @@ class Calibration:
         return mean, np.eye(betas) if self.between_people is None else covariance_root(self.between_people)
 
     def check_size(self, beta_count: int) -> None:
-        """Whether what depends on a body is about so many shape components.
+        """Check that the values that depend on a body have this number of shape components.
 
         Raises:
-            ValueError: it is about another number.
+            ValueError: they have another number.
         """
         if self.depends_on_body and len(self.within_person) != beta_count:
             raise ValueError(
@@ -120,10 +121,10 @@ class Calibration:
             )
 
     def check_body(self, fingerprint: str) -> None:
-        """Whether the within-person covariance is about this body.
+        """Check that the within-person covariance belongs to this body.
 
         Raises:
-            ValueError: it is about another.
+            ValueError: it belongs to another body.
         """
         if self.body_fingerprint not in ("", fingerprint):
             raise ValueError(
@@ -138,12 +139,12 @@ def calibrated_noise(assumed: NoiseModel, calibration: Calibration) -> NoiseMode
 
 
 def calibrated(evidence: Evidence, calibration: Calibration, pictures: int = 1) -> Evidence:
-    """What a picture says about the person, at the actual noise, with the within-person covariance, in a population
-    with mean 0 and covariance I.
+    """Evidence about the person: at the actual noise, with the within-person covariance, in a population with mean 0
+    and covariance I.
 
     Args:
-        pictures: how many the evidence is the sum of; their own variations average out (exact where all of them are
-            equally informative).
+        pictures: the number of pictures that the evidence is the sum of. Their own variations average out; this is
+            exact if all of them are equally informative.
     """
     within = np.asarray(calibration.within_person) / max(pictures, 1)
     return _calibrated((calibration.noise_scale, within, *calibration.axes), evidence)

@@ -1,19 +1,19 @@
 """Calibrations from pictures: noise, the population as the detector shows it, and errors that clips share.
 
 Predicted and actual differences between pictures must agree: the two-covariance model of
-``engine.evidence.population`` is fitted to the evidence of all pictures, with labels if people are known. Without
-labels it finds how far a detector moves everybody (μ), which is most of the gain on real pictures.
+``engine.evidence.population`` is fitted to the evidence of all pictures, with labels if people are known. Unlabelled
+pictures determine the detector's shift of everybody's shape (μ), which gives most of the gain on real pictures.
 
-The n frames of a clip repeat their errors. For the population each of them counts 1/n. The sum of their calibrated
-evidence is an observation of the person as well, with covariance (1 + (n − 1) ρ) I, and ρ is the mean of its posterior
-under a prior that leans on the correlation that is shipped, (a + 1) ρ^a with the mean there.
+The n frames of a clip repeat their errors. Each frame therefore counts 1/n in the population. The sum of their
+calibrated evidence also observes the person, with covariance (1 + (n − 1) ρ) I. ρ is its posterior mean under the prior
+(a + 1) ρ^a, whose mean is the shipped correlation.
 
-Where lengths of limbs are given (``engine.evidence.limbs``), they are modelled from the same pictures, and the
-population is then estimated on the evidence of shapes and limbs together. With labels that is kept only if people it
-was not made from are told apart better.
+If lengths of limbs are given (``engine.evidence.limbs``), they are modelled from the same pictures, and the population
+is then estimated on the evidence of shapes and limbs together. With labels, the limb model is kept only if it separates
+held-out people better.
 
-What a calibration gains is measured on people (without labels: pictures) that it was not made from: two halves, each
-judged with what the other half gives.
+The gain of a calibration is measured on held-out people, or on held-out pictures without labels: each of two halves is
+judged with the calibration of the other half.
 
 Source: Brümmer and de Villiers, "The speaker partitioning problem", Odyssey 2010 (the two-covariance model).
 """
@@ -34,12 +34,12 @@ from engine.evidence.reliability import leave_one_out_error, roc_area
 from engine.evidence.shape_evidence import Evidence
 
 LEAST_PICTURES = 20
-"""With fewer, nothing is estimated from pictures without labels."""
+"""Fewer pictures without labels give no estimate."""
 FEW_PICTURES, FEW_PEOPLE = 100, 20
-"""With fewer, a warning: two hundred pictures are within 0.01 of the area under the ROC curve of two thousand
+"""Fewer give a warning: two hundred pictures are within 0.01 of the area under the ROC curve of two thousand
 (benchmarks/results.md, "Real people")."""
 MOST_UNLABELLED = 2000
-"""More pictures without labels change nothing; so many are taken, evenly spread."""
+"""More pictures without labels change nothing; at most this many are taken, evenly spread."""
 
 _WORSE_ERROR = 0.01
 _CORRELATIONS = 101
@@ -49,26 +49,26 @@ _MOST_COMPARED = 1500
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """A calibration, and what it changes for people that it was not made from."""
+    """A calibration, and the measured change for held-out people."""
 
     calibration: Calibration
     pictures: int
     people: int | None
-    """None where nobody was known."""
+    """None if people were unknown."""
     log_likelihood_before: float
-    """Nats per picture, held out, of the evidence without limbs; taken as it is."""
+    """Nats per held-out picture, from the evidence without limbs, before calibration."""
     log_likelihood_after: float
     calibration_error_before: float | None
-    """Expected calibration error of the probabilities, held out, each clip (or picture that is in none) left out of its
-    person's and compared with everybody of its half; None without labels, or where a half has no person with two."""
+    """Expected calibration error of held-out probabilities. Each clip (or picture outside clips) is left out of its
+    person's evidence and compared with all of its half. None without labels, or if a half has no person with two."""
     calibration_error_after: float | None
     area_before: float | None = None
-    """Under the ROC curve of single pictures (clips) of those people, against each other; None as above."""
+    """Area under the ROC curve of single pictures (clips) of those people against each other; None as above."""
     area_after: float | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Why this calibration should not be relied on; empty where nothing speaks against it."""
+        """Reasons not to rely on this calibration; empty if there are none."""
         found = []
         if self.pictures < FEW_PICTURES:
             found.append(f"only {self.pictures} pictures: {FEW_PICTURES} or more are advised")
@@ -93,16 +93,16 @@ def calibrate(
     prior: Population | None = None,
     limbs: SeenLimbs | None = None,
 ) -> CalibrationReport:
-    """Estimate noise scale, population, within-person covariance and, where there are clips, the correlation in them.
+    """Estimate noise scale, population, within-person covariance and, if there are clips, the correlation in them.
 
     Args:
-        evidence: of each picture, as the fit gives it.
-        person: a number for each person, from 0.
-        provenance: which pictures, of which detector; kept with the result.
-        group: a number for each clip or camera whose errors repeat; by default every picture is on its own.
-        keypoint_noise: with which the pictures were fitted (``engine.evidence.keypoint_noise``); kept with the result.
+        evidence: each picture's evidence from its fit, not calibrated.
+        person: the number of each picture's person, from 0.
+        provenance: the pictures and their detector; kept with the result.
+        group: the number of the clip or camera whose errors repeat; by default every picture is its own group.
+        keypoint_noise: the noise that the fits used (``engine.evidence.keypoint_noise``); kept with the result.
         prior: population to start from (``engine.evidence.population.body_population``).
-        limbs: of each picture; by default limbs give no evidence of their own.
+        limbs: each picture's limb lengths; by default limbs give no evidence of their own.
 
     Raises:
         ValueError: fewer than two people, nobody with two pictures of different groups, or a group of two people.
@@ -187,11 +187,11 @@ def calibrate_unlabelled(
     """Estimate noise scale, mean and within-person covariance from pictures of unknown people.
 
     Args:
-        evidence: of each picture, as the fit gives it.
-        provenance: which pictures, of which detector; kept with the result.
-        keypoint_noise: with which the pictures were fitted; kept with the result.
-        prior: population to start from, whose spread of people is kept.
-        limbs: of each picture; by default limbs give no evidence of their own.
+        evidence: each picture's evidence from its fit, not calibrated.
+        provenance: the pictures and their detector; kept with the result.
+        keypoint_noise: the noise that the fits used; kept with the result.
+        prior: population to start from; its spread of people is kept.
+        limbs: each picture's limb lengths; by default limbs give no evidence of their own.
 
     Raises:
         ValueError: fewer than ``LEAST_PICTURES``.
@@ -229,7 +229,7 @@ def calibrate_unlabelled(
 
 
 def _limb_model(limbs: SeenLimbs, population: Population, prior: Population | None) -> LimbModel | None:
-    """Limbs of the pictures from which the population comes; None where too few pictures show any."""
+    """Limbs of the pictures that the population is estimated from; None if too few pictures show any."""
     if np.count_nonzero(np.isfinite(limbs.logs).sum(axis=1) > 1) < LEAST_PICTURES:
         return None
     between = np.eye(len(population.mean)) if prior is None else prior.between
@@ -294,7 +294,7 @@ def _owners(
 def _group_correlation(
     evidence: Evidence, group: Int[np.ndarray, " images"], owner: Int[np.ndarray, " groups"]
 ) -> float:
-    """ρ, the mean of its posterior."""
+    """The posterior mean of ρ."""
     groups = bounded_evidence(evidence_of_groups(evidence, group, 0.0))
     candidates = np.linspace(0.0, 1.0, _CORRELATIONS)
     more = np.bincount(group) - 1.0

@@ -1,11 +1,12 @@
-"""Calibrations on disk: one small JSON that says what it holds and from which data. The shipped one is the default.
+"""Calibrations on disk: a small JSON file with format, numbers and provenance. The shipped one is the default.
 
 {"format": "samebody-calibration", "version": 3, "noise_scale": 1.0, "within_person": [[0.0, ...], ...],
  "group_correlation": 0.9, "keypoint_noise": {"left_ankle": 1.3, ...}, "body_fingerprint": "",
  "mean": [0.0, ...] or null, "between_people": [[1.0, ...], ...] or null, "people_known": false, "provenance": "...",
  "limbs": {"mean": [...], "by_betas": [[...], ...], "total": [[...], ...], "within": [[...], ...]} or null}
 
-Version 1 had no population (``mean``, ``between_people``), version 2 no ``limbs``: they are read as files without.
+Version 1 had no population (``mean``, ``between_people``), and version 2 had no ``limbs``. Missing parts are read as
+absent.
 """
 
 import hashlib
@@ -28,11 +29,11 @@ VERSION = 3
 _READ_VERSIONS = (1, 2, 3)
 _POPULATION = ("mean", "between_people")
 LARGEST_FILE_BYTES = 16 << 20
-"""With 300 shape components they take 4 MiB."""
+"""A calibration with 300 shape components takes 4 MiB."""
 
 
 class CalibrationFileError(ValueError):
-    """A file is not a calibration that can be used here; the message says why and what to do."""
+    """A file is not a usable calibration; the message has the reason and the remedy."""
 
 
 def as_record(calibration: Calibration) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def from_record(record: Any) -> Calibration:
     """The calibration behind ``as_record``.
 
     Raises:
-        CalibrationFileError: another kind or version of record, or numbers that are none.
+        CalibrationFileError: the record is of another kind or version, or a number is invalid.
     """
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise CalibrationFileError("no samebody calibration; make one with: samebody calibrate")
@@ -116,7 +117,7 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
     """Read a calibration file.
 
     Raises:
-        CalibrationFileError: missing, damaged, of another kind or version.
+        CalibrationFileError: the file is missing, damaged, or of another kind or version.
     """
     try:
         record = _read(path)
@@ -147,6 +148,6 @@ def _digest(record: Mapping[str, Any]) -> str:
 
 @cache
 def default_calibration() -> Calibration:
-    """The calibration that comes with samebody; its provenance says from which data."""
+    """The calibration that comes with samebody; its provenance names the data."""
     text = resources.files("engine.evidence.data").joinpath("default.json").read_text()
     return from_record(json.loads(text))

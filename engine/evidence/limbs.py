@@ -1,23 +1,23 @@
 """Lengths of limbs in the picture as evidence about the shape, without fitting a pose.
 
-Of seven limbs (of left and right the longer one, because foreshortening only shortens) the logarithms of the lengths in
-pixels are taken. The size of the person in the picture is unknown, so all seven share an unknown shift c. Near the
-population a body's log lengths are linear in β, and picture i of person p shows
+The data are the logarithms of seven limbs' lengths in pixels. Left and right give one length, the longer one, because
+foreshortening only shortens. The size of the person in the picture is unknown, so all seven share an unknown shift c.
+Near the population a body's log lengths are linear in β, and picture i of person p shows
 
     y_i = m + J β_p + c_i 1 + e_i,   e_i ~ N(0, s_i² W).
 
-W is what poses, views and the detector do to limbs. It is far larger than the differences between people and differs
-between directions; a fit cannot know it. Without labels only the total T = W + J B Jᵀ can be seen; B comes from
-measured people (``engine.evidence.population.body_population``), and along no direction are people given more than
-``MOST_OF_PEOPLE`` of the total. Some pictures are far off: s_i² = (ν + d_i²)/(ν + k_i), with d_i² the squared distance
-from m under T and k_i the number of ratios that are seen, which is Student's t with ν degrees of freedom. With unseen
-limbs and the shift integrated out,
+W is the covariance that poses, views and the detector cause. It is far larger than the differences between people and
+differs between directions; a fit cannot know it. Pictures without labels show only the total T = W + J B Jᵀ. B comes
+from measured people (``engine.evidence.population.body_population``), and people's share of the total is at most
+``MOST_OF_PEOPLE`` along any direction. Some pictures are far off, so errors follow Student's t with ν degrees of
+freedom: s_i² = (ν + d_i²)/(ν + k_i), with d_i² the squared distance from m under T and k_i the number of ratios that
+are seen. Integrating out unseen limbs and the shift gives
 
     Λ_c = V − V 1 1ᵀ V / 1ᵀ V 1,   V = (s_i² W)⁻¹ of the limbs that are seen,   Λ = Jᵀ Λ_c J,   h = Jᵀ Λ_c (y_i − m).
 
-This evidence about β adds to that of fits. Theirs is at the noise that was assumed, and the calibration divides the sum
-by its squared noise scale s²; so W is kept divided by the s² of the fits alone. s, estimated again on the sum, takes
-back what both have in common.
+This evidence about β adds to that of fits. The evidence of fits assumes a noise, and the calibration divides the sum by
+its squared noise scale s². W is therefore stored divided by the s² of the fits alone. Estimating s again on the sum
+removes the information that both share.
 
 Sources: Lange, Little and Taylor, "Robust statistical modeling using the t distribution", JASA 1989 (the EM for T and
 s_i); Patterson and Thompson, "Recovery of inter-block information when block sizes are unequal", Biometrika 1971
@@ -56,7 +56,7 @@ DEGREES_OF_FREEDOM = 4.0
 _SHORTEST_PX = 0.5
 _DECIMALS = 6
 _SPREAD = 0.1
-"""Of log lengths, where estimating starts, and of the imaginary pictures that keep T sane."""
+"""Standard deviation of log lengths, in the first T and in the imaginary pictures that regularise T."""
 _IMAGINARY = 10.0
 _ITERATIONS = 60
 _LARGEST = 100.0
@@ -68,13 +68,13 @@ class LimbModel:
     """How a detector shows the limbs of bodies."""
 
     mean: Float[np.ndarray, " limbs"]
-    """m: log lengths at β = 0, their mean taken off."""
+    """m: log lengths at β = 0, less their mean."""
     by_betas: Float[np.ndarray, "limbs betas"]
-    """J: change of log lengths with β, the mean over limbs taken off."""
+    """J: change of log lengths with β, less its mean over limbs."""
     total: Float[np.ndarray, "limbs limbs"]
     """T: covariance of pictures of all people."""
     within: Float[np.ndarray, "limbs limbs"]
-    """W: covariance of pictures of one body, where keypoints are as noisy as fits assume."""
+    """W: covariance of pictures of one body, when keypoints are as noisy as fits assume."""
 
     def __post_init__(self) -> None:
         limbs, betas = np.shape(self.by_betas)
@@ -90,7 +90,7 @@ class LimbModel:
 
 
 class SeenLimbs(NamedTuple):
-    """Limbs of many pictures, and how those of their body change."""
+    """Limb lengths of many pictures, and the slopes of their body's limb lengths."""
 
     logs: Float[np.ndarray, "images limbs"]
     """``limb_logs``"""
@@ -107,7 +107,7 @@ def limb_logs(
     confidence: Float[AnyArray, "images keypoints"],
     schema: KeypointSchema,
 ) -> Float[np.ndarray, "images limbs"]:
-    """Logarithms of the seven lengths, NaN where no side of a limb is seen."""
+    """Logarithms of the seven lengths; NaN for a limb that is seen on neither side."""
     points, seen = np.asarray(keypoints_px, float), np.asarray(confidence) > 0
     logs = np.full((len(points), len(LIMBS)), np.nan)
     for limb, sides in enumerate(LIMBS.values()):
@@ -119,12 +119,12 @@ def limb_logs(
             known = seen[:, first] & seen[:, second]
             log = np.where(known, np.log(np.maximum(np.where(known, length, 1.0), _SHORTEST_PX)), np.nan)
             logs[:, limb] = np.fmax(logs[:, limb], log)
-    # Rounded, so that the same picture has the same numbers when they come back from a file.
+    # Rounding gives a picture the same numbers before and after it is written to a file.
     return np.round(logs, _DECIMALS)
 
 
 def limb_slopes(body: KeypointBody) -> Float[np.ndarray, "limbs betas"] | None:
-    """J of a body at β = 0; None where the body's keypoints lack an end of a limb."""
+    """J of a body at β = 0; None if the body's keypoints lack an end of a limb."""
     ends = np.array([body.schema.columns_of(sides[0]) for sides in LIMBS.values()])
     if ends.min() < 0:
         return None
@@ -138,7 +138,7 @@ def limb_slopes(body: KeypointBody) -> Float[np.ndarray, "limbs betas"] | None:
 
 
 def limb_evidence(model: LimbModel, logs: Float[np.ndarray, "images limbs"]) -> Evidence:
-    """Evidence of every picture about β; zeros where fewer than two limbs are seen. No picture depends on others."""
+    """Each picture's evidence about β, independent of the others; zeros if fewer than two limbs are seen."""
     logs = np.asarray(logs, float)
     seen = np.isfinite(logs)
     away = np.where(seen, logs - model.mean, 0.0)
@@ -146,7 +146,7 @@ def limb_evidence(model: LimbModel, logs: Float[np.ndarray, "images limbs"]) -> 
     contrasts = weight[:, None, None] * _contrast_precision(model.within, seen)
     slopes = model.by_betas
     precision = slopes.T @ contrasts @ slopes
-    # One product for each picture: a product of all of them would round by how many there are.
+    # One product for each picture: the rounding of a joint product would depend on the number of pictures.
     information = (slopes.T @ (contrasts @ away[..., None]))[..., 0]
     return Evidence(0.5 * (precision + precision.swapaxes(1, 2)), information)
 
@@ -154,7 +154,7 @@ def limb_evidence(model: LimbModel, logs: Float[np.ndarray, "images limbs"]) -> 
 def with_limbs(
     evidence: Evidence, model: LimbModel, logs: Float[np.ndarray, "images limbs"], known: Bool[np.ndarray, " images"]
 ) -> Evidence:
-    """Evidence of fits (or of a network) and of limbs together; unchanged where it is not ``known``."""
+    """The sum of the evidence of fits (or of a network) and of limbs; unchanged for pictures that are not ``known``."""
     limbs = limb_evidence(model, np.where(np.asarray(known)[:, None], logs, np.nan))
     return Evidence(
         *(
@@ -173,9 +173,9 @@ def estimate_limbs(
     """The model of pictures of unknown people.
 
     Args:
-        between_people: B, as people differ for a detector.
-        mean_betas: of the population as the detector shows it; there the mean picture is put.
-        noise_scale: of the evidence of fits.
+        between_people: B, the covariance of people as the detector shows them.
+        mean_betas: mean β of the population as the detector shows it; it corresponds to the mean picture.
+        noise_scale: the noise scale of the evidence of fits.
     """
     logs, by_betas = limbs.logs[np.isfinite(limbs.logs).sum(axis=1) > 1], limbs.by_betas
     seen, count = np.isfinite(logs), len(LIMBS)
@@ -203,7 +203,7 @@ def estimate_limbs(
 def _contrast_precision(
     covariance: Float[np.ndarray, "limbs limbs"], seen: Bool[np.ndarray, "images limbs"]
 ) -> Float[np.ndarray, "images limbs limbs"]:
-    """Λ_c: precision of the limbs that are seen, the shift integrated out; zeros for the others."""
+    """Λ_c: precision of the limbs that are seen, with the shift integrated out; zeros for the others."""
     both = seen[:, :, None] & seen[:, None, :]
     inverse = np.where(both, np.linalg.inv(np.where(both, covariance, np.eye(len(covariance)))), 0.0)
     sums = inverse.sum(axis=2)
@@ -226,7 +226,7 @@ def _squared_scale(
 def _without_people(
     total: Float[np.ndarray, "limbs limbs"], people: Float[np.ndarray, "limbs limbs"]
 ) -> Float[np.ndarray, "limbs limbs"]:
-    """T less what people differ, of which along each direction of T at most ``MOST_OF_PEOPLE`` is taken off."""
+    """T less the covariance of people. Along each direction of T, at most ``MOST_OF_PEOPLE`` of T is subtracted."""
     sizes, axes = np.linalg.eigh(total)
     root, back = axes * np.sqrt(sizes), (axes / np.sqrt(sizes)).T
     share, turned = np.linalg.eigh(back @ people @ back.T)

@@ -1,16 +1,16 @@
-"""Do pictures show one person, or several? And which of a person's references does not look like the others?
+"""Tests whether pictures show one person or several, and which reference of a person does not look like the others.
 
-With calibrated evidence, "one person" means that all pictures show one β ~ N(0, I). "Several people" means that their
-bodies scatter: picture i shows c + u_i with u_i ~ N(0, τ I) and c ~ N(0, (1 − τ) I), so that each body is one of the
-population. τ = 1 makes all of them strangers, τ = ½ is the scatter of two people in equal shares. Integrated over u_i,
-a picture's evidence about c is
+The evidence must be calibrated. "One person" means that all pictures show one β ~ N(0, I). "Several people" means that
+their bodies scatter: picture i shows c + u_i with u_i ~ N(0, τ I) and c ~ N(0, (1 − τ) I), so that each body is drawn
+from the population. τ = 1 makes all of them strangers; τ = ½ is the scatter of two people in equal shares. After
+integration over u_i, a picture's evidence about c is
 
     Λ' = (I + τ Λ)⁻¹ Λ,   h' = (I + τ Λ)⁻¹ h,   log constant ½ τ hᵀ (I + τ Λ)⁻¹ h − ½ log|I + τ Λ|,
 
-which adds up, so memory does not grow with pictures. Pictures that share errors must be fused first
-(``engine.evidence.comparison``): their scatter is the detector's.
+Sums over pictures are enough, so memory does not grow with pictures. Pictures that share errors must be fused first
+(``engine.evidence.comparison``), because the detector causes their scatter.
 
-A reference is compared with all others together; a log Bayes factor below ``OUTLIER`` names it.
+A reference is compared with all others together. If the log Bayes factor is below ``OUTLIER``, it is an outlier.
 
 Source: DerSimonian and Laird, "Meta-analysis in clinical trials", 1986 (scatter beyond what noise explains).
 """
@@ -21,14 +21,14 @@ from jaxtyping import Float
 from engine.evidence.shape_evidence import Evidence
 
 SCATTERS = (0.5, 2 / 3, 1.0)
-"""τ of two people, of three, and of as many as pictures; each as likely as the others."""
+"""τ for two people, for three, and for as many people as pictures; equal prior probabilities."""
 
 OUTLIER = -1.0
-"""Nats of a reference against all others below which it is named."""
+"""A reference is an outlier if its log Bayes factor against all others, in nats, is below this."""
 
 
 class OnePersonTally:
-    """Evidence for one person against several, of pictures that come in pieces."""
+    """Evidence for one person against several, from pictures that are added in pieces."""
 
     def __init__(self, betas: int) -> None:
         self._precision = np.zeros((1 + len(SCATTERS), betas, betas))
@@ -36,7 +36,7 @@ class OnePersonTally:
         self._constant = np.zeros(1 + len(SCATTERS))
 
     def add(self, evidence: Evidence) -> None:
-        """Pictures (or groups that share errors, fused), calibrated; a leading axis counts them."""
+        """Add the calibrated evidence of pictures, or of fused groups that share errors, along a leading axis."""
         precision, information = (np.asarray(part, float) for part in evidence)
         identity = np.eye(information.shape[1])
         for i, scatter in enumerate((0.0, *SCATTERS)):
@@ -60,7 +60,7 @@ def one_against_several(evidence: Evidence) -> float:
     """Log Bayes factor of one person against several, nats.
 
     Args:
-        evidence: of each picture, or of each group of pictures that share errors, calibrated.
+        evidence: calibrated evidence of each picture, or of each group of pictures that share errors.
     """
     tally = OnePersonTally(np.shape(evidence.information)[1])
     tally.add(evidence)
@@ -68,10 +68,10 @@ def one_against_several(evidence: Evidence) -> float:
 
 
 def against_the_others(evidence: Evidence) -> Float[np.ndarray, " images"]:
-    """Log Bayes factor of each picture against all others together, nats; 0 where it is the only one.
+    """Log Bayes factor of each picture against all others together, nats; 0 for a single picture.
 
     Args:
-        evidence: of each picture, calibrated.
+        evidence: calibrated evidence of each picture.
     """
     precision, information = (np.asarray(part, float) for part in evidence)
     all_precision, all_information = precision.sum(axis=0), information.sum(axis=0)

@@ -1,13 +1,13 @@
-"""The population as a detector shows it: where its bodies lie, how they differ, and how much one body's looks vary.
+"""The population as a detector shows it: mean, covariance between people, and covariance within one person's pictures.
 
-A detector moves everybody's apparent shape the same way, and a population is not the body model's. In the
-two-covariance model picture i of person p shows the shape θ_i and its evidence is the likelihood of θ_i, at s times the
-assumed noise:
+A detector shifts everybody's apparent shape in the same way, and a population differs from the body model's. The
+two-covariance model describes both: picture i of person p shows the shape θ_i, and its evidence is the likelihood of
+θ_i, at s times the assumed noise:
 
     β_p ~ N(μ, B),   θ_i = β_p + δ_i,   δ_i ~ N(0, W),   log L_i(θ) = (h_i·θ − ½ θᵀ Λ_i θ)/s² + constant.
 
-``whitened`` expresses evidence in x, β = μ + R x with R Rᵀ = B, so that x ~ N(0, I) and everything that follows
-(fusing, Bayes factors, clusters) stays as it is.
+``whitened`` expresses evidence in x, β = μ + R x with R Rᵀ = B. Since x ~ N(0, I), the later steps (fusing, Bayes
+factors, clusters) need no change.
 
 Source: Brümmer and de Villiers, "The speaker partitioning problem", Odyssey 2010 (the two-covariance model).
 """
@@ -25,16 +25,16 @@ from engine.batching import AnyArray
 from engine.evidence.shape_evidence import Evidence
 
 FARTHEST = 10.0
-"""A picture's shape is at most that many standard deviations from the prior mean along each axis of its evidence: more
-is a fit that failed, and would pull μ after it."""
+"""Bound, in standard deviations, of a picture's shape from the prior mean along each axis of its evidence. A fit
+beyond it has failed, and would pull μ towards itself."""
 
 APPARENT_SHARE = 0.5
-"""Of the variance of measured people, what a detector shows: detectors draw bodies towards the average. Where people
-are known, B is found to be about half; with all of it, probabilities are too sure (benchmarks/results.md, "Real
+"""The share of measured people's variance that a detector shows: detectors draw bodies towards the average. Labelled
+pictures give a B of about half; the full variance makes probabilities overconfident (benchmarks/results.md, "Real
 people")."""
 
 LEAST_INFORMATIVE = 1e-5
-"""Axes with less precision than this share of the largest are rounding."""
+"""Axes whose precision is below this share of the largest are rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,16 @@ class Population:
 
 
 def prior_population(betas: int, within: float = 0.02) -> Population:
-    """The body model's own population, in which a person's apparent shape hardly varies."""
+    """The body model's own population; a person's apparent shape hardly varies in it."""
     return Population(np.zeros(betas), np.eye(betas), within * np.eye(betas))
 
 
 def body_population(body_fingerprint: str, betas: int) -> Population:
-    """Where a calibration starts from: people as they were measured, if that was expressed for this body, or else the
-    body model's own population.
+    """The start of a calibration: measured people, if they were expressed for this body; otherwise the body model's
+    own population.
 
-    For the embedded body, B is ``APPARENT_SHARE`` of the covariance with which seven segments vary as those of 6,068
-    measured people (ANSUR II; ``benchmarks.measured_people`` made the file).
+    For the embedded body, B is ``APPARENT_SHARE`` of the covariance of β under which seven segments vary as they do in
+    6,068 measured people (ANSUR II; ``benchmarks.measured_people`` made the file).
     """
     found = prior_population(betas)
     measured = _measured_people()
@@ -76,10 +76,10 @@ def _measured_people() -> dict[str, Any]:
 
 
 def bounded_evidence(evidence: Evidence) -> Evidence:
-    """Evidence in double precision whose Λ is positive semi-definite and whose h lies within reach of the population.
+    """Evidence in double precision whose Λ is positive semi-definite and whose h is within ``FARTHEST``.
 
-    Axes of Λ that are negative or rounding are set to zero, in h too. Otherwise EM runs away where a posterior is wider
-    than its prior.
+    Axes of Λ that are negative or rounding errors are set to zero, in h too. Otherwise EM diverges when a posterior is
+    wider than its prior.
     """
     precision, information = (np.asarray(part, float) for part in evidence)
     sizes, axes = np.linalg.eigh(0.5 * (precision + precision.swapaxes(-1, -2)))
@@ -102,7 +102,7 @@ def covariance_root(covariance: Float[np.ndarray, "betas betas"]) -> Float[np.nd
     """The lower triangular R with R Rᵀ the covariance, in plain arithmetic: the same bits on every machine.
 
     Raises:
-        ValueError: the matrix is no positive definite covariance.
+        ValueError: the matrix is not positive definite.
     """
     size = len(covariance)
     root = np.zeros((size, size))

@@ -1,13 +1,13 @@
 """Estimating a population from pictures, with or without labels (``engine.evidence.population``).
 
-The likelihood of all pictures, β_p and δ_i integrated out, is maximised, with penalties that count as so many imaginary
+The estimate maximises the likelihood of all pictures, with β_p and δ_i integrated out. Penalties act as imaginary
 people, pictures and numbers that agree with the prior population. Each iteration is an exact step in μ (the likelihood
-is quadratic in it, and weak evidence would make EM crawl) and an EM step in B, W and s, lengthened as long as that
-pays: a longer step that loses is taken back, so the penalised likelihood never decreases.
+is quadratic in μ, and EM would be slow with weak evidence) and an EM step in B, W and s. The EM step is lengthened
+while the objective grows. A longer step that lowers the objective is taken back, so the penalised likelihood never
+decreases.
 
-Without labels every picture counts as a person of its own and only B + W is determined. B is then kept as it is in the
-prior: differences beyond those of the prior population are counted as one person's variation, which is the cautious
-choice.
+Without labels every picture counts as a person of its own, and the data determine only B + W. B is then kept at the
+prior's. Differences beyond those of the prior population count as one person's variation, which is the cautious choice.
 
 Sources: Brümmer and de Villiers, "The speaker partitioning problem", Odyssey 2010 (the two-covariance model); Liu and
 Rubin, "The ECME algorithm", Biometrika 1994; Salakhutdinov and Roweis, "Adaptive overrelaxed bound optimization
@@ -29,16 +29,16 @@ from engine.evidence.population import (
 )
 from engine.evidence.shape_evidence import Evidence
 
-# Nats per picture and iteration below which nothing is left to gain.
+# Iterations end when the gain, in nats per picture, falls below this.
 _LEAST_GAIN = 2e-5
 _LENGTHEN, _LONGEST = 1.5, 20.0
 _LARGEST_STEP = 100.0
-"""A lengthened step changes no variance by a larger factor: to the power of 20, one weak direction would overflow."""
+"""Largest factor by which a lengthened step changes a variance: at a length of 20, a weak direction would overflow."""
 
 
 @dataclass(frozen=True)
 class Strength:
-    """How many imaginary observations agree with the prior."""
+    """Numbers of imaginary observations that agree with the prior."""
 
     mean: float = 1.0
     """People, for μ."""
@@ -69,10 +69,10 @@ def estimate_population(
     """Maximum penalised likelihood of μ, B, W and s.
 
     Args:
-        evidence: of each picture, raw.
-        person: a number for each person, from 0; None where nobody is known, and B stays that of the prior.
-        weights: how much each picture counts, 1 by default: pictures that repeat each other's errors count less.
-        prior: by default that of the body model.
+        evidence: each picture's evidence, not calibrated.
+        person: the number of each picture's person, from 0. None if people are unknown; B then stays the prior's.
+        weights: each picture's weight, 1 by default; pictures that repeat each other's errors should weigh less.
+        prior: the body model's population by default.
 
     Raises:
         ValueError: there are no pictures, or a person's number is missing.
@@ -116,8 +116,8 @@ def log_likelihood(
     """Log likelihood of all pictures, in nats per picture, up to a constant that no parameter changes.
 
     Args:
-        weights: how much each picture counts, 1 by default.
-        noise: of each picture, times what its evidence assumes.
+        weights: each picture's weight, 1 by default.
+        noise: each picture's noise, as a multiple of the noise that its evidence assumes.
     """
     pictures = _observed(bounded_evidence(evidence), weights)
     levels = np.broadcast_to(noise, len(pictures.rows))
@@ -135,19 +135,19 @@ class _Pictures(NamedTuple):
     values: np.ndarray
     """g; 0 along axes without information."""
     rows: np.ndarray
-    """How many numbers a picture's evidence stands for: the rank of Λ."""
+    """The rank of Λ: the count of independent numbers in a picture's evidence."""
     weights: np.ndarray
 
 
 class _Apparent(NamedTuple):
-    """Evidence about the person, and what it took to get there."""
+    """Evidence about the person, and the terms of the integral over δ."""
 
     precision: np.ndarray
     information: np.ndarray
     spread: np.ndarray
     """(Λ/s² + W⁻¹)⁻¹, the covariance of δ given the person."""
     constant: np.ndarray
-    """Of the likelihood, δ integrated out."""
+    """The likelihood's constant after δ is integrated out."""
 
 
 class _People(NamedTuple):
@@ -211,7 +211,7 @@ def _step(
     strength: Strength,
     labelled: bool,
 ) -> tuple[float, Population, Population]:
-    """Objective and best μ here, and where EM goes."""
+    """The objective; the state with its best μ; the state after one EM step."""
     apparent = _apparent(pictures, state)
     people = _people(apparent, pictures, person, state)
     mean = _best_mean(people, state, prior, strength)
@@ -250,7 +250,7 @@ def _step(
 
 
 def _farther(here: Population, ahead: Population, length: float) -> Population:
-    """As many steps from here in the direction of ahead, each of them a multiplication: covariances stay positive."""
+    """``length`` steps from here towards ahead. Each step is a multiplication, so covariances stay positive."""
     if length == 1:
         return ahead
 
@@ -271,7 +271,7 @@ def _farther(here: Population, ahead: Population, length: float) -> Population:
 
 
 def _best_mean(people: _People, state: Population, prior: Population, strength: Strength) -> np.ndarray:
-    """μ of the greatest likelihood at the other parameters, all people integrated out."""
+    """The μ that maximises the likelihood at the other parameters, with all people integrated out."""
     sizes, axes = np.linalg.eigh(state.between)
     root, back = axes * np.sqrt(sizes), axes / np.sqrt(sizes)
     # (I + P B)⁻¹ P and (I + P B)⁻¹ h of each person.
