@@ -1,4 +1,4 @@
-"""``samebody apply``: the marks of a report carried out on the files."""
+"""``samebody apply``: applies the marks of a report to the files."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _LISTED = 20
 @click.option("--move-to", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Move them there.")
 @click.option("--copy-to", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Copy them there.")
 @click.option("--mark", type=click.Choice(MARKS), default="drop", show_default=True, help="Which pictures.")
-@click.option("--yes", is_flag=True, help="Do it. Without this option the command shows what it would do.")
+@click.option("--yes", is_flag=True, help="Carry out the plan. Without this option the command only shows it.")
 def apply(marks: Path, pictures: Path, move_to: Path | None, copy_to: Path | None, mark: str, yes: bool) -> None:
-    """Move or copy the pictures with one mark. MARKS is what the report saved (.csv or .json).
+    """Move or copy the pictures with one mark. MARKS is the file that the report saved (.csv or .json).
 
     Pictures keep their path below DIR, and a caption (.txt or .caption of the same name) goes along. Nothing is
-    overwritten and nothing is deleted. Where the people of one picture are marked differently, the picture stays.
+    overwritten and nothing is deleted. If the people of one picture are marked differently, the picture stays.
     """
     from adapters.jobs.apply_marks import carry_out, plan_marks, read_marks
 

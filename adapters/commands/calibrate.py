@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     help="CSV with the columns image and person; instance, where pictures show several people; and group, where "
     "pictures are of one clip or camera.",
 )
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Where it goes (.json).")
+@click.option(
+    "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The calibration file (.json)."
+)
 @click.option("--provenance", default="", help="A line about the data and the detector, kept in the file.")
 @click.option(
     "--solver", type=click.Choice(["auto", "amortised", "joint"]), default="auto", show_default=True,
-    help="Where scores will take their evidence from: fits, the body's evidence network, or both.",
+    help="Source of evidence of the scores to come: fits, the body's evidence network, or both.",
 )  # fmt: skip
 @options.body
 @options.schema
@@ -56,14 +58,15 @@ def calibrate(
 ) -> None:
     """Estimate from PICTURES how their detector sees people.
 
-    PICTURES are keypoint files, or folders of them. Two hundred pictures of many people are enough to find how noisy
-    keypoints are and where the population lies as this detector shows it. With --people it also finds how much people
-    differ, how much one person's apparent shape varies, and how strongly frames of one clip share errors. Say then
-    which pictures are of one clip: a column group in the CSV, or names as frames of a video have, NAME_000123.
+    PICTURES are keypoint files, or folders of them. Two hundred pictures of many people are enough to estimate the
+    noise of keypoints and the mean of the population as this detector shows it. With --people the command also
+    estimates how much people differ, how much one person's apparent shape varies, and how strongly frames of one clip
+    share errors. Then name the clip of each picture: with the column group in the CSV, or with names of video frames,
+    NAME_000123.
 
-    Prints what the calibration gains for pictures that it was not made from, and warns where it gains nothing.
+    The command prints the gain on held-out pictures, and a warning if there is no gain.
 
-    The noise of keypoints acts on fits: fit references with the calibration too, and score with the same.
+    The noise of keypoints acts on fits: fit references and score pictures with the same calibration.
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.calibrate import calibrate_from_labels, calibrate_from_pictures, read_labels
@@ -90,7 +93,7 @@ def _lines(report: CalibrationReport) -> list[str]:
     import numpy as np
 
     found = report.calibration
-    # Left and right are alike.
+    # Left and right have the same noise.
     noise = ", ".join(
         f"{name.removeprefix('left_')} {factor:.2f}"
         for name, factor in found.keypoint_noise.items()

@@ -50,14 +50,14 @@ _DEFAULT_DETECTOR: DetectorName = "mediapipe"
     "--images",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The folder that holds the pictures, where PICTURES are keypoints.",
+    help="The folder that holds the pictures, if PICTURES are keypoints.",
 )
 @options.body
 @options.solver
 @options.calibration
 @options.schema
 @reading_options
-@detector_option(help="Who finds the keypoints in photographs.  [default: mediapipe]")
+@detector_option(help="Detector that finds the keypoints in photographs.  [default: mediapipe]")
 def check_command(
     references: Path,
     pictures: Path,
@@ -71,11 +71,11 @@ def check_command(
     detector: DetectorName | None,
     **settings: Any,
 ) -> None:
-    """Which of PICTURES do not show the person of REFERENCES?
+    """Find the PICTURES that do not show the person of REFERENCES.
 
-    Both are folders of photographs, or keypoint files or folders of them. Fits the person, checks the references
-    against each other, calibrates on the pictures unless a calibration is given, scores, and writes a folder with a
-    page to decide in. Prints the twenty pictures to look at first, and why.
+    Both are folders of photographs, or keypoint files or folders of them. The command fits the person, checks the
+    references against each other, calibrates on the pictures unless a calibration is given, scores, and writes a folder
+    with a page for the decisions. It prints the twenty pictures to look at first, with reasons.
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.check import CheckSettings, check
@@ -121,7 +121,7 @@ def _keypoints(
 
 
 def _photographs(path: Path) -> bool:
-    """Whether a path holds photographs and no keypoints; a folder with both holds keypoints of its photographs."""
+    """True if a path holds photographs and no keypoints; a folder with both holds keypoints of its photographs."""
     from adapters.keypoints.detectors.pictures import STILL_SUFFIXES, VIDEO_SUFFIXES
 
     suffixes = {*STILL_SUFFIXES, *VIDEO_SUFFIXES}

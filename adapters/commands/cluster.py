@@ -37,20 +37,20 @@ _LISTED, _NAMED = 10, 3
 )
 @click.argument("keypoints", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Where the groups go: .csv, .parquet or .jsonl."
+    "--out", required=True, type=click.Path(path_type=Path), help="The file of the groups: .csv, .parquet or .jsonl."
 )
 @click.option(
     "--page",
     type=click.Path(path_type=Path),
     metavar="FILE.html",
-    help="Also a page that shows the groups, the surest first, and the pictures that fit their group least.",
+    help="Also write a page that shows the groups, the surest first, and the pictures that fit their group least.",
 )
 @click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="The folder that holds the pictures.")
 @click.option(
     "--least",
     default=0.0,
     show_default=True,
-    help="Nats by which even the least alike pictures of a cluster must speak for one body; more makes more clusters.",
+    help="Log Bayes factor, in nats, that even the least alike pictures of a cluster need; more makes more clusters.",
 )
 @options.body
 @options.calibration
@@ -69,10 +69,10 @@ def cluster(
 ) -> None:
     """Group the people in KEYPOINTS by body.
 
-    Every person in every picture gets a cluster, and how sure that is: the picture's own cluster, itself left out,
-    against a stranger (log_bayes_factor), against the best other cluster (margin), and the probability that it is the
-    body of its cluster. One picture with 17 keypoints at 1 % noise says less than a bit: then expect small clusters
-    that mix people, and probabilities that say so.
+    Every person in every picture gets a cluster and three measures of certainty. The picture's own cluster, without
+    the picture, is compared with a stranger (log_bayes_factor) and with the best other cluster (margin); the
+    probability is that of showing the body of its cluster. One picture with 17 keypoints at 1 % noise holds less than a
+    bit of information: expect small clusters that mix people, with low probabilities.
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.cluster_table import cluster_table

@@ -1,10 +1,10 @@
-"""``compiling, once, about 60 s``: said where a command waits for the compiler, and how long it will be.
+"""Prints ``compiling, once, about 60 s`` while a command waits for the compiler.
 
-JAX reports when it asks its cache on disk for a program and when it has found it there; between a request and the end
-of a compilation there is nothing to see, so a timer says it when a program has not come after a second. The processor
-time that all programs of a command take together is known from the last time: it is kept beside the compiled code.
-Before the first time it is what was measured (benchmarks/results.md, "From a folder to a decision"). Where more
-processes want to run than there are cores, it takes that many times as long.
+JAX reports when it asks its cache on disk for a program and when it has found it there. It reports nothing until a
+compilation ends, so a timer prints the line when a program has not come after a second. The processor time of all
+programs of a command is recorded beside the compiled code and gives the next estimate. The first estimate is a measured
+constant (benchmarks/results.md, "From a folder to a decision"). If more processes want to run than there are cores, the
+estimate is multiplied accordingly.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CompileWatch:
     def __init__(self, command: str, folder: Path) -> None:
         """
         Args:
-            command: whose programs they are.
+            command: the command that needs the programs.
             folder: the cache of compiled code.
         """
         self._command, self._file = command, folder / _FILE
@@ -40,7 +40,7 @@ class CompileWatch:
         self._lock = threading.Lock()
         self._said = self._ended = False
         self.seconds = 0.0
-        """Of processor time, spent on programs that were not in the cache."""
+        """Seconds of processor time spent on programs that were not in the cache."""
 
     def __call__(self, event: str, **_: object) -> None:
         if self._ended:
@@ -64,7 +64,7 @@ class CompileWatch:
         return (_USUAL_S if known is None else known) * _crowding()
 
     def end(self) -> None:
-        """Remember how long it took, if anything was compiled; the longest time counts, since a cache may lack some."""
+        """Record the time if anything was compiled; the longest time counts, since a cache may lack some programs."""
         from engine.body.files import replace_file
 
         self._ended = True
@@ -79,7 +79,7 @@ class CompileWatch:
         try:
             replace_file(self._file, write)
         except OSError:
-            return  # a cache that cannot be written costs the estimate, nothing else
+            return  # if the cache cannot be written, only the estimate is lost
 
     def _say(self, thread: int, begun: float) -> None:
         with self._lock:
@@ -90,7 +90,7 @@ class CompileWatch:
 
 
 def enable_told_cache(command: str) -> None:
-    """Keep compiled code on disk (``adapters.jobs.compile_cache``), and say where the compiler is waited for.
+    """Keep compiled code on disk (``adapters.jobs.compile_cache``), and print a line while waiting for the compiler.
 
     Args:
         command: the running one.
@@ -111,7 +111,7 @@ def enable_told_cache(command: str) -> None:
 
 
 def _crowding() -> float:
-    """How many times as long as alone a process takes, as the load of the last minute has it."""
+    """The factor by which other processes slow a process down, from the load of the last minute."""
     from engine.batching import worker_count
 
     return max(os.getloadavg()[0] / worker_count(), 1.0) if hasattr(os, "getloadavg") else 1.0

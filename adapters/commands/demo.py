@@ -39,7 +39,7 @@ _KEYPOINTS = ("references.parquet", "dataset.parquet")
 def demo(out: Path) -> None:
     """Fit a shape to sixteen pictures of Anna and check 120 pictures of Anna and four others.
 
-    The people are invented and their keypoints come with samebody: no files, no network needed.
+    The people are invented and their keypoints come with samebody. The demo needs no files and no network.
     """
     from adapters.jobs.check import check
     from adapters.jobs.check_folder import FILES, FolderSettings, look_at, write_check

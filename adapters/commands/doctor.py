@@ -22,9 +22,9 @@ class Finding:
     subject: str
     state: str
     remedy: str = ""
-    """A command, where something is missing."""
+    """The command that fixes it, if something is missing."""
     broken: bool = False
-    """True when samebody's main job cannot run; a missing extra is not broken."""
+    """True if samebody's main job cannot run; a missing extra does not count."""
 
 
 _REQUIRED = (
@@ -51,9 +51,9 @@ _EXTRAS = {
     "ray": ("ray",),
     "smplx": ("smplx", "torch"),
 }
-"""Those of detectors have lines of their own."""
+"""Extras of detectors have separate lines."""
 _DISTRIBUTIONS = {"PIL": "pillow", "imagehash": "ImageHash"}
-"""Where a package is not called as it is imported."""
+"""Names of packages that differ from the names of their imports."""
 
 
 def _package(name: str, remedy: str, required: bool) -> Finding:
@@ -94,7 +94,7 @@ def _embedded_body() -> str:
 
 
 def _calibration() -> Finding:
-    """The shipped calibration; no data of real detectors may be shipped with a profile of its own."""
+    """The shipped calibration and the kind of its data; no profile of a real detector's data may be shipped."""
     from engine.evidence.calibration_file import default_calibration
 
     shipped = default_calibration()
@@ -111,7 +111,7 @@ def _devices() -> str:
 
 
 def _tiles() -> str:
-    """What ``engine.batching`` will do with a file of COCO-17 keypoints."""
+    """The tiles that ``engine.batching`` will use for a file of COCO-17 keypoints."""
     from engine.batching import accelerator_bytes, tile_rows, used_devices, worker_count
     from engine.posed.search import TILE_SIZE as FREE_TILE_SIZE
     from engine.rest.tile_scorer import TILE_SIZE as REST_TILE_SIZE
@@ -161,9 +161,9 @@ def examine() -> list[Finding]:
     """,
 )
 def doctor() -> int:
-    """Say what is installed, what is missing, and the command that fixes it.
+    """Show what is installed, what is missing, and the command that fixes it.
 
-    Exit status 1 if the main job cannot run; a missing extra is no fault.
+    The exit status is 1 if the main job cannot run; a missing extra is not an error.
     """
     findings = examine()
     print_table(

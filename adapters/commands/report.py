@@ -22,19 +22,19 @@ REMEDY = "pip install 'samebody[report]'"
 )
 @click.argument("scores", type=click.Path(path_type=Path))
 @click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="The folder that holds the pictures.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.html", help="Where the page goes.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.html", help="The page to write.")
 @options.scored_keypoints
 @options.scored_shapes
 @options.scored_body
 @options.calibration
 @options.schema
-@click.option("--title", help="What stands at the top of the page.")
+@click.option("--title", help="Title at the top of the page.")
 @click.option(
     "--most",
     type=click.IntRange(min=1),
     default=20_000,
     show_default=True,
-    help="Rows on the page; of more, those that score lowest are taken.",
+    help="Most rows on the page; the lowest scores are taken.",
 )
 def report(
     scores: Path,
@@ -48,11 +48,11 @@ def report(
     title: str | None,
     most: int,
 ) -> None:
-    """Make ONE page that shows what SCORES says: pictures, bodies, and a threshold to move.
+    """Make one page that shows SCORES: pictures, bodies, and a threshold to move.
 
-    SCORES is what `samebody score` wrote. A Parquet file says itself where its keypoints and its shape lie; to a .csv
-    or .jsonl give them. The page needs no network and no server: open it in a browser. It holds cut-down pictures
-    without their metadata, and no path of this machine.
+    SCORES is a result file of `samebody score`. A Parquet file records the paths of its keypoints and its shape; with a
+    .csv or .jsonl file, give them as options. The page needs no network and no server: open it in a browser. It holds
+    cut-down pictures without their metadata, and no path of this machine.
     """
 
     check_page_path(out)
@@ -73,11 +73,11 @@ def report(
 
 
 def check_page_path(out: Path) -> None:
-    """Whether a page can be made, and be called so.
+    """Check that a page can be made, and that the file's name is that of a page.
 
     Raises:
         UsageError: the packages of the extra are missing.
-        ValueError: it is not called a page.
+        ValueError: the file's name does not end in .html.
     """
     if not can_report():
         raise click.UsageError(f"a page needs packages that are not installed; get them with: {REMEDY}")
@@ -86,5 +86,5 @@ def check_page_path(out: Path) -> None:
 
 
 def can_report() -> bool:
-    """Whether the packages of the extra are installed."""
+    """True if the packages of the extra are installed."""
     return all(importlib.util.find_spec(name) is not None for name in ("jinja2", "PIL", "imagehash"))

@@ -1,10 +1,10 @@
-"""Marks of the report carried out on files: moved or copied, never overwritten, never deleted.
+"""Applies the report's marks to files: they are moved or copied, never overwritten, never deleted.
 
 A plan is made first and shows every file with its target or the reason why it stays. A picture keeps its path below the
-folder of pictures. Its caption, a .txt or .caption file of the same name, goes along. A file is moved by a second name
-(a hard link) in the target and only then loses the first one; where the file system knows no links or the target is on
-another one, a complete copy comes first. A name that exists is refused by the system call itself, so nothing is
-overwritten even if somebody else writes there at the same time.
+folder of pictures. Its caption, a .txt or .caption file of the same name, goes along. To move a file, a hard link is
+made in the target, and then the first name is removed. If the file system has no hard links, or the target is on
+another one, a complete copy replaces the link. The system call itself refuses a name that exists, so nothing is
+overwritten even if another program writes there at the same time.
 """
 
 import csv
@@ -28,7 +28,7 @@ _LARGEST_FILE_BYTES = 256 << 20
 
 
 class MarkFileError(ValueError):
-    """A file does not hold marks; the message says which, why and what to do."""
+    """A file does not hold marks; the message has the file, the reason and the remedy."""
 
 
 class MarkedPicture(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be done, and what not."""
+    """The files to move or copy, and the pictures that stay."""
 
     steps: tuple[Step, ...]
     left: tuple[tuple[str, str], ...]
@@ -70,7 +70,7 @@ def read_marks(path: str | os.PathLike[str]) -> list[MarkedPicture]:
     """The marks that the report saved, or a CSV with the columns image and mark; rows without a mark are left out.
 
     Raises:
-        MarkFileError: missing, damaged, or no file of marks.
+        MarkFileError: the file is missing, damaged, or not a file of marks.
     """
     try:
         if os.path.getsize(path) > _LARGEST_FILE_BYTES:
@@ -110,15 +110,15 @@ def _from_csv(path: str | os.PathLike[str], text: str) -> list[MarkedPicture]:
 
 
 def plan_marks(marks: Sequence[MarkedPicture], wanted: str, pictures: Path, target: Path) -> Plan:
-    """Where the pictures with one mark go.
+    """The plan for the pictures with one mark.
 
     Args:
         wanted: the mark.
         pictures: the folder that holds the pictures.
-        target: the folder they go to; what lies in it is not searched.
+        target: the folder they go to; it is not searched for pictures.
 
     Raises:
-        ValueError: there is no folder of pictures, or it is the target.
+        ValueError: the folder of pictures does not exist, or it is the target.
     """
     if os.path.realpath(pictures) == os.path.realpath(target):
         raise ValueError(f"the pictures already lie in {target}; give another folder")
@@ -158,10 +158,10 @@ def _captions(picture: Path, goal: Path) -> Iterable[Step]:
 
 
 def carry_out(plan: Plan, move: bool) -> int:
-    """Move or copy the files of a plan; gives the number of files.
+    """Move or copy the files of a plan; returns the number of files.
 
     Raises:
-        OSError: a file cannot be moved; a note says how many were.
+        OSError: a file cannot be moved; a note has the number of files that were moved.
     """
     done = 0
     try:
@@ -179,7 +179,7 @@ def carry_out(plan: Plan, move: bool) -> int:
 
 
 def _linked(step: Step) -> bool:
-    """Whether the target is a second name of the file now.
+    """Link the target to the file; False if the file system cannot.
 
     Raises:
         FileExistsError: the target exists.
@@ -209,7 +209,7 @@ def _copied(step: Step) -> None:
         except FileExistsError:
             raise
         except (OSError, NotImplementedError):
-            # Without links the name is taken first, by a call that fails where it exists.
+            # Without links, a call that fails for an existing name reserves the name first.
             os.close(os.open(step.target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
             os.replace(temporary, step.target)
     finally:

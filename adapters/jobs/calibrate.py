@@ -1,9 +1,9 @@
-"""Calibrating from pictures, with or without knowing who is in them: keypoints, and labels if there are any.
+"""Calibrating from the keypoints of pictures, with or without labels of the people in them.
 
-Labels are a CSV with the columns ``image`` and ``person`` and, where pictures show several people, ``instance``;
-pictures are named as in the results of ``samebody score``. A column ``group`` says which pictures are of one clip or
-camera and repeat their errors; without it that is told by their names (``adapters.keypoints.clips``). Rows of keypoints
-without a label are left out.
+Labels are a CSV with the columns ``image`` and ``person``, and with ``instance`` if pictures show several people.
+Pictures are named as in the results of ``samebody score``. The column ``group`` names the clip or camera of pictures
+that repeat their errors; without it, clips are found by the pictures' names (``adapters.keypoints.clips``). Rows of
+keypoints without a label are left out.
 """
 
 import csv
@@ -33,15 +33,15 @@ LARGEST_LABELS_BYTES = 256 << 20
 
 
 class Label(NamedTuple):
-    """What is known of one person in one picture."""
+    """The label of one person in one picture."""
 
     person: str
     group: str | None
-    """None: a picture of its own."""
+    """None if the picture is its own group."""
 
 
 Labels = dict[tuple[str, int | None], Label]
-"""By image and instance; instance None stands for whoever is in the picture."""
+"""Labels by image and instance; instance None stands for the only person in the picture."""
 
 
 class LabelledRows(NamedTuple):
@@ -56,7 +56,7 @@ def read_labels(path: str | os.PathLike[str]) -> Labels:
     """A labels file.
 
     Raises:
-        ValueError: missing, without the columns, a picture is named twice, or an instance is no number.
+        ValueError: the file is missing or lacks columns, a picture is named twice, or an instance is not a number.
     """
     labels: Labels = {}
     try:
@@ -85,7 +85,7 @@ def read_labels(path: str | os.PathLike[str]) -> Labels:
 
 
 def people_of(table: KeypointTable, labels: Labels) -> LabelledRows:
-    """Rows that have a label and keypoints, who is in them, and of which clip they are.
+    """The rows that have a label and keypoints, with the person and the clip of each.
 
     Raises:
         ValueError: a label without a picture, or one label for several people in a picture.
@@ -105,7 +105,7 @@ def people_of(table: KeypointTable, labels: Labels) -> LabelledRows:
     missing = labels.keys() - seen
     if missing:
         raise ValueError(f"{len(missing)} labels have no keypoints, the first: {min(image for image, _ in missing)}")
-    # Two people of one clip are two groups, and a picture of its own is one.
+    # Two people of one clip are two groups; a picture outside clips is a group.
     groups = [
         f"row {row}" if label.group is None else f"clip of {label}" for row, label in zip(rows, found, strict=True)
     ]
@@ -119,12 +119,12 @@ def _numbered(names: list[str]) -> np.ndarray:
 def calibrate_from_labels(
     table: KeypointTable, labels: Labels, body: BodyModel, provenance: str, solver: str = "auto"
 ) -> CalibrationReport:
-    """Fit every labelled picture on its own, and find the noise of its keypoints, the population as their detector
-    shows it, and how much one person's apparent shape varies.
+    """Fit every labelled picture on its own; estimate the noise of keypoints, the population as the detector shows it,
+    and the variation of one person's apparent shape.
 
     Args:
         provenance: the data and the detector; kept in the file.
-        solver: where the evidence comes from, as for ``adapters.jobs.scorer.ScoreSettings``.
+        solver: the source of evidence, with the values of ``adapters.jobs.scorer.ScoreSettings``.
 
     Raises:
         ValueError: labels do not fit the pictures, or there are too few of them.
@@ -143,9 +143,9 @@ def calibrate_from_labels(
 def calibrate_from_pictures(
     table: KeypointTable, body: BodyModel, provenance: str, solver: str = "auto"
 ) -> CalibrationReport:
-    """The same without labels: the noise of keypoints, and where the population lies as their detector shows it.
+    """Calibrate without labels: the noise of keypoints and the mean of the population as the detector shows it.
 
-    Of more than ``MOST_PICTURES`` rows, so many are taken, evenly spread.
+    At most ``MOST_PICTURES`` rows are taken, evenly spread.
 
     Args:
         provenance: the data and the detector; kept in the file.
@@ -170,9 +170,9 @@ def calibrate_on_dataset(
     The noise of keypoints acts on fits, so it stays what it was for the shapes. Memory does not grow with rows.
 
     Args:
-        fitted: with which the shapes were fitted.
+        fitted: the calibration that the shapes were fitted with.
         provenance: the data and the detector; kept in the file.
-        solver: with which the pictures will be scored.
+        solver: the solver that will score the pictures.
 
     Raises:
         ValueError: too few pictures have keypoints.
@@ -189,7 +189,7 @@ def calibrate_on_dataset(
 
 
 def calibration_advice(calibration: Calibration) -> str | None:
-    """What to do where scores were made without a calibration of their detector; None where there is one."""
+    """Advice for scores that were made without a calibration of their detector; None if they have one."""
     if calibration.of_a_detector:
         return None
     return (
@@ -199,7 +199,7 @@ def calibration_advice(calibration: Calibration) -> str | None:
 
 
 def _spread_rows(tables: Iterable[KeypointTable], most: int) -> KeypointTable | None:
-    """Readable rows, evenly spread, between half of so many and all of them; None where there is no table."""
+    """At most so many readable rows, at least half of them if there are more, evenly spread; None without a table."""
     kept: list[KeypointTable] = []
     step, seen, count = 1, 0, 0
     for table in tables:
@@ -228,14 +228,14 @@ def _rows(table: KeypointTable, rows: np.ndarray) -> KeypointTable:
 
 
 class _OwnPictures(NamedTuple):
-    """What a calibration is made from."""
+    """The data of a calibration."""
 
     evidence: Evidence
-    """Of the pictures that have any."""
+    """Evidence of the pictures that have any."""
     limbs: SeenLimbs | None
-    """Of the same; None where keypoints of limbs are missing."""
+    """Limb lengths of the same pictures; None if the schema lacks ends of limbs."""
     known: np.ndarray
-    """Which of the rows those are."""
+    """The rows of those pictures."""
     keypoint_noise: Mapping[str, float]
 
     @classmethod
@@ -254,14 +254,14 @@ class _OwnPictures(NamedTuple):
 def _own_pictures(table: KeypointTable, rows: np.ndarray, body: BodyModel, solver: str) -> _OwnPictures:
     """Evidence of the rows that have any, and the noise of keypoints.
 
-    The noise of keypoints is read off fits; the network, which has seen detectors of all kinds, is used without.
+    The noise of keypoints is estimated from fits. The network was trained on all kinds of detectors and needs none.
     """
     prepared = prepare(body, table.schema)
     keypoints, confidence = (values[rows] for values in prepared.columns(table))
     stage, factors = prepared.evidence_without_limbs(solver=solver), {}
     if prepared.free_solver(solver) != "amortised":
         factors = keypoint_noise(prepared.context(), stage(keypoints, confidence).fit)
-        # With this noise, as everything will be from now on. Estimating again drifts (results.md, "Identity").
+        # All later fits use this noise. Estimating it again would drift (results.md, "Identity").
         with_factors = replace(default_calibration(), keypoint_noise=factors)
         stage = prepared.evidence_without_limbs(with_factors, solver)
     return _OwnPictures.of(stage(keypoints, confidence), prepared, (keypoints, confidence), factors)

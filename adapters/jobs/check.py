@@ -1,11 +1,10 @@
-"""From references and pictures to a decision: fit, check the references, calibrate, score, and say why.
+"""From references and pictures to a decision: fit, check the references, calibrate, score, and give reasons.
 
-Everything that depends on all pictures together is here: the calibration on the data set, which of the references
-disagree, the reasons, and what would help. What concerns files is in ``check_folder``.
+This module holds everything that depends on all pictures together: the calibration on the data set, the references that
+disagree, the reasons, and advice. ``check_folder`` handles files.
 
-Where no calibration is given, the population is estimated from the pictures in question
-(``engine.evidence.calibration_estimate``), without knowing who is in them, and used if it predicts pictures that it was
-not made from better than the shipped one.
+If no calibration is given, the population is estimated from the unlabelled pictures themselves
+(``engine.evidence.calibration_estimate``). It is used if it predicts held-out pictures better than the shipped one.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,11 +43,11 @@ _MANY_UNSURE = 0.2
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """What may change a result, besides keypoints and body."""
+    """Settings that may change a result, besides keypoints and body."""
 
     solver: str = "auto"
     calibration: Calibration | None = None
-    """By default estimated from the pictures."""
+    """Estimated from the pictures by default."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +56,18 @@ class ReferenceFinding:
 
     image: str
     log_bayes_factor: float
-    """Nats; below 0 it is rather somebody else."""
+    """Log Bayes factor in nats; below 0 the reference is more likely somebody else."""
     reason: str
 
     @property
     def disagrees(self) -> bool:
-        """Whether it does not look like the others."""
+        """True if the reference does not look like the others."""
         return self.log_bayes_factor < OUTLIER
 
 
 @dataclass(frozen=True)
 class Check:
-    """All that was found out."""
+    """All results of a check."""
 
     shape: Shape
     scores: Scores
@@ -76,11 +75,11 @@ class Check:
     calibrated_by: str
     """``given``, ``pictures`` or ``shipped``."""
     references: tuple[ReferenceFinding, ...]
-    """Those that could be compared, most unlike the others first."""
+    """The references that could be compared, starting with the one most unlike the others."""
     reasons: list[str]
-    """Of each row, in words; empty where nothing stands out."""
+    """Each row's reason in words; empty if nothing is unusual."""
     help: tuple[str, ...]
-    """What would make the next check surer, most helpful first."""
+    """Advice that would make the next check more certain, most helpful first."""
 
 
 def check(
@@ -94,11 +93,11 @@ def check(
     """Compare pictures with the person in the references.
 
     Args:
-        alike: of each picture, the first of those that look like it (``near_duplicates.first_alike``): only that one
-            counts where the population is estimated from the pictures.
+        alike: for each picture, the first of the pictures that look like it (``near_duplicates.first_alike``). Only
+            that one counts when the population is estimated from the pictures.
 
     Raises:
-        ValueError: nobody in the references can be used, or a table lacks keypoints of the body's.
+        ValueError: nobody in the references can be used, or a table lacks keypoints of the body.
     """
     settings = settings or CheckSettings()
     on_progress("fitting the references", 0, None)
@@ -120,7 +119,7 @@ def check(
 
 
 def together(found: Check, rows: Sequence[int] | np.ndarray) -> tuple[float, float]:
-    """The log Bayes factor, in nats, and the probability that these rows, all of one person, show the references' body.
+    """The log Bayes factor, in nats, and the probability that rows of one person show the references' body.
 
     Raises:
         ValueError: the scores hold no evidence.
@@ -167,7 +166,7 @@ def _score(
 
 
 def _with_limbs(scores: Scores, calibration: Calibration, limbs: SeenLimbs | None) -> Scores:
-    """With the limbs' part of the evidence, which a calibration brings that was made after scoring."""
+    """Scores with the limbs' evidence added, for a calibration that was made after scoring."""
     if calibration.limbs is None or limbs is None or scores.evidence is None:
         return scores
     known = np.any(np.asarray(scores.evidence.precision), axis=(1, 2))

@@ -1,8 +1,8 @@
 """The files of a check: shape, calibration, scores, page, and the pictures that look alike.
 
 shape.npz           the person of the references
-calibration.json    how the detector sees people, where it was estimated from the pictures
-keypoints.parquet   what was compared
+calibration.json    the calibration of the detector, if it was estimated from the pictures
+keypoints.parquet   the keypoints that were compared
 scores.parquet      a row for each person in each picture; ``detail`` names the twin of a picture that has one
 report.html         the page, with bodies drawn on the pictures to look at first
 """
@@ -30,29 +30,29 @@ from engine.evidence.calibration_file import save_calibration
 
 PAGE = "report.html"
 FILES = ("shape.npz", "calibration.json", "keypoints.parquet", "scores.parquet", PAGE)
-"""What ``write_check`` writes, beside the folder of the page's pictures."""
+"""Files that ``write_check`` writes, beside the folder of the page's pictures."""
 
 
 @dataclass(frozen=True)
 class FolderSettings:
-    """How the folder is written."""
+    """Settings for writing the folder."""
 
     body: str = EMBEDDED_BODY
-    """How the command line named it."""
+    """Its name on the command line."""
     title: str = "Which pictures show somebody else?"
-    """Of the page."""
+    """Title of the page."""
     fitted: int = 60
     """Rows with a body drawn on the page: three times the queue of the terminal."""
 
 
 @dataclass(frozen=True)
 class Looks:
-    """What the pictures look like."""
+    """Small copies of the pictures, and the pictures that look alike."""
 
     thumbnails: list[Any] | None
-    """Of ``report.thumbnails``; None without pictures, or without the packages of the extra ``report``."""
+    """Results of ``report.thumbnails``; None without pictures, or without the packages of the extra ``report``."""
     alike: Int[np.ndarray, " rows"]
-    """``near_duplicates.first_alike``; each row is like itself where there are no pictures."""
+    """``near_duplicates.first_alike``; without pictures, each row is its own first."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class CheckFolder:
     page: Path | None
     """None without the packages of the extra ``report``."""
     scores: Scores
-    """With twins in ``detail``."""
+    """Scores with twins named in ``detail``."""
 
 
 def can_make_pages() -> bool:
-    """Whether the packages of the extra ``report`` are installed."""
+    """True if the packages of the extra ``report`` are installed."""
     return all(importlib.util.find_spec(name) is not None for name in ("jinja2", "PIL", "imagehash"))
 
 
@@ -108,7 +108,7 @@ def write_check(
     """Write everything into a folder; files of an earlier check there are replaced, others stay.
 
     Raises:
-        ValueError: a file of somebody else's would be overwritten.
+        ValueError: a file that samebody did not write would be overwritten.
         OSError: the folder cannot be written.
     """
     with own_files(folder, FILES):

@@ -1,4 +1,4 @@
-"""From a table of keypoints to a table of groups: every person in every picture, the group, and how sure that is."""
+"""From a table of keypoints to a table of groups: the group of every person in every picture, and its certainty."""
 
 from typing import NamedTuple
 
@@ -33,10 +33,10 @@ class ClusteredTable(NamedTuple):
     """Groups of a table's pictures."""
 
     rows: pa.Table
-    """In the order of the table; null in rows that could not be fitted."""
+    """Rows in the order of the table; null in rows that could not be fitted."""
     found: Clustering
     sizes: np.ndarray
-    """Pictures of each group."""
+    """The count of pictures in each group."""
 
 
 def cluster_table(
@@ -45,8 +45,8 @@ def cluster_table(
     """Group everybody in a table by body.
 
     Args:
-        calibration: of the detector, by default the shipped one.
-        least: as for ``cluster_pictures``.
+        calibration: the detector's calibration; the shipped one by default.
+        least: see ``cluster_pictures``.
 
     Raises:
         ValueError: no picture can be fitted, or there are too many.

@@ -1,12 +1,12 @@
 """Pictures grouped by body, without references.
 
-Agglomerative clustering with complete linkage on the log Bayes factors of all pairs of pictures
-(``engine.evidence.comparison``): two groups are joined as long as even their least alike pictures speak rather for one
-body than for two. Complete linkage because it is slow to chain strangers together; single pictures say little, and
-average linkage made three groups of twenty people from them (benchmarks/results.md, "Identity").
+The method is agglomerative clustering with complete linkage on the log Bayes factors of all pairs of pictures
+(``engine.evidence.comparison``): two groups are joined while even their least alike pair favours one body over two.
+Complete linkage rarely chains strangers together. Single pictures hold little evidence, and average linkage made three
+groups of twenty people from them (benchmarks/results.md, "Identity").
 
-How sure a group is, is then judged with evidence added up: each picture, taken out of its own group, against all of
-them.
+The certainty of a group is then computed from added-up evidence: each picture is taken out of its own group and
+compared with all groups.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from engine.evidence.reliability import leave_one_out
 from engine.evidence.shape_evidence import Evidence, information_bits, log_marginal
 
 MOST_PICTURES = 10_000
-"""Of one run: all pairs are held in memory, 12 bytes each."""
+"""The most pictures of one run: all pairs are held in memory, 12 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -32,23 +32,23 @@ class Clustering:
 
     group: Int[np.ndarray, " images"]
     log_bayes_factor: Float32[np.ndarray, " images"]
-    """Of its own group, itself not in it, against a stranger, nats; 0 for a picture alone."""
+    """Log Bayes factor of the picture's group, without the picture, against a stranger, nats; 0 for a lone picture."""
     margin: Float32[np.ndarray, " images"]
-    """Of its own group over the best other one, nats; below 0 another group would suit the picture better."""
+    """Log Bayes factor of the picture's group against the best other group, nats; below 0 the other one fits better."""
     probability: Float32[np.ndarray, " images"]
-    """That it shows the body of its group, and none of another group or of a stranger."""
+    """Probability that a picture shows the body of its group, and not that of another group or of a stranger."""
     cohesion: Float32[np.ndarray, " groups"]
-    """Log Bayes factor of "one body" against "as many bodies as pictures", nats; 0 for a picture alone."""
+    """Log Bayes factor of "one body" against "as many bodies as pictures", nats; 0 for a single picture."""
     information_bits: Float32[np.ndarray, " groups"]
-    """How much the pictures of a group say about its body together."""
+    """Information about the body from all pictures of a group together."""
 
 
 def cluster_pictures(evidence: Evidence, least: float = 0.0) -> Clustering:
     """Group pictures by body.
 
     Args:
-        evidence: of each picture, calibrated.
-        least: nats that the least alike pictures of two groups must speak for one body; higher makes more groups.
+        evidence: calibrated evidence of each picture.
+        least: log Bayes factor, in nats, that the least alike pictures of two groups need; more makes more groups.
 
     Raises:
         ValueError: no pictures, or more than ``MOST_PICTURES``.
@@ -65,7 +65,7 @@ def cluster_pictures(evidence: Evidence, least: float = 0.0) -> Clustering:
     rows = np.arange(count)
     own = table[rows, group]
     chances = np.exp(table - table.max(axis=1, keepdims=True))
-    # As ``best_matches`` has it, for the picture's own group instead of the best one.
+    # The formulas of ``best_matches``, for the picture's own group instead of the best one.
     matches = best_matches(table, NONE_PRIOR)
     probability = matches.probability * chances[rows, group] / chances.max(axis=1)
     others = table.copy()
