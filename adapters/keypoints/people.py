@@ -1,4 +1,4 @@
-"""How large people are in a picture that shows several, and which of them was taken."""
+"""Sizes of the people in a picture that shows several, and the one that was taken."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from engine.scores import Status
 
 
 def box_areas(table: KeypointTable) -> Float[np.ndarray, " images"]:
-    """Area of each person's box in squared pixels; -1 where no keypoint is seen.
+    """Area of each person's box in squared pixels; -1 if no keypoint is seen.
 
-    It is the file's own box where all people of the picture have one, else that of the keypoints that are seen.
+    The box is the file's own if all people of the picture have one; otherwise it encloses the keypoints that are seen.
     """
     unseen = (table.confidence == 0)[..., None]
     high = np.where(unseen, -np.inf, table.keypoints).max(axis=1, initial=-np.inf)
@@ -23,7 +23,7 @@ def box_areas(table: KeypointTable) -> Float[np.ndarray, " images"]:
     if table.box is None:
         return area
     own = np.prod(np.maximum(table.box[:, 2:] - table.box[:, :2], 0).astype(np.float64), axis=1)
-    # Areas of two kinds cannot be compared.
+    # Areas of the two kinds of boxes cannot be compared.
     people = table.status == Status.OK
     without = {table.image[int(row)].as_py() for row in np.flatnonzero(people & np.isnan(own))}
     whole = np.array([name not in without for name in table.image.to_pylist()], bool) & people & seen
@@ -31,7 +31,7 @@ def box_areas(table: KeypointTable) -> Float[np.ndarray, " images"]:
 
 
 def chosen_lines(table: KeypointTable, rows: Int[np.ndarray, " references"], most: int = 5) -> Iterator[str]:
-    """Whom ``rows`` are, for pictures that show several people."""
+    """Lines that name the person of each of ``rows``, for pictures that show several people."""
     people = Counter(table.image[int(row)].as_py() for row in np.flatnonzero(table.status == Status.OK))
     several = [int(row) for row in rows if people[table.image[int(row)].as_py()] > 1]
     for row in several[:most]:

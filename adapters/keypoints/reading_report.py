@@ -1,4 +1,4 @@
-"""What became of the rows of keypoint files: how many could not be read, and why the first could not."""
+"""Counts of the rows of keypoint files by status, with the reason of the first unusable row."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,17 +19,17 @@ class ReadingReport:
     rows: int = 0
     readable: int = 0
     nobody: int = 0
-    """Pictures in which nobody was found."""
+    """The count of pictures in which nobody was found."""
     unusable: dict[Status, int] = field(default_factory=dict)
     reasons: dict[Status, str] = field(default_factory=dict)
-    """The first of each kind."""
+    """The first reason of each kind."""
     plausibility: FilesPlausibility = field(default_factory=FilesPlausibility)
 
     def clear(self, paths: Sequence[str] = ()) -> None:
         """Forget all rows.
 
         Args:
-            paths: of the files that will be read.
+            paths: the files that will be read.
         """
         self.rows = self.readable = self.nobody = 0
         self.unusable, self.reasons, self.plausibility = {}, {}, FilesPlausibility(tuple(paths))
@@ -55,7 +55,7 @@ class ReadingReport:
     def check(self) -> None:
         """
         Raises:
-            ValueError: there are rows, and not one of them is a person or a picture without one.
+            ValueError: there are rows, but all of them are unusable.
         """
         if self.rows and not self.readable and not self.nobody:
             status = next(iter(self.unusable))
@@ -64,7 +64,7 @@ class ReadingReport:
     def check_references(self, force: bool) -> None:
         """
         Args:
-            force: implausible keypoints are taken nevertheless.
+            force: accept implausible keypoints.
 
         Raises:
             ValueError: nobody can be used as a reference.

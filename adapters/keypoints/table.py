@@ -1,15 +1,15 @@
-"""Detected keypoints as a table: one row per person in a picture, and how detector output becomes a row.
+"""Detected keypoints as a table with one row per person in a picture, and the conversion of detector output to rows.
 
 A row that could not be read is still a row, with a status and the reason, so that nothing is lost silently.
 
-Confidence from detector scores, in this one place
+Rules for confidences, defined only here
 - MMPose's keypoint scores are maxima of heatmaps or of SimCC axes, not probabilities: they can exceed 1 (a sharp peak)
-  or be negative (no peak at all). They are clipped to 0..1: a peak above 1 is as good as a detector can say, one below
-  0 was not seen. Detectors that give probabilities pass through unchanged.
+  or be negative (no peak at all). They are clipped to 0..1: a peak above 1 has full confidence, one below 0 was not
+  seen. Probabilities are not changed.
 - A score that is NaN, infinite or null means not seen. So does a coordinate that is NaN, infinite, null or more than a
   million pixels away, where float32 has no digits left for a person: its confidence becomes 0, its coordinates 0.
-- A point at exactly (0, 0), or with two negative coordinates, was not seen, whatever its score: programs mark points
-  that they did not find that way (Ultralytics and OpenPose with zeros, pose-transfer tables with -1).
+- A point at exactly (0, 0), or with two negative coordinates, was not seen, whatever its score. Programs mark missing
+  points that way (Ultralytics and OpenPose with zeros, pose-transfer tables with -1).
 - COCO's ground truth has visibility flags instead: 0 not labelled → 0; 1 labelled but hidden → 0.5, since the place is
   an annotator's guess; 2 visible → 1.
 Files get stricter rules (``file_rules``): a least score, the border of the picture, coordinates in pixels.
@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Float32, Int8, Int32
 from engine.body.schemas import KeypointSchema
 
 FARTHEST_PX = 1e6
-"""No picture is that wide; a coordinate beyond it is an error of the detector or of the file."""
+"""Largest coordinate, wider than any picture; a larger one is an error of the detector or of the file."""
 
 # What float32 rounds to zero is zero, in double precision too.
 _ZERO = float(np.finfo(np.float32).tiny)
@@ -40,9 +40,9 @@ class KeypointTable:
 
     schema: KeypointSchema
     image: pa.StringArray
-    """How users call the picture."""
+    """The picture's name."""
     instance: Int32[np.ndarray, " images"]
-    """Which detection in that picture, from 0; -1 where a row stands for a whole picture or file."""
+    """Number of the detection in that picture, from 0; -1 if a row stands for a whole picture or file."""
     keypoints: Float32[np.ndarray, "images keypoints 2"]
     """Pixels, always finite. May be a read-only view of the file's own memory."""
     confidence: Float32[np.ndarray, "images keypoints"]
@@ -51,9 +51,9 @@ class KeypointTable:
     """``Status.OK``, ``NO_DETECTION`` (nobody in this picture), ``BAD_INPUT`` or ``IMPLAUSIBLE``; only the first holds
     keypoints."""
     detail: pa.StringArray
-    """What is wrong and in which place of which file; null for good rows."""
+    """The problem, with its file and place; null for good rows."""
     box: Float32[np.ndarray, "images 4"] | None = None
-    """x1, y1, x2, y2 in pixels, as the program that found the person gave it; NaN where it gave none."""
+    """x1, y1, x2, y2 in pixels, from the program that found the person; NaN if it gave none."""
 
     def __post_init__(self) -> None:
         rows, width = len(self.image), len(self.schema)
@@ -118,7 +118,7 @@ def slice_table(table: KeypointTable, start: int, stop: int) -> KeypointTable:
 
 
 def even_tables(tables: Iterable[KeypointTable], rows: int, skip: int = 0) -> Iterator[KeypointTable]:
-    """The same rows in tables of exactly so many, the last one excepted; the first ``skip`` rows are left out."""
+    """The same rows in tables of equal length, except the last one; the first ``skip`` rows are left out."""
     waiting: list[KeypointTable] = []
     count = 0
     for table in tables:
@@ -152,7 +152,7 @@ def clean_keypoints(
 
 
 def _is_mark(keypoints: Float[np.ndarray, "images keypoints 2"]) -> Bool[np.ndarray, "images keypoints"]:
-    """Whether coordinates say "not found" instead of a place."""
+    """True for coordinates that mark a missing point."""
     x, y = keypoints[..., 0], keypoints[..., 1]
     return ((np.abs(x) < _ZERO) & (np.abs(y) < _ZERO)) | ((x < 0) & (y < 0))
 
@@ -165,11 +165,11 @@ def visibility_confidence(flags: Sequence[float]) -> list[float]:
 def instance_numbers(
     image: pa.Array, previous: tuple[str | None, int] = (None, -1)
 ) -> tuple[Int32[np.ndarray, " images"], tuple[str | None, int]]:
-    """Numbers from 0 for the people of each picture, where rows of one picture stand together.
+    """Numbers from 0 for the people of each picture; rows of one picture must be adjacent.
 
     Args:
         image: names of pictures.
-        previous: name and number of the row before the first, for a table that comes in pieces.
+        previous: name and number of the row before the first, if the table comes in pieces.
 
     Returns:
         The numbers, and ``previous`` for the next piece.

@@ -1,4 +1,4 @@
-"""A table in memory in the place of keypoint files: what a detector has just found in photographs."""
+"""A table in memory in place of keypoint files, for keypoints that a detector has just found in photographs."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from engine.body.schemas import KeypointSchema
 
 @dataclass(frozen=True, eq=False)
 class TableSource:
-    """As ``KeypointSource``, of one table."""
+    """The interface of ``KeypointSource`` for one table."""
 
     table: KeypointTable
     options: ReadingOptions
@@ -44,7 +44,7 @@ class TableSource:
         yield table
 
     def digest(self) -> str:
-        """Of everything in it."""
+        """The rows of the whole table."""
         digest = hashlib.sha256(repr(self.table.image.to_pylist()).encode())
         for array in (self.table.instance, self.table.keypoints, self.table.confidence, self.table.status):
             digest.update(array.tobytes())

@@ -3,7 +3,7 @@
 Parquet and .npz keep every row, status and detail included, in the layouts of ``readers`` and
 ``readers.columnar.arrays`` (only NUL characters at the end of a name are lost in .npz: NumPy's texts have no place
 for them). JSON is written as COCO results, which other programs understand: image_id is the picture's name (a number
-where the name is one), one record for each row with status OK; the format has no place for the others, for the
+if the name is one), and each row with status OK is a record. The format has no place for other rows, for the
 instance number (it follows from the order) or for the schema.
 """
 
@@ -27,10 +27,10 @@ _ROWS_PER_PIECE = 4096
 
 
 def write_keypoints(path: str | os.PathLike[str], table: KeypointTable) -> None:
-    """Write a table, beside its place first and renamed when whole.
+    """Write a table to a temporary file beside its place, and rename the file when it is complete.
 
     Raises:
-        ValueError: the suffix of ``path`` is none of ``SUFFIXES``, or its folder does not exist.
+        ValueError: the suffix of ``path`` is not in ``SUFFIXES``, or its folder does not exist.
     """
     check_keypoint_path(path)
     writers = {".parquet": _write_parquet, ".npz": _write_npz, ".json": _write_coco_results}
@@ -42,7 +42,7 @@ def check_keypoint_path(path: str | os.PathLike[str]) -> None:
     """Refuse a path that keypoints cannot be written to, before the work is done.
 
     Raises:
-        ValueError: its suffix is none of ``SUFFIXES``, or its folder does not exist.
+        ValueError: its suffix is not in ``SUFFIXES``, or its folder does not exist.
     """
     if Path(path).suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: keypoints are written as {', '.join(SUFFIXES)}")
@@ -122,6 +122,6 @@ def _write_coco_results(stream: IO[bytes], table: KeypointTable) -> None:
 
 
 def _image_id(name: str) -> int | str:
-    """COCO's tools want numbers; a name becomes one only if it can be had back."""
+    """COCO's tools want numbers; a name becomes a number only if the number gives back the name."""
     is_number = name.isascii() and name.isdigit() and len(name) < 16 and str(int(name)) == name
     return int(name) if is_number else name

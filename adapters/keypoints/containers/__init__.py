@@ -1,8 +1,8 @@
-"""The formats that files come in, read within bounds: one way for each, whatever the files hold.
+"""Bounded readers of file formats, one for each format, independent of the contents.
 
     parquet    Parquet in batches      tables    result tables of any format      text    JSON and CSV texts
     arrays     .npz: ``engine.body.files.arrays``
 
-Each reader is told which exception to raise, and raises it, with the name of the file, for everything that goes wrong
-in the libraries below it: damaged bytes make every one of them stumble in its own way.
+The caller passes each reader an exception type. The reader raises it, with the name of the file, for every error in the
+libraries below, because damaged bytes raise different errors in each of them.
 """

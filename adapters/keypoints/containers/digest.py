@@ -1,7 +1,7 @@
-"""A digest of a table that grows row by row, however it is cut into pieces; kept in the metadata of Parquet files.
+"""A digest of a table, computed row by row and independent of the pieces; kept in the metadata of Parquet files.
 
-Checksums of pages cover what is in pages. The digest binds the columns of a file to each other, to their names and to
-the metadata: a flipped bit in a footer may otherwise turn one body's fingerprint into another's.
+Checksums of pages cover only the contents of pages. The digest binds the columns of a file to each other, to their
+names and to the metadata: otherwise a flipped bit in a footer may turn one body's fingerprint into another's.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ class TableDigest:
                 _add(chunk, contents, lengths)
 
     def hexdigest(self, metadata: Mapping[str, str]) -> str:
-        """Of all rows, and of the metadata but the digest itself."""
+        """The digest of all rows and of the metadata except the digest itself."""
         whole = _new()
         for name, (contents, lengths) in sorted(self._columns.items()):
             whole.update(f"{name}\n{contents.hexdigest()}\n{lengths.hexdigest()}\n".encode())

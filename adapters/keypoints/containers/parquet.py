@@ -1,15 +1,15 @@
-"""Parquet in batches of bounded size, from files that may claim anything.
+"""Parquet in batches of bounded size, from files that may be damaged or hostile.
 
     with open_parquet_file(path, BrokenFile) as file:
         file.schema, file.metadata, file.row_count
         for batch in file.batches(["image", "keypoints"], 65536): ...
 
-A Parquet file of a megabyte may stand for gigabytes: one value that is repeated, one text that many rows share, a page
-of zeros. So the footer is compared with the size of the file before anything is decoded, texts stay dictionaries until
-their length is known, and only the columns that are asked for are read. Pages with checksums are verified.
+A Parquet file of a megabyte may decode to gigabytes: one value that is repeated, one text that many rows share, a page
+of zeros. The footer is therefore compared with the size of the file before anything is decoded, texts stay dictionaries
+until their length is known, and only the requested columns are read. Pages with checksums are verified.
 
-Files are opened through Arrow's own file objects: a Python stream that a thread of Arrow's releases while the
-interpreter ends aborts the process.
+Files are opened through Arrow's own file objects: if a thread of Arrow's releases a Python stream while the interpreter
+ends, the process aborts.
 """
 
 import os
@@ -25,9 +25,9 @@ from adapters.keypoints.containers.parquet_footer import ChunkSize, check_pages,
 
 LARGEST_CHUNK_BYTES = 256 << 20
 LARGEST_GROWTH = 50
-"""A column of a row group may be larger than the one, decoded, or by more than the other, but not both."""
+"""A decoded column of a row group may exceed the size or the factor, but not both."""
 LARGEST_TEXTS_BYTES = 64 << 20
-"""Of a column of texts in one batch."""
+"""Largest decoded size of a column of texts in one batch."""
 LONGEST_TEXT = 16384
 MOST_COLUMNS = 10_000
 _ROWS_PER_BYTE, _FEW_ROWS = 8, 1_000_000
@@ -35,7 +35,7 @@ _BUFFER_BYTES = 1 << 20
 
 
 class ParquetFileError(ValueError):
-    """A file is damaged, or decodes to more than it may."""
+    """A file is damaged, or decodes to more than is allowed."""
 
 
 class StoredTable:
@@ -56,7 +56,7 @@ class StoredTable:
             if key != b"ARROW:schema"
         }
         self.rows_per_group = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
-        # Arrow goes by the order of the chunks, whatever their names: another name would hide a chunk from the checks.
+        # Arrow matches chunks by order and not by name: a changed name would hide a chunk from the checks.
         names = [name for name, _ in groupby(self.schema.names)]
         named = all([name for name, _ in groupby(chunk.column for chunk in group)] == names for group in chunks)
         if len(self.rows_per_group) != len(chunks) or not named:
@@ -83,7 +83,7 @@ class StoredTable:
     def batches(
         self, columns: Sequence[str], rows: int, groups: Sequence[int] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Some columns in their order, in batches of at most so many rows.
+        """Some columns in the given order, in batches of bounded row count.
 
         Args:
             groups: row groups that are read; all by default.
@@ -110,7 +110,7 @@ def open_parquet_file(path: str | os.PathLike[str], failure: type[ValueError]) -
     """A Parquet file, for a block that reads it.
 
     Args:
-        failure: what is raised, in the block too, for everything that damaged bytes do to Arrow; its message begins
+        failure: the exception for every error that damaged bytes cause in Arrow, in the block too; its message begins
             with the path.
 
     Raises:
@@ -157,7 +157,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _plain_column(column: pa.Array, name: str) -> pa.Array:
-    """Texts as texts, if there is room for them."""
+    """Dictionaries decoded to texts, if they are within the bound."""
     if not pa.types.is_dictionary(column.type) or not _is_text(column.type.value_type):
         return column
     column.validate(full=True)

@@ -1,8 +1,8 @@
-"""How large the columns of a Parquet file are, from its footer and from the headers of its pages.
+"""Sizes of the columns of a Parquet file, from its footer and from the headers of its pages.
 
-pyarrow tells this too, but ends the process where a damaged footer contradicts itself (an exception of C++ that nobody
-catches, pyarrow 26). The footer is a Thrift structure in the compact protocol; four of its structures are of interest,
-and so is the header of a page.
+pyarrow gives the sizes too, but ends the process when a damaged footer contradicts itself (an uncaught C++ exception in
+pyarrow 26). The footer is a Thrift structure in the compact protocol. This module reads four of its structures and the
+header of a page.
 
 Source: parquet.thrift of the Apache Parquet format (FileMetaData, RowGroup, ColumnChunk, ColumnMetaData, PageHeader);
 Apache Thrift, "Thrift compact protocol encoding".
@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 LARGEST_FOOTER_BYTES = 64 << 20
 _LONGEST_PAGE_HEADER = 1 << 16
-"""Statistics in it hold the least and the largest value, which may be texts."""
+"""Bound of a page's header: its statistics hold the least and the largest value, which may be texts."""
 _SLACK_BYTES = 1 << 20
-"""Not all writers count alike what a column takes decoded."""
+"""Tolerance: writers count the decoded size of a column differently."""
 _MAGIC = b"PAR1"
 _DEEPEST = 16
 _BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _MAP, _STRUCT = (1, 2), 3, (4, 5, 6), 7, 8, (9, 10), 11, 12
@@ -23,16 +23,16 @@ _WIDTHS = {0: 1, 1: 4, 4: 4}
 
 
 class ChunkSize(NamedTuple):
-    """One column of one row group. What a footer claims; nothing has been decoded."""
+    """One column of one row group, as the footer describes it; nothing has been decoded."""
 
     column: str
     """The top of its path in the schema."""
     values: int
     decoded_bytes: int
-    """The larger of what the pages and what the values take."""
+    """The larger of the pages' size and the values' size."""
     stored_bytes: int
     start: int
-    """Where its first page is in the file."""
+    """Offset of its first page in the file."""
 
 
 def chunk_sizes(stream: BinaryIO) -> list[list[ChunkSize]]:
@@ -67,12 +67,12 @@ def _chunk(facts: dict[int, Any]) -> ChunkSize:
 
 
 def check_pages(stream: BinaryIO, chunk: ChunkSize) -> None:
-    """Whether the pages of a column are where and what the footer claims, without decoding them.
+    """Check the places and sizes of a column's pages against the footer, without decoding them.
 
-    Arrow believes the header of a page: a damaged one may be decompressed to gigabytes, or read for ever.
+    Arrow does not check the header of a page: a damaged one may be decompressed to gigabytes, or read for ever.
 
     Raises:
-        ValueError: they are not.
+        ValueError: they do not agree.
     """
     at, end, values, decoded = chunk.start, chunk.start + chunk.stored_bytes, 0, 0
     try:

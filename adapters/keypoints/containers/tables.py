@@ -1,8 +1,8 @@
 """Result tables from .parquet, .csv and .jsonl, column by column with the types that are wanted, in bounded memory.
 
-CSV is also opened by spreadsheets, which take a cell that begins with = + - @ or a tab for a formula. Texts that begin
-so are written with an apostrophe before them, and so are those that begin with apostrophes and then so; reading takes
-one away. Names with line breaks are quoted.
+Spreadsheets also open CSV, and they take a cell that begins with = + - @ or a tab for a formula. Such texts are written
+with an apostrophe before them, and so are texts with apostrophes before such a beginning; reading removes one
+apostrophe. Names with line breaks are quoted.
 """
 
 import os
@@ -19,7 +19,7 @@ from adapters.keypoints.containers.digest import DIGEST_KEY, TableDigest
 from adapters.keypoints.containers.parquet import open_parquet_file
 
 LARGEST_TEXT_FILE_BYTES = 512 << 20
-"""Of CSV and JSON lines, which have to be read whole to be used: two million rows. Parquet has no such bound."""
+"""Largest CSV or JSON lines file, which has to be read whole: two million rows. Parquet has no such bound."""
 LONGEST_LINE_BYTES = 1 << 20
 _ROWS_AT_ONCE = 65536
 _FORMULA = r"^'*[=+\-@\t\r]"
@@ -31,7 +31,7 @@ class TableFileError(ValueError):
 
 
 class ReadTable(NamedTuple):
-    """The columns that were wanted and are there, in the order of the file, and the metadata of a Parquet file."""
+    """The wanted columns that the file has, in the file's order, and the metadata of a Parquet file."""
 
     table: pa.Table
     metadata: Mapping[str, str]
@@ -41,8 +41,8 @@ def read_table(path: str | os.PathLike[str], failure: type[ValueError], wanted: 
     """Some columns of a table.
 
     Args:
-        failure: what is raised for everything that goes wrong below; its message begins with the path.
-        wanted: names and plain types; a file may have less and more.
+        failure: the exception for every error of the libraries below; its message begins with the path.
+        wanted: names and plain types; a file may lack some and may have others.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -58,7 +58,7 @@ def read_table(path: str | os.PathLike[str], failure: type[ValueError], wanted: 
         return ReadTable(pa.Table.from_batches(list(batches)), {})
     except FileNotFoundError:
         raise
-    except Exception as error:  # damaged bytes make Arrow and msgspec stumble in their own ways
+    except Exception as error:  # damaged bytes raise different errors in Arrow and msgspec
         if isinstance(error, failure) and not isinstance(error, TableFileError):
             raise
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error) or type(error).__name__
@@ -89,7 +89,7 @@ def _read_parquet(path: str | os.PathLike[str], failure: type[ValueError], wante
             kind = file.kind(name)
             if kind is None or pa.types.is_nested(kind) != pa.types.is_nested(wanted.field(name).type):
                 raise TableFileError(f"column {name} is {kind}, expected {wanted.field(name).type}")
-        # The digest is that of all columns.
+        # The digest covers all columns.
         names = file.schema.names if DIGEST_KEY in file.metadata else present
         digest, batches = TableDigest(), []
         for batch in file.batches(names, _ROWS_AT_ONCE):
@@ -104,7 +104,7 @@ def _read_parquet(path: str | os.PathLike[str], failure: type[ValueError], wante
 
 
 def _csv_batches(path: str | os.PathLike[str], wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
-    # Texts are taken as they stand: a picture may be called NA.
+    # Texts are taken literally: a picture may be called NA.
     options = arrow_csv.ConvertOptions(
         column_types={field.name: field.type for field in wanted}, strings_can_be_null=False
     )

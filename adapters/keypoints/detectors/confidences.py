@@ -1,20 +1,20 @@
 """From a model's keypoint scores to confidences, for each family of models.
 
-A confidence is the weight of a keypoint in a fit: 1 is a keypoint placed as well as this kind of keypoint can be, 0 one
-that has no effect. Scores are what a model was trained to give where a keypoint is, and mean different things:
+A confidence is the weight of a keypoint in a fit: 1 is a keypoint placed as well as this kind of keypoint can be, 0 is
+a keypoint without effect. The meaning of a score depends on the model's training:
 
     heatmap      HRNet, ViTPose: the maximum of a heatmap that was trained on Gaussians of height 1. Near 1 on a clear
                  peak, low on a smeared one. Clipped to 0..1.
-    simcc        RTMPose, RTMW, SimCC: the smaller of the two axes' maxima, as MMPose has it. The axes are trained with
-                 a softmax, which says nothing about their height; in practice clear peaks lie around 0.6 to 1.1.
+    simcc        RTMPose, RTMW, SimCC: the smaller of the two axes' maxima, as in MMPose. The axes are trained with a
+                 softmax, which does not determine their height; in practice clear peaks lie around 0.6 to 1.1.
                  Clipped to 0..1.
     probability  RTMO, RLE: a sigmoid, between 0 and 1 already.
 
-The families differ in what their scores mean, not in what is done with them: in every one a score below ``LEAST_SCORE``
-counts as not seen. Top-down models put every keypoint somewhere, also those that the picture does not show, and MMPose
-draws nothing below this score either. Nor is a keypoint seen that lies outside of the picture. What the rules do to
-fits is in benchmarks/results.md, "Photographs". Files that MMPose has written carry the scores themselves; reading them
-applies the same threshold (``adapters.keypoints.readers.file_rules``).
+The meaning differs between families, but the rules are the same: a score below ``LEAST_SCORE`` counts as not seen.
+Top-down models give a place for every keypoint, even if the picture does not show it, and MMPose draws nothing below
+this score either. A keypoint outside of the picture also counts as not seen. The effect of the rules on fits is in
+benchmarks/results.md, "Photographs". Files that MMPose has written hold raw scores; their reader applies the same
+threshold (``adapters.keypoints.readers.file_rules``).
 """
 
 import numpy as np

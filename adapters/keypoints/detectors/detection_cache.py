@@ -1,9 +1,9 @@
-"""What was found in a photograph, kept by its content, so that a second run detects nothing again.
+"""A cache of detections by the photograph's content, so that a second run detects nothing again.
 
-The key is a hash of the file's bytes, of the detector's identity and of whatever else may change the result; a file
-that is renamed or moved is found again, one that is changed is not. An entry is a small file of MessagePack in the
+The key is a hash of the file's bytes, of the detector's identity and of everything else that may change the result; a
+file that is renamed or moved is found again, one that is changed is not. An entry is a small file of MessagePack in the
 user's cache folder (``detections`` in it), written beside its place and renamed, so that several processes may share
-it. An entry that cannot be read counts as absent; a folder that cannot be written costs nothing but the detection.
+it. An entry that cannot be read counts as absent. If the folder cannot be written, detection is repeated.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ class _StoredPicture(msgspec.Struct, array_like=True):
 
 
 FoundPicture = tuple[str, list[Detection]]
-"""What follows the file's name in the picture's (``#000120`` for a frame, nothing for a still), and its people."""
+"""The suffix of the picture's name after the file's (``#000120`` for a frame, empty for a still), and its people."""
 
 _decode = msgspec.msgpack.Decoder(list[_StoredPicture]).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -61,7 +61,7 @@ class DetectionCache:
         return digest.hexdigest()
 
     def read(self, key: str) -> list[FoundPicture] | None:
-        """What was found earlier; None if nothing is kept."""
+        """The detections that were kept; None if there are none."""
         try:
             stored = _decode(self._path(key).read_bytes())
             return [(picture.suffix, [_detection(person) for person in picture.people]) for picture in stored]
@@ -90,7 +90,7 @@ class DetectionCache:
 
 
 def default_cache() -> DetectionCache | None:
-    """Where results are kept by default; None if the user wants no cache."""
+    """The default folder of results; None if the user wants no cache."""
     folder = cache_folder()
     if folder is None:
         return None

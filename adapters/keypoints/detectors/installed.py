@@ -1,4 +1,4 @@
-"""Which detectors can be used here, and what would make the others usable."""
+"""The detectors that can be used here, and the commands that make the others usable."""
 
 from collections.abc import Callable
 from importlib import metadata
@@ -16,7 +16,7 @@ _REMEDIES: dict[DetectorName, str] = {
 
 
 def detector_states() -> list[tuple[DetectorName, str, str]]:
-    """Every detector with its state and, where it cannot be used, the command that mends it."""
+    """Every detector with its state and, if it cannot be used, the command that fixes it."""
     checks: dict[DetectorName, Callable[[], str]] = {
         "mediapipe": _mediapipe,
         "mmpose": _mmpose,

@@ -1,7 +1,7 @@
-"""Importing MMPose 1.3.2, whose last release is older than what it is installed with, and mending what stops it.
+"""Imports MMPose 1.3.2, which is older than the packages it is installed with, and repairs the imports that fail.
 
-MMPose imports, at its own import, parts of three packages that fail in today's environments though inference needs none
-of them. Each repair is made only when the real import fails, before MMPose is imported, and says so in its name:
+MMPose's import needs parts of three packages that fail in today's environments, although inference uses none of them.
+Each repair is made only when the real import fails, before MMPose is imported, and is reported by name:
 
     mmcv._ext       mmcv-lite has no compiled operators; one head imports them all the same. The stand-in raises
                     NotImplementedError, naming the operator, when one is used.

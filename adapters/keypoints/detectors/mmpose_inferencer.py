@@ -1,9 +1,9 @@
 """MMPose's own ``MMPoseInferencer``: models by alias, with MMDetection's person detectors before them.
 
-``MMPoseDetector`` covers what needs no person detector and no download, batches it and guards its checkpoint; this one
-adds what only the inferencer has. Person detectors of MMDetection need mmcv's compiled operators (docs/detectors.md);
-without one the whole picture is one person. Where a person detector finds nobody the inferencer takes the whole picture
-for a person; that made-up person is left out here.
+``MMPoseDetector`` serves models that need no person detector and no download, batches pictures and guards its
+checkpoint; this detector adds the features that only the inferencer has. Person detectors of MMDetection need mmcv's
+compiled operators (docs/detectors.md); without one the whole picture is one person. If a person detector finds nobody,
+the inferencer takes the whole picture for a person; that made-up person is left out here.
 """
 
 import hashlib
