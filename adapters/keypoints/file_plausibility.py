@@ -1,7 +1,7 @@
-"""Whether the keypoints of a file as a whole can be those of people: wrong order, squashed pictures, exchanged axes.
+"""Tests the keypoints of a file as a whole for a wrong order, squashed pictures and exchanged axes.
 
-``plausibility`` measures rows; here are the rows of all input together, of each folder and of each file, since one
-source among several may be wrong. Medians of rows (benchmarks/results.md, "Implausible keypoints"):
+``plausibility`` measures single rows. This module judges the rows of all input together, of each folder and of each
+file, since one source among several may be wrong. Medians of rows (benchmarks/results.md, "Implausible keypoints"):
 
     real and simulated detections         stretch 0.16 to 0.41    clutter 1.4 to 2.2    width 0.95 to 1.3
     OpenPose's order read as COCO-17      stretch 0.75 to 0.91    clutter 3.5 to 4.2
@@ -10,8 +10,9 @@ source among several may be wrong. Medians of rows (benchmarks/results.md, "Impl
     pictures twice as wide as they were   stretch 0.55 to 0.74    clutter 2.0 to 2.5    width 2.1 to 2.5
     pictures half as wide                                                               width 0.52 to 0.64
 
-A single picture tells less than many, and a video of one pose is one picture: rows count by how many different values
-they have, and few have wider bounds. x and y are exchanged where people lie and are mirrored, too.
+A single picture is less informative than many, and a video of one pose counts as one picture. Rows are therefore
+counted by their number of different values, and few values have wider bounds. If people both lie and are mirrored, x
+and y are exchanged.
 """
 
 import itertools
@@ -38,21 +39,21 @@ class Bounds:
 
 SEVERAL = Bounds(stretch=0.5, clutter=2.8, narrow=0.7, wide=1.8)
 FEW = Bounds(stretch=0.75, clutter=3.3, narrow=0.55, wide=2.2)
-"""For few rows, and for videos of few poses."""
+"""Bounds for few rows, and for videos of few poses."""
 LYING, MIRRORED = 0.8, 0.9
-"""Shares beyond which both together mean that x and y are exchanged."""
+"""x and y are exchanged if both shares are beyond these."""
 FEWEST_ROWS = 20
 """Files and folders with fewer rows are judged only as part of all input."""
 
 _SEVERAL_STRETCHES, _SEVERAL_WIDTHS = 8, 4
-"""How many different values there must be for the stricter bounds."""
+"""Least number of different values for the stricter bounds."""
 _BINS, _COARSE = 512, 8
 _MOST_PROBLEMS = 5
 
 
 @dataclass
 class Histogram:
-    """Values from 0 to ``end``, larger ones with the last."""
+    """A histogram of values from 0 to ``end``; larger ones count in the last bin."""
 
     end: float
     counts: np.ndarray = field(default_factory=lambda: np.zeros(_BINS, np.int64))
@@ -70,11 +71,11 @@ class Histogram:
 
     @property
     def different(self) -> int:
-        """How many values differ by more than those of a pose that is held."""
+        """The count of values that differ by more than those of a held pose."""
         return int(np.count_nonzero(self.counts.reshape(-1, _COARSE).any(axis=1)))
 
     def median(self) -> float:
-        """Of the values; there must be some."""
+        """The median of the values; there must be at least one."""
         cumulative = np.cumsum(self.counts)
         return float(np.searchsorted(cumulative, cumulative[-1] / 2)) / _BINS * self.end
 
@@ -98,7 +99,7 @@ class Share:
 
 @dataclass
 class Tally:
-    """Rows that come in pieces, in histograms, so that memory does not grow."""
+    """Histograms of rows that come in pieces, so that memory does not grow."""
 
     stretch: Histogram = field(default_factory=lambda: Histogram(4.0))
     clutter: Histogram = field(default_factory=lambda: Histogram(8.0))
@@ -112,7 +113,7 @@ class Tally:
             getattr(self, name).add(values)
 
     def problem(self) -> str | None:
-        """What is wrong with the rows as a whole; None if nothing is."""
+        """The problem of the rows as a whole; None if there is none."""
         return self._distances() or self._width() or self._axes()
 
     def _distances(self) -> str | None:
@@ -128,7 +129,7 @@ class Tally:
         )
 
     def _width(self) -> str | None:
-        # Those who are upright must be the rule, or they are odd poses.
+        # Upright people must be the majority; otherwise they may be unusual poses.
         if not self.width.total or 2 * self.width.total < self.lying.total:
             return None
         bounds = SEVERAL if self.width.different >= _SEVERAL_WIDTHS else FEW
@@ -152,20 +153,20 @@ class Tally:
 
 @dataclass
 class FilesPlausibility:
-    """Rows of all files, which come in their order, and what is wrong with them."""
+    """Rows of all files, counted in the order of the files, and their problems."""
 
     paths: tuple[str, ...] = ()
-    """Of the files; none or one if the rows have one source."""
+    """Paths of the files; none or one if the rows have one source."""
     whole: Tally = field(default_factory=Tally)
     _problems: list[str] = field(default_factory=list)
     _open: dict[str, tuple[str, Tally]] = field(default_factory=dict)
-    """Of the kinds of place, the one whose rows come at present."""
+    """The place of each kind (folder or file) whose rows are being counted, with its tally."""
 
     def add(self, measures: Measures, files: Int[np.ndarray, " images"] | None = None) -> None:
         """Count some rows.
 
         Args:
-            files: which of ``paths`` each is from.
+            files: the index in ``paths`` of each row.
         """
         self.whole.add(measures)
         if files is None or len(self.paths) < 2:
@@ -175,7 +176,7 @@ class FilesPlausibility:
             for start, stop in _runs(folder[files]):
                 self._add("folder", folders[folder[files[start]]], measures.rows(start, stop))
         for start, stop in _runs(files):
-            # A short file whose rows are all here has no say.
+            # A short file is complete here and is not judged alone.
             if stop - start >= FEWEST_ROWS or start == 0 or stop == len(files):
                 self._add("file", self.paths[files[start]], measures.rows(start, stop))
 
@@ -187,7 +188,7 @@ class FilesPlausibility:
         return folders, np.array([number[name] for name in names])
 
     def problems(self) -> Iterator[str]:
-        """What is wrong: of all rows, else of folders, else of files."""
+        """The problem of all rows together; if there is none, those of folders; without these, those of files."""
         for kind in list(self._open):
             self._close(kind)
         whole = self.whole.problem()
@@ -206,7 +207,7 @@ class FilesPlausibility:
 
 
 def _runs(codes: Int[np.ndarray, " images"]) -> Iterator[tuple[int, int]]:
-    """Where neighbours are the same."""
+    """Boundaries of runs of equal neighbours."""
     if len(codes):
         starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1, [len(codes)]])
         yield from ((int(start), int(stop)) for start, stop in itertools.pairwise(starts))

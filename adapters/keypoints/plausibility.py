@@ -1,20 +1,20 @@
-"""Whether the keypoints of a row can be those of a person: a test that needs no fit.
+"""Tests, without a fit, that the keypoints of a row can be those of a person.
 
-The distance of two neighbouring keypoints, divided by what it measures on an average person in metres, is the scale of
-the picture where both lie across the view, and less where they are foreshortened. For each row two numbers follow:
+The distance of two neighbouring keypoints in pixels, divided by their distance on an average person in metres, is the
+picture's scale if both lie across the view, and less if they are foreshortened. Two numbers are computed for each row:
 
     stretch   log of the largest of these ratios over their median
     clutter   mean of the ratios over the root mean square distance of the points from their centre, 1/m
 
-Keypoints in a wrong order join distant points, so both rise. One keypoint that is far off is no reason to lose the
-others, so a row is judged by what is left without the worst one. ``file_plausibility`` judges the rows of a file
-together, by these numbers and by three more:
+A wrong order of keypoints joins distant points, so both numbers rise. One keypoint that is far off should not discard
+the others, so a row is judged without its worst keypoint. ``file_plausibility`` judges the rows of a file together, by
+these numbers and by three more:
 
-    width     of an upright person, the larger of shoulders and head over the trunk, each over its usual value: whoever
-              turns away shows the shoulders shorter, but not the head, which is as long as it is wide
-    lying     the trunk is horizontal, the head on the left, as after an exchange of x and y
-    mirrored  left and right are exchanged: whoever turns the face to the left of the picture shows the left ear only,
-              and whoever shows both ears has the left shoulder on the right
+    width     the larger of an upright person's shoulders and head over the trunk, each over its usual value. Shoulders
+              of a person who turns away look shorter; the head does not, because it is as long as it is wide
+    lying     the trunk is horizontal with the head on the left, as after an exchange of x and y
+    mirrored  left and right are exchanged: a face that is turned to the left of the picture shows the left ear only,
+              and a person who shows both ears has the left shoulder on the right
 """
 
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ CAUSES = (
 )
 
 _SHORT_M = 0.05
-"""Added to every length: neighbours in a face are closer than a detector is exact."""
+"""Added to every length, because neighbours in a face are closer than a detector's error."""
 _LENGTHS_M = {
     ("ankle", "knee"): 0.393,
     ("knee", "hip"): 0.386,
@@ -45,7 +45,7 @@ _LENGTHS_M = {
     ("eye", "ear"): 0.095,
     ("ear", "shoulder"): 0.213,
 }
-"""Of the embedded body's mean shape at rest, on either side."""
+"""Lengths of the embedded body's mean shape at rest, for either side."""
 _ACROSS_M = {
     ("left_hip", "right_hip"): 0.201,
     ("left_shoulder", "right_shoulder"): 0.319,
@@ -68,10 +68,10 @@ _LENGTH = np.array(list(_NEIGHBOURS.values())) + _SHORT_M
 _TRUNK = [_NAMES.index(f"{side}_{part}") for part in ("shoulder", "hip") for side in ("left", "right")]
 _HEAD = [_NAMES.index(name) for name in ("nose", "left_ear", "right_ear", "left_eye", "right_eye")]
 _SHOULDERS_OF_TRUNK, _HEAD_OF_TRUNK = 0.62, 0.29
-"""Of people in photographs who face the camera (benchmarks/results.md, "Implausible keypoints")."""
+"""Usual values for people in photographs who face the camera (benchmarks/results.md, "Implausible keypoints")."""
 
 _FACING = 0.2
-"""How far from the middle the nose may be, in distances of the ears: 16 degrees of the head."""
+"""Largest distance of the nose from the middle, in distances of the ears: the head turned by 16 degrees."""
 _UPRIGHT, _HORIZONTAL = np.tan(np.radians([30.0, 60.0]))
 
 Numbers = Float[np.ndarray, " images"]
@@ -79,16 +79,16 @@ Numbers = Float[np.ndarray, " images"]
 
 @dataclass(frozen=True)
 class Measures:
-    """See the module; NaN where too little is seen."""
+    """See the module; NaN if too few keypoints are seen."""
 
     stretch: Numbers
     clutter: Numbers
     width: Numbers
-    """NaN where nobody is upright and shows the head."""
+    """NaN unless the person is upright and shows the head."""
     lying: Numbers
     """0 or 1."""
     mirrored: Numbers
-    """0 or 1; NaN where the face does not tell."""
+    """0 or 1; NaN if the face is uninformative."""
 
     def rows(self, start: int, stop: int) -> "Measures":
         """Some rows."""
@@ -108,10 +108,10 @@ def measure(table: KeypointTable) -> Measures:
 
 
 def judged(table: KeypointTable, measures: Measures | None = None) -> KeypointTable:
-    """The table with status IMPLAUSIBLE where a row cannot be a person; such rows lose their keypoints.
+    """The table with status IMPLAUSIBLE for rows that cannot be a person; such rows lose their keypoints.
 
     Args:
-        measures: of the table, if they are known.
+        measures: the table's measures, if they are known.
     """
     measures = measure(table) if measures is None else measures
     stretch, clutter = measures.stretch, measures.clutter
@@ -138,7 +138,7 @@ def _is_beyond(stretch: Numbers, clutter: Numbers) -> Bool[np.ndarray, " images"
 
 
 def _without_worst(table: KeypointTable, rows: np.ndarray) -> tuple[Numbers, Numbers]:
-    """Stretch and clutter of some rows without one end of the worst distance: that which leaves less stretch."""
+    """Stretch and clutter of some rows without one end of the worst distance, the end that leaves less stretch."""
     columns = np.array(table.schema.columns_of(_NAMES))
     points = table.keypoints[rows][:, columns].astype(np.float64)
     seen = (table.confidence[rows][:, columns] > 0) & (columns >= 0)
@@ -156,7 +156,7 @@ def _without_worst(table: KeypointTable, rows: np.ndarray) -> tuple[Numbers, Num
 def _distances(
     points: Float[np.ndarray, "images keypoints 2"], seen: Bool[np.ndarray, "images keypoints"]
 ) -> tuple[Numbers, Numbers, np.ndarray]:
-    """Stretch, clutter, and which of ``_NEIGHBOURS`` has the largest ratio."""
+    """Stretch, clutter, and the index in ``_NEIGHBOURS`` of the largest ratio."""
     both = seen[:, _START] & seen[:, _END]
     steps = points[:, _START] - points[:, _END]
     ratios = np.where(both, np.hypot(steps[..., 0], steps[..., 1]) / _LENGTH, np.inf)
@@ -199,8 +199,8 @@ def _attitude(
     aside = np.abs(((nose - (left_ear + right_ear) / 2) * ears).sum(axis=1))
     facing = has_nose & has_left & has_right & (aside < _FACING * np.square(ears).sum(axis=1))
     one_ear = has_nose & (has_left != has_right)
-    # To the right of the trunk, as the picture shows it: the left shoulder of those who face the camera, the nose of
-    # those who show the right ear only.
+    # These lie to the right of the trunk in the picture: the left shoulder of people who face the camera, and the nose
+    # of people who show the right ear only.
     rightwards = np.where(facing[:, None], shoulders, np.where(has_left[:, None], left_ear - nose, nose - right_ear))
     mirrored = rightwards[:, 0] * trunk[:, 1] < rightwards[:, 1] * trunk[:, 0]
     return (

@@ -2,9 +2,9 @@
 
     app.include_router(make_router(database, smpl_model, authenticate), prefix="/samebody")
 
-``authenticate`` is a dependency of the host's: there is no default, and no way around it but the health check. Errors
-are problem details (RFC 9457). Names of pictures and of reference sets are labels: nothing that comes from outside is
-ever opened as a file. ``standalone`` makes an application for trying it out.
+``authenticate`` is a dependency of the host's. It has no default, and only the health check works without it. Errors
+are problem details (RFC 9457). Names of pictures and of reference sets are labels: nothing from outside is ever opened
+as a file. ``standalone`` makes an application for trying it out.
 """
 
 from adapters.host.api.problems import Problem, install_problem_handlers

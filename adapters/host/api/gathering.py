@@ -1,4 +1,4 @@
-"""Jobs of many clients put together: while one batch is computed, the next one gathers."""
+"""Batches of many clients' jobs: while one batch is computed, the next one gathers."""
 
 import threading
 from collections import deque
@@ -12,13 +12,13 @@ Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
 MOST_WAITING = 512
-"""Jobs in line; beyond that clients are sent away instead of being kept waiting, with their bodies in memory."""
+"""Longest line of jobs; further clients are refused, so that their bodies do not fill memory."""
 
 
 class Gathered(Generic[Job, Answer]):
-    """One thread that takes all jobs that wait, up to a size, and works on them together.
+    """One thread that takes all waiting jobs, up to a size, and computes them together.
 
-    A job that is alone is begun at once. A future that is cancelled before its job is begun drops the job.
+    A single job is begun at once. Cancelling a future before its job is begun drops the job.
     """
 
     def __init__(
@@ -29,8 +29,8 @@ class Gathered(Generic[Job, Answer]):
     ) -> None:
         """
         Args:
-            work: gives an answer, or an error, for each of some jobs. What it raises is the answer to all of them.
-            most_at_once: sum of sizes that are worked on together; a larger job is worked on alone.
+            work: returns an answer, or an error, for each of some jobs. An exception of it is the answer to all.
+            most_at_once: largest sum of sizes that are computed together; a larger job is computed alone.
         """
         self._work = work
         self._size = size

@@ -1,7 +1,7 @@
-"""The health check: answers at once, whatever else is computed, and tells the state of the database.
+"""The health check: answers at once during any computation, with the state of the database.
 
-Checks run in threads of their own, and the operation tells what the last ones found. It needs no authentication, so it
-tells nothing about anybody, and no error's own words, which may hold addresses.
+Checks run in threads of their own, and the operation reports their last findings. It needs no authentication, so it
+reports nothing about people and no texts of errors, which may hold addresses.
 """
 
 import asyncio
@@ -26,15 +26,15 @@ from engine.shape import Mode
 
 _ACCESS_EVERY_S, _INTEGRITY_EVERY_S = 1.0, 60.0
 _INTEGRITY_SHARE = 0.05
-"""The check of the whole file takes no more than this share of the time, however long it takes."""
+"""Largest share of the time for checks of the whole file, however long one takes."""
 _PATIENCE_S, _FIRST_PATIENCE_S = 0.1, 2.0
-"""How long the operation waits for a check that is overdue, and for one that has never ended."""
+"""Time that the operation waits for an overdue check, and for one that has never ended."""
 _OVERDUE = 3
-"""Until a finding is so many times as old as it should get, it is told without waiting for the next."""
+"""A finding is reported without waiting for the next one until it is this many times its intended age."""
 _LOCKED_S = 30.0
-"""As long as writers wait for SQLite's lock (``database.connect``)."""
+"""The time that writers wait for SQLite's lock (``database.connect``)."""
 _OLDEST_ACCESS_S = 15.0
-"""An older state of the database is not told any more."""
+"""An older state of the database is not reported."""
 
 
 class Health(BaseModel):
@@ -51,11 +51,11 @@ class Health(BaseModel):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found."""
+    """The result of a check."""
 
     trouble: str | None
     at: float
-    """Of the monotonic clock."""
+    """Time of the monotonic clock."""
     took_s: float
 
 
@@ -65,8 +65,8 @@ class Probe:
     def __init__(self, check: Callable[[], str | None], every_s: float, share: float = 1.0) -> None:
         """
         Args:
-            check: gives what is wrong, or None.
-            share: of the time that checking may take; a longer check comes less often.
+            check: returns the problem, or None.
+            share: largest share of the time for checking; a longer check runs less often.
         """
         self._check = check
         self._every_s = every_s
@@ -107,14 +107,14 @@ class Probe:
 
 
 class AccessCheck:
-    """Whether the tables can be read and written to."""
+    """Checks that the tables can be read and written to."""
 
     def __init__(self, database: HostDatabase) -> None:
         self._database = database
         self._locked_since: float | None = None
 
     def __call__(self) -> str | None:
-        """What is wrong, or None. SQLite's lock being taken is not: somebody writes; unless it is never free."""
+        """The problem, or None. A taken lock of SQLite means that somebody writes; a lock that is never free is one."""
         try:
             self._try()
         except OperationalError as error:

@@ -1,4 +1,4 @@
-"""What goes over the wire. Strict: a string is no number, and fields that are not described are refused."""
+"""Models of requests and responses. They are strict: strings are not numbers, and unknown fields are refused."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,7 +20,7 @@ ImageName = Annotated[str, Field(min_length=1, max_length=_LONGEST_NAME, pattern
 
 
 def _by_image(schema: dict[str, Any]) -> None:
-    """pydantic says what keys that fit may hold (``patternProperties``), but not that others are refused."""
+    """pydantic describes the values of matching keys (``patternProperties``), but not that other keys are refused."""
     (schema["additionalProperties"],) = schema.pop("patternProperties").values()
     schema["propertyNames"] = {"type": "string", "minLength": 1, "maxLength": _LONGEST_NAME, "pattern": _PRINTABLE}
 

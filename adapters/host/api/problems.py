@@ -29,26 +29,26 @@ _log = logging.getLogger(__name__)
 
 
 class FieldError(BaseModel):
-    """One thing that is wrong with a request."""
+    """One error of a request."""
 
     location: str = Field(examples=["body.pictures.a.jpg.0.keypoints"])
     message: str = Field(examples=["List should have at least 17 items after validation, not 16"])
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """Problem details (RFC 9457)."""
 
     title: str = Field(examples=["Unprocessable Content"])
     status: int = Field(examples=[422])
     detail: str = Field(examples=["the request does not have the form that the API describes"])
     errors: list[FieldError] | None = None
-    """The first of what does not fit, where the form of a request is at fault."""
+    """The first errors of the request's form, if that is the problem."""
 
 
 def problem(
     status: int, detail: str, errors: list[FieldError] | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A response that says what went wrong."""
+    """A response with problem details."""
     content = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
     return JSONResponse(content.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
 
@@ -94,7 +94,7 @@ def _cause(error: SQLAlchemyError) -> str:
 
 
 def _text(words: str) -> str:
-    """Short, and without halves of surrogate pairs, which JSON can smuggle in and UTF-8 cannot express."""
+    """The text shortened and without halves of surrogate pairs, which JSON can hold and UTF-8 cannot express."""
     return words[:300].encode("utf-8", "replace").decode()
 
 
@@ -102,7 +102,7 @@ def bounded_route(most_bytes: int, seconds: float, turns: Turns | None = None) -
     """A route class that bounds the bodies of its requests and answers errors with problem details.
 
     Args:
-        turns: that its requests take before they are read; by default they are read at once.
+        turns: the turns that requests take before they are read; by default they are read at once.
     """
 
     class BoundedRoute(APIRoute):

@@ -1,4 +1,4 @@
-"""Bodies of requests: read after authentication, up to a number of bytes and within a time, and then checked.
+"""Bodies of requests are read after authentication, within bounds of bytes and time, and then checked.
 
 FastAPI reads a declared body before it calls any dependency, so operations do not declare theirs. They depend on
 ``json_body``, which comes after the router's own dependencies, and describe it with ``described_json``.
@@ -17,32 +17,32 @@ from starlette.requests import ClientDisconnect
 
 _JSON = "application/json"
 _CHECKED_AT_ONCE = 64 << 10
-"""Bytes of JSON that are checked on the event loop; more take milliseconds and go to a thread."""
+"""Bytes of JSON that are checked on the event loop; larger bodies take milliseconds and go to a thread."""
 
 _THROWN_AWAY = 64 << 20
-"""Bytes of a refused body that are let in, so that its client can read why; beyond that the connection is closed."""
+"""Bytes of a refused body that are read, so that its client can read the reason; then the connection is closed."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may ask for."""
+    """Limits of one request."""
 
     body_bytes: int = 4 << 20
     picture_bytes: int = 20 << 20
-    """Of an encoded picture, where pictures are taken at all."""
+    """Bytes of an encoded picture, if pictures are accepted."""
     body_seconds: float = 30.0
     """Time for a body to arrive."""
     references: int = 64
-    """In one set."""
+    """References in one set."""
     pictures: int = 1000
     rows: int = 1000
-    """In one page of results."""
+    """Rows in one page of results."""
 
 
 class BoundedRequest(Request):
-    """A request whose body is refused beyond a size or a time, whoever reads it."""
+    """A request whose body is refused beyond a size or a time, for every reader."""
 
     def __init__(self, request: Request, most_bytes: int, seconds: float) -> None:
         super().__init__(request.scope, self._receive_bounded)
@@ -55,7 +55,7 @@ class BoundedRequest(Request):
 
     @property
     def much_left(self) -> bool:
-        """Whether the client has, or may have, more to send than a server would read and throw away."""
+        """True if the client has, or may have, more to send than a server would read and discard."""
         if self._at_end:
             return False
         announced = self._announced()
@@ -95,10 +95,10 @@ class BoundedRequest(Request):
 
 
 async def while_wanted(request: Request, work: Awaitable[T]) -> T:
-    """The result of some work, which is cancelled if the client of a request, read to its end, goes away.
+    """The result of some work. The work is cancelled if the client disconnects after its request was read.
 
     Raises:
-        ClientDisconnect: it did.
+        ClientDisconnect: the client disconnected.
     """
     working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
     try:
@@ -120,8 +120,8 @@ def json_body(model: type[BaseModel]) -> Callable[[Request], Awaitable[Any]]:
     """A dependency that reads the body of a request as JSON and gives an instance of the model.
 
     Raises:
-        HTTPException: 415, it is not announced as JSON.
-        RequestValidationError: it is not JSON, or does not have the model's form.
+        HTTPException: 415, the content type is not JSON.
+        RequestValidationError: the body is not JSON, or does not have the model's form.
     """
 
     def check(content: bytes) -> BaseModel:

@@ -30,7 +30,7 @@ _IMAGE = Annotated[ImageName, Path(description="How the picture is called.")]
 _LARGEST_INSTANCE = 2**31 - 1
 
 PictureDetector = Callable[[bytes], Any]
-"""From an encoded picture to the keypoints in it, in any form of ``adapters.host.inputs``; ValueError if it is none."""
+"""From an encoded picture to its keypoints, in any form of ``adapters.host.inputs``; ValueError for other bytes."""
 
 
 def make_router(
@@ -47,13 +47,13 @@ def make_router(
     """A router for a FastAPI application.
 
     Args:
-        database: with the ready tables, or tables made like them.
+        database: has the ready tables, or tables made like them.
         smpl_model: see ``adapters.smpl_optimizer``.
-        authenticate: a FastAPI dependency that raises HTTPException where a client may not come in. It is called before
+        authenticate: a FastAPI dependency that raises HTTPException for clients without access. It is called before
             the body is read.
         schema: the keypoints that clients send.
-        detect: with it clients may send pictures as references; without it there is no such operation.
-        limit_rate: a FastAPI dependency that raises HTTPException(429, ...) where a client asks too often. It is called
+        detect: the detector for pictures that clients send as references; without it there is no such operation.
+        limit_rate: a FastAPI dependency that raises HTTPException(429, ...) if a client asks too often. It is called
             after ``authenticate`` and before the body is read.
     """
     limits = limits or Limits()

@@ -1,4 +1,4 @@
-"""What the operations do: sets are fitted and pictures scored together for all clients that wait (``gathering``)."""
+"""The work of the operations: fits sets and scores pictures of all waiting clients together (``gathering``)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -46,17 +46,18 @@ from engine.scores import Mode, Status
 from engine.shape import Shape, ShapeFileError
 
 THREADS = 4
-"""For reading; with those that write and check fewer than SQLite's connections (``database.connect``)."""
+"""Threads that read. Together with those that write and check they are fewer than SQLite's connections
+(``database.connect``)."""
 
 _PICTURES_AT_ONCE: dict[Mode, int] = {"free": 1024, "rest": 16384}
 _REFERENCES_AT_ONCE: dict[Mode, int] = {"free": 64, "rest": 1024}
-"""Others wait for no more than this, which takes some seconds to half a minute."""
+"""Bound of one batch, for which others wait; it takes some seconds to half a minute."""
 _ATTEMPTS = 5
 
 T = TypeVar("T")
 
 Plan = Callable[[], PlannedSet]
-"""How a set shall be, given how it is now; ValueError if that is refused."""
+"""Computes the new references of a set from its present ones; raises ValueError to refuse."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class ScoreJob:
 
 
 class Service:
-    """The work behind the HTTP interface; may be used by many threads."""
+    """The work behind the HTTP interface; safe for use by many threads."""
 
     def __init__(self, database: HostDatabase, body: BodyModel, schema: KeypointSchema, mode: Mode) -> None:
         self.database = database

@@ -1,6 +1,6 @@
-"""uvicorn with every limit that it has, and a time-out for headers, which it does not have.
+"""uvicorn with all of its limits, and with a time-out for headers, which it lacks.
 
-Hosts run their own server; what it should limit, a reverse proxy in front of it included, is in docs/host-guide.md.
+Hosts run their own server; docs/host-guide.md lists its limits and those of a reverse proxy in front of it.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ MOST_CONNECTIONS = 1000
 HEADER_SECONDS = 20.0
 _HEADER_BYTES = 16 << 10
 _IDLE_SECONDS = 75
-"""Longer than reverse proxies keep connections (nginx: 60 s): no request meets one that is just being closed."""
+"""Longer than reverse proxies keep connections (nginx: 60 s), so no request arrives while its connection is closed."""
 _SHUTDOWN_SECONDS = 30
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that hangs up on clients that do not end their headers, or the rest of a refused body, in time."""
+    """HTTP/1.1 that disconnects clients that do not end their headers, or the rest of a refused body, in time."""
 
     header_seconds = HEADER_SECONDS
     _deadline: asyncio.TimerHandle | None = None
@@ -57,7 +57,7 @@ class PatientProtocol(H11Protocol):
 
 
 def settings(app: Any, host: str, port: int) -> uvicorn.Config:
-    """uvicorn's settings; at the end, requests that are being answered are answered."""
+    """uvicorn's settings; a shutdown finishes the requests that are being answered."""
     return uvicorn.Config(
         app,
         host=host,

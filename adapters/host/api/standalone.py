@@ -28,11 +28,11 @@ _HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
 }
-"""Browsers load nothing from elsewhere; the page at /docs has its start and its styles inside."""
+"""Browsers load nothing from elsewhere; the page at /docs contains its start script and its styles."""
 
 
 class SecureHeaders:
-    """Adds what browsers must keep to."""
+    """Adds headers that restrict browsers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -47,7 +47,7 @@ class SecureHeaders:
 
 
 def token_authentication(token: str) -> Callable[..., Awaitable[None]]:
-    """A dependency that lets in whoever sends ``Authorization: Bearer TOKEN``.
+    """A dependency that admits clients that send ``Authorization: Bearer TOKEN``.
 
     It is asynchronous because it never waits: FastAPI calls other functions in threads, which takes longer than this.
     """
@@ -66,7 +66,7 @@ def make_app(
 ) -> FastAPI:
     """An application with the router and nothing else.
 
-    Browsers are kept out by the names it answers to: a page of another site cannot call it under its own name.
+    It answers only under local names, so a page of another site cannot call it under that site's name.
     """
     # The page at /docs comes with its scripts; the usual one loads them from elsewhere.
     app = FastAPIOffline(redoc_url=None, title="samebody", version=VERSION, license_info={"name": "Apache-2.0"})

@@ -1,8 +1,7 @@
-"""Requests take turns on the event loop, so that it looks at the network between any two of them.
+"""Requests take turns on the event loop, so that it polls the network between any two of them.
 
-An event loop works off everything that is ready before it looks at the network again. When the answers to a hundred
-requests are ready at once, or a hundred requests arrive at once, whoever asks for the health in that moment waits for
-all of them. With turns it waits for a few.
+An event loop runs everything that is ready before it polls the network again. If a hundred requests arrive at once, or
+a hundred answers are ready at once, a health check at that moment waits for all of them. With turns it waits for a few.
 """
 
 import asyncio
@@ -10,14 +9,14 @@ from collections import deque
 
 
 class Turns:
-    """Whoever takes a turn goes on in the order of asking, one in each round of the event loop. For one loop only."""
+    """Turns in the order of asking, one in each round of the event loop. For one loop only."""
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._giving = False
 
     async def take(self) -> None:
-        """Wait for the next turn of one's own."""
+        """Wait for the caller's next turn."""
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
         self._waiting.append(turn)

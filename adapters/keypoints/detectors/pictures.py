@@ -112,7 +112,7 @@ def _below(folder: str) -> list[str]:
 
 
 def _printable(name: str) -> str:
-    """With / between folders everywhere; file systems allow names that are no text, tables do not."""
+    """The path with / between folders on every system. Tables need valid text; file systems allow other names."""
     return os.fsencode(name.replace(os.sep, "/")).decode("utf-8", "backslashreplace")
 
 

@@ -4,12 +4,12 @@
     table = read_keypoints(["cam01.json"])                                 everything at once
 
 Files are read in the order in which they are given, folders sorted, rows in the order of the file: the same files give
-the same rows. ``source_files`` says what a folder stands for and how pictures are called, ``file_rules`` what
-becomes of scores, ``forms`` which JSON forms there are; ``text_files``, ``csv_files`` and ``arrays`` are the others.
+the same rows. ``source_files`` finds the files of a folder and names pictures, ``file_rules`` converts scores, and
+``forms`` defines the JSON forms; ``text_files``, ``csv_files`` and ``arrays`` read the other formats.
 
-A record that cannot be read is a row with status BAD_INPUT that says why and where, and so is a file among others. A
-file that is the only one is an error. Files of different schemas are an error too, unless the caller says which schema
-is wanted: then each file's keypoints are matched by name, and what a file lacks is not seen.
+A record that cannot be read becomes a row with status BAD_INPUT and a detail with reason and place. So does a broken
+file among several; a single broken file is an error. Files of different schemas are an error too, unless the caller
+gives the wanted schema: then each file's keypoints are matched by name, and missing ones count as not seen.
 
 samebody's own layout, written by ``keypoint_writers`` and used by everything that handles volume, is Parquet with
 
@@ -52,14 +52,14 @@ def open_keypoints(
 
     Args:
         paths: files, and folders of JSON files.
-        schema: the schema that the tables shall have; None takes that of the first file that has one. Files that do
-            not name their keypoints are taken to have it if the number fits.
+        schema: the schema of the tables; None takes that of the first file that has one. Files that do not name their
+            keypoints are assumed to have it if the number fits.
         processes: how many may read large amounts of JSON. They import the caller's main module, so a script needs
             ``if __name__ == "__main__"`` to use more than one.
         options: the least score, and the size of pictures.
 
     Raises:
-        ValueError: a path is no keypoint file, or none of the files can be read; the message says where and why.
+        ValueError: a path is not a keypoint file, or no file can be read; the message has the place and the reason.
     """
     if chunk_size < 1:
         raise ValueError(f"chunk_size is {chunk_size}, expected at least 1")
@@ -77,7 +77,7 @@ def open_keypoints(
             return KeypointSource(files, kept_schema(found), chunk_size, source, processes, options)
     if len(errors) == len(files):
         raise errors[0] if len(files) == 1 else ValueError(f"none of {len(files)} files can be read; {errors[0]}")
-    # Nobody was found in any picture, so no row has keypoints and any schema is as good.
+    # Nobody was found in any picture, so no row has keypoints and any schema will do.
     return KeypointSource(files, COCO_17, chunk_size, None, processes, options)
 
 

@@ -1,12 +1,12 @@
-"""What files must satisfy before their numbers are keypoints: a least score, the picture's border, pixels.
+"""Rules that turn numbers of files into keypoints: a least score, the picture's border, pixels.
 
 - A score below ``min_score`` (0.3 of 1, as for the detectors of ``samebody detect``) means not seen: top-down models
-  put every keypoint somewhere, also those that the picture does not show. Visibility flags are not scores.
-- A point outside of the picture was not seen. The left and upper borders are known (0, less half a pixel), the others
-  where the size of the picture is.
+  give a place for every keypoint, even if the picture does not show it. Visibility flags are not scores.
+- A point outside of the picture was not seen. The left and upper borders are known (0, less half a pixel); the others
+  are known if the size of the picture is.
 - Coordinates of a person that all lie within two units of the origin are fractions of the picture, not pixels. Then x
-  and y have different units, and a shape fitted to them is wrong. They are multiplied by the size of the picture where
-  it is known; elsewhere the row is bad input. So is a row whose points mostly have a negative coordinate.
+  and y have different units, and a shape fitted to them is wrong. They are multiplied by the size of the picture if it
+  is known; otherwise the row is bad input. So is a row whose points mostly have a negative coordinate.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Float32
 from adapters.keypoints.table import clean_keypoints
 
 MIN_SCORE = 0.3
-"""Of 1; what detectors have too (``detectors.confidences.LEAST_SCORE``)."""
+"""Default least score, 0..1; detectors have the same (``detectors.confidences.LEAST_SCORE``)."""
 
 NORMALISED = (
     "its coordinates look normalised (the largest is {largest:.3g}), expected pixels; multiply them by the width and "
@@ -38,12 +38,12 @@ Size = tuple[float, float]
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """What the caller knows about files that they do not contain."""
+    """Facts about files that the caller knows and the files do not contain."""
 
     min_score: float = MIN_SCORE
     """Scores below it mean not seen; 0..1."""
     image_size: Size | None = None
-    """Of pictures whose size the file does not give; used where coordinates are fractions of it."""
+    """Size of pictures whose size the file does not give; used if coordinates are fractions of it."""
     judge: bool = False
     """Rows that cannot be a person get the status IMPLAUSIBLE (``adapters.keypoints.plausibility``)."""
 
@@ -79,7 +79,7 @@ class RuledKeypoints:
     confidence: Float32[np.ndarray, "images keypoints"]
     box: Float32[np.ndarray, "images 4"] | None
     problems: dict[int, str]
-    """Why a row cannot be used, by its number; its keypoints are zeros."""
+    """Reasons of unusable rows, by row number; their keypoints are zeros."""
 
 
 def apply_rules(
@@ -95,8 +95,8 @@ def apply_rules(
 
     Args:
         flagged: rows whose scores come from visibility flags.
-        size: of the pictures, where the file gives it; NaN where not.
-        box: as the file has it; scaled with the keypoints.
+        size: sizes of the pictures from the file; NaN if it does not give them.
+        box: boxes from the file; scaled with the keypoints.
     """
     points, confidence = clean_keypoints(keypoints, scores)
     low = (confidence < np.float32(options.min_score)) & (confidence > 0)
@@ -127,7 +127,7 @@ def _scaled(
     size: Float[np.ndarray, "images 2"] | None,
     given: Size | None,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Coordinates of some rows in pixels, and the sizes of all pictures; NaN where they are unknown."""
+    """Coordinates of some rows in pixels, and the sizes of all pictures; NaN for unknown sizes."""
     size = np.full((len(points), 2), np.nan) if size is None else size.copy()
     if given is not None:
         size[rows & np.isnan(size).any(axis=1)] = given

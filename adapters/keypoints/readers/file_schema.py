@@ -1,8 +1,8 @@
-"""Which keypoint schema a file has, and how its columns become those of another schema.
+"""Finds the keypoint schema of a file, and maps its columns to those of another schema.
 
-In this order: what the file says itself (MMPose's ``meta_info``, the metadata of Parquet and .npz, the keypoint names
-of COCO's categories), else the number of keypoints. A description that lists the names of a known schema is that
-schema, whatever it calls itself.
+The file's own description comes first (MMPose's ``meta_info``, the metadata of Parquet and .npz, the keypoint names of
+COCO's categories), then the number of keypoints. A description that lists the names of a known schema is that schema,
+whatever its own name.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ from engine.body.schemas import (
 )
 
 METADATA_KEY = "samebody.keypoint_schema"
-"""Where Parquet's key-value metadata holds the schema."""
+"""Key of the schema in Parquet's key-value metadata."""
 
 
 class _StoredSchema(msgspec.Struct):
@@ -46,7 +46,7 @@ def schema_from_text(text: str | bytes, place: str) -> KeypointSchema:
     """The schema in the metadata of a file: JSON with at least ``name`` and ``keypoint_names``, or a known name.
 
     Raises:
-        BrokenFile: it is neither; the message begins with ``place``.
+        BrokenFile: the text is neither; the message begins with ``place``.
     """
     try:
         content = text.encode() if isinstance(text, str) else text
@@ -64,7 +64,7 @@ def schema_from_meta_info(meta_info: Any, place: str) -> KeypointSchema:
     """The schema that MMPose's ``meta_info`` describes.
 
     Raises:
-        BrokenFile: it describes none.
+        BrokenFile: it does not describe a schema.
     """
     try:
         if not isinstance(meta_info, Mapping):
@@ -110,7 +110,7 @@ def _recognised(schema: KeypointSchema) -> KeypointSchema:
 
 
 COCO_18 = schema_from_names("coco17 and another", (*COCO_17.keypoint_names, "another"))
-"""The last is a neck in some files and something else in others, so it is not used."""
+"""The last keypoint is a neck in some files and another point in others, so it is not used."""
 _FEET = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("big_toe", "small_toe", "heel"))
 _BODY_25B = schema_from_names("body25b", (*COCO_17.keypoint_names, "upper neck", "head", *_FEET))
 """OpenPose's experimental model (CMU-Perceptual-Computing-Lab/openpose_train, BODY_25B)."""
@@ -122,10 +122,10 @@ ORDERS: Mapping[int, tuple[KeypointSchema, KeypointSchema]] = {
 
 
 def schema_in_use(stated: KeypointSchema, wanted: KeypointSchema | None) -> KeypointSchema:
-    """The schema of a file that names its keypoints: what it states, unless its names mean nothing.
+    """The schema of a file that names its keypoints, from the names if they are known.
 
     Args:
-        wanted: what the caller says it is, which counts where the names are unknown and the number is the same.
+        wanted: the caller's schema, used if the names are unknown and the number is the same.
 
     Raises:
         ValueError: none of the names is known.
@@ -164,8 +164,8 @@ def schema_of_counts(
     The first number that fits decides, so that one broken record does not condemn the file.
 
     Args:
-        assumed: the schema of the other files, which this one has if the number fits.
-        by_count: what the form of the file says about some numbers.
+        assumed: the schema of the other files; it is taken if the number fits.
+        by_count: schemas that the form of the file gives for some numbers.
 
     Returns:
         None if there is no record.
@@ -189,13 +189,13 @@ def schema_of_counts(
 
 
 def columns_between(source: KeypointSchema, target: KeypointSchema, explicit: bool) -> np.ndarray | None:
-    """Which column of ``source`` each keypoint of ``target`` is; -1 where it has none; None when they are the same.
+    """The column of ``source`` for each keypoint of ``target``, -1 if it has none; None if both schemas are the same.
 
     Args:
         explicit: the caller asked for ``target`` and thus for the mapping.
 
     Raises:
-        ValueError: the schemas differ and there was no such wish, or they have no keypoint in common.
+        ValueError: the schemas differ and the caller gave none, or they have no keypoint in common.
     """
     if source.keypoint_names == target.keypoint_names:
         return None

@@ -1,4 +1,4 @@
-"""Rows on their way from JSON records to tables.
+"""Rows between JSON records and tables.
 
 Readers yield one ``Row`` for every person, every picture without one and every record that cannot be read;
 ``table_of_rows`` turns a bounded number of them into arrays at once.
@@ -32,17 +32,17 @@ class Row(NamedTuple):
     status: Status = Status.OK
     detail: str | None = None
     place: str = ""
-    """Where it is in the file, for messages."""
+    """Its place in the file, for messages."""
     box: Sequence[float] | None = None
     """x1, y1, x2, y2, if the file has it."""
     flagged: bool = False
     """Its scores come from visibility flags."""
     size: Size | None = None
-    """Of the picture, if the file has it."""
+    """Size of the picture, if the file has it."""
 
 
 class BadRecord(ValueError):
-    """One record cannot be read; the message says why and not where."""
+    """One record cannot be read; the message has the reason without the place."""
 
 
 def no_detection(image: str) -> Row:
@@ -81,7 +81,7 @@ def required(record: Any, name: str) -> Any:
     """``record[name]``.
 
     Raises:
-        BadRecord: it is no object or has no such key.
+        BadRecord: the record is not an object or has no such key.
     """
     if not isinstance(record, dict):
         raise BadRecord(f"{shown(record)} is not an object")
@@ -107,7 +107,7 @@ def table_of_rows(
     """A table of the rows; those that are OK have as many keypoints as ``schema``.
 
     Args:
-        options: the rules for what is in files; by default no score is too low.
+        options: the rules for values in files; by default no score is too low.
     """
     count, width = len(rows), len(schema)
     status = np.fromiter((row.status for row in rows), np.int8, count)
@@ -150,7 +150,7 @@ def table_of_rows(
 
 
 def _optional(values: Sequence[Sequence[float] | None], width: int) -> Float[np.ndarray, "images numbers"] | None:
-    """One row for each value, NaN where there is none; None where there is none at all."""
+    """One row for each value, NaN for missing ones; None if all are missing."""
     if all(value is None for value in values):
         return None
     unknown = (np.nan,) * width

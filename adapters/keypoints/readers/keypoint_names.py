@@ -1,4 +1,4 @@
-"""Keypoint names as programs and annotators spell them, and what samebody calls the same points.
+"""Translates keypoint names of programs and annotators to the names of samebody.
 
 Names are compared without case, separators and the place of the side: ``Left Shoulder``, ``l_shoulder``,
 ``shoulder-left``, ``LShoulder`` and ``Right-ankle`` are known names. A few parts have several names in use. Names that
@@ -31,13 +31,13 @@ _Key = tuple[str, str]
 
 
 def known_names(names: Sequence[str]) -> tuple[str, ...]:
-    """The names that samebody uses for the same points; those that it does not know are as they were."""
+    """The names that samebody uses for the same points; unknown names stay as they are."""
     known = _known()
     return tuple(name if name in known.values() else known.get(_key(name), name) for name in names)
 
 
 def is_known(name: str) -> bool:
-    """Whether a known schema has a keypoint of that name."""
+    """True if a known schema has a keypoint of that name."""
     return name in _known().values()
 
 

@@ -1,4 +1,4 @@
-"""Files that were found and share a schema, read in tables of bounded size; by several processes if there is much."""
+"""Files that were found and share a schema, read in tables of bounded size; large ones by several processes."""
 
 import errno
 import itertools
@@ -47,7 +47,7 @@ TableOfFiles = tuple[KeypointTable, Int[np.ndarray, " images"]]
 
 @dataclass(frozen=True)
 class KeypointSource:
-    """Files that were found and share a schema. Iterating reads them, as often as one likes."""
+    """Files that were found and share a schema. Each iteration reads them anew."""
 
     files: tuple[SourceFile, ...]
     schema: KeypointSchema
@@ -56,20 +56,20 @@ class KeypointSource:
     schema_from: SourceFile | None
     """The file that gave the schema; None if the caller did."""
     processes: int = 1
-    """How many read JSON at once, where there is much of it. The rows are the same, and so is their order."""
+    """The number of processes for large amounts of JSON. It does not change the rows or their order."""
     options: ReadingOptions = FILE_RULES
-    """What the caller knows about the files."""
+    """Facts that the caller knows about the files."""
     report: ReadingReport = field(default_factory=ReadingReport, compare=False, repr=False)
-    """What became of the rows when they were last read."""
+    """The report about the rows of the last reading."""
     among_others: bool = False
-    """These are some of more files: one that is broken is a row even if it is the only one here."""
+    """True if these are some of more files: a broken file is a row even if it is the only one here."""
 
     def __iter__(self) -> Iterator[KeypointTable]:
         """Tables of all rows in order; see ``tables``."""
         return self.tables()
 
     def row_count(self) -> int | None:
-        """How many rows there are, if that can be known without reading them; a broken file counts as nothing."""
+        """The number of rows, if it is known without reading them; a broken file counts 0."""
         if not all(is_counted(source) for source in self.files):
             return None
         rows = 0
@@ -83,7 +83,7 @@ class KeypointSource:
         return rows
 
     def pieces(self, rows: int, skip: int = 0) -> list[Piece]:
-        """Where tables of exactly so many rows lie, the last one excepted, without reading them; see ``read_piece``.
+        """Places of tables of equal length (the last may be shorter), without reading them; see ``read_piece``.
 
         Args:
             skip: rows at the beginning that are left out.
@@ -161,7 +161,7 @@ class KeypointSource:
                 on_file(source)
 
     def _groups(self) -> list["KeypointSource"] | None:
-        """Parts for several processes; None where one process is as good."""
+        """Parts for several processes; None if one process is as fast."""
         if self.processes < 2 or len(self.files) < 2 or any(is_counted(source) for source in self.files):
             return None
         sizes = [_size(source) for source in self.files]
@@ -243,6 +243,6 @@ def _size(source: SourceFile) -> int:
 
 
 def _has_gone(source: SourceFile, error: BrokenFile) -> bool:
-    """A file that has vanished since it was found is no bad row: all that come after it would be as well."""
+    """True if the file has vanished since it was found. It is not a bad row: later files would be bad rows too."""
     cause = error.__cause__
     return not os.path.lexists(source.path) or (isinstance(cause, OSError) and cause.errno in _LOST_DEVICE)

@@ -1,4 +1,4 @@
-"""One file of keypoints: which reader takes it, which schema it has, and how its rows become those of another."""
+"""One file of keypoints: its reader, its schema, and the conversion of its rows to another schema."""
 
 import itertools
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _JUDGED_PEOPLE = 64
 CountedFile = NpzKeypoints | ParquetKeypoints
 """A file whose number of rows is known before they are read."""
 OpenedFile = FormFile | CsvKeypoints | CountedFile
-"""Each has ``source``; ``schema``, what the file says about its keypoints; ``keypoint_counts()``, the numbers of
+"""Each has ``source``; ``schema``, the file's own description of its keypoints; ``keypoint_counts()``, the numbers of
 keypoints of its readable records; and ``rows(width)`` or ``tables(schema, chunk_size)``."""
 
 
@@ -34,7 +34,7 @@ def open_file(source: SourceFile) -> OpenedFile:
     """Open a file by its suffix.
 
     Raises:
-        BrokenFile: it cannot be read, or holds no keypoints.
+        BrokenFile: the file cannot be read, or holds no keypoints.
     """
     path = source.path.lower()
     if path.endswith(".npz"):
@@ -49,19 +49,19 @@ def open_file(source: SourceFile) -> OpenedFile:
 
 
 def is_counted(source: SourceFile) -> bool:
-    """Whether it opens as a ``CountedFile``."""
+    """True if it opens as a ``CountedFile``."""
     return source.path.lower().endswith((".npz", ".parquet"))
 
 
 def schema_of(opened: OpenedFile, assumed: KeypointSchema | None, wanted: bool) -> KeypointSchema | None:
-    """The schema of a file; None if it has no keypoints and does not say which it would have.
+    """The schema of a file; None if it has neither keypoints nor a description of them.
 
     Args:
-        assumed: that of the other files, or the one that the caller gave.
-        wanted: the caller gave it.
+        assumed: the schema of the other files, or the one that the caller gave.
+        wanted: True if the caller gave it.
 
     Raises:
-        BrokenFile: it has another number of keypoints than any schema, or names that nobody knows.
+        BrokenFile: the number of keypoints fits no schema, or the names are unknown.
     """
     by_count: Mapping[int, KeypointSchema] = opened.form.by_count if isinstance(opened, FormFile) else {}
     try:
@@ -78,7 +78,7 @@ def schema_of(opened: OpenedFile, assumed: KeypointSchema | None, wanted: bool) 
 
 
 def _likelier_order(opened: FormFile, assumed: KeypointSchema | None) -> KeypointSchema | None:
-    """The order in which the first people of a file look like people, where their number leaves two and one fits."""
+    """The schema under which the file's first people are plausible, if their number leaves two and one fits."""
     count = next(opened.keypoint_counts(), 0)
     if count not in ORDERS or count in opened.by_count or (assumed is not None and len(assumed) == count):
         return None

@@ -1,4 +1,4 @@
-"""Several processes for reading, results in order and few at a time.
+"""Reading with several processes; results come in order and few at a time.
 
 Decoding JSON holds Python's interpreter lock, so threads would not help. Processes are started fresh, not forked: JAX's
 threads do not survive a fork. They end with their parent, however it ends.
@@ -18,14 +18,14 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _TASKS_AHEAD = 2
-"""For each process: one at work, one waiting. Their results are all that is kept in memory."""
+"""Tasks for each process: one at work, one waiting. Only their results are kept in memory."""
 
 
 def ordered_map(function: Callable[[Task], Result], tasks: Iterable[Task], processes: int) -> Iterator[Result]:
-    """``function(task)`` for every task, in order, computed by so many processes.
+    """``function(task)`` for every task, in order, computed by several processes.
 
     Args:
-        function: at module level.
+        function: a function at module level.
 
     Raises:
         Exception: the first that a task raised.
@@ -45,7 +45,7 @@ def ordered_map(function: Callable[[Task], Result], tasks: Iterable[Task], proce
 
 
 def _end_with_parent() -> None:
-    # Ctrl-C goes to every process of a terminal; the parent decides what it means.
+    # Ctrl-C goes to every process of a terminal; only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

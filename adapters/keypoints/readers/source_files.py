@@ -1,7 +1,7 @@
-"""Which files are meant by the paths that a user gives, and how the pictures in them are called.
+"""Finds the files for the paths that a user gives, and names the pictures in them.
 
 A folder stands for every ``.json`` file in it and below it, sorted by path, or for every ``.txt`` file (labels of YOLO)
-where there is no ``.json``; hidden files and folders are left out and links to folders are not followed. Other formats
+if there is no ``.json``; hidden files and folders are left out and links to folders are not followed. Other formats
 are named one by one: results and shape files often lie beside the keypoints. A file that is given twice is read once.
 
 A file's name is its path below the folder that was given, without suffix (``anna``, ``day2/anna``). Files given in
@@ -18,7 +18,7 @@ from adapters.keypoints.readers.file_rules import FILE_RULES, ReadingOptions
 
 SUFFIXES = (".json", ".npz", ".parquet", ".csv", ".txt")
 _IN_FOLDERS = (".json", ".txt")
-"""What a folder stands for: the first of them that it holds."""
+"""Suffixes that are read in a folder: the first one that it holds."""
 _DEMO_PREFIX = "results_"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _LONGEST_MESSAGE = 1000
@@ -27,7 +27,7 @@ _LONGEST_MESSAGE = 1000
 class BrokenFile(ValueError):
     """One file cannot be read; the others can. The message names the file and the place in it, on one line.
 
-    Messages quote what is in the file, which may be anything: line breaks and terminal sequences become blanks.
+    Messages quote contents of the file; line breaks and terminal sequences become blanks.
     """
 
     def __init__(self, message: str) -> None:
@@ -40,7 +40,7 @@ class SourceFile:
 
     path: str
     name: str
-    """The picture or video it describes, where the file itself does not say."""
+    """The picture or video it describes, if the file itself does not name it."""
     demo_name: str
     """``name`` without the ``results_`` that MMPose's demo scripts put before the picture's name."""
     options: ReadingOptions = FILE_RULES
@@ -52,17 +52,17 @@ class _Found:
     real: str
     """The same file's only path; links to folders are resolved."""
     name: str
-    """Below the folder that was given, with suffix."""
+    """The path below the folder that was given, with suffix."""
 
 
 def find_files(paths: Sequence[str | os.PathLike[str]], options: ReadingOptions = FILE_RULES) -> tuple[SourceFile, ...]:
     """The files that ``paths`` stand for, in the order of ``paths`` and sorted within folders.
 
     Args:
-        options: how they are read.
+        options: the rules for reading them.
 
     Raises:
-        ValueError: nothing given, no such file, a folder without ``.json`` files, or a suffix that nobody reads here.
+        ValueError: nothing is given, a file is missing, a folder has no ``.json`` files, or a suffix is not supported.
     """
     found: dict[str, _Found] = {}
     for path in paths:
@@ -108,7 +108,7 @@ def _below(folder: str, suffix: str) -> list[str]:
 
 def _named(found: list[_Found]) -> tuple[SourceFile, ...]:
     stem_count = Counter(_stem(file.real) for file in found)
-    # Files that differ in nothing but the suffix keep it.
+    # Files that differ only in the suffix keep it.
     strip = [_stem if stem_count[_stem(file.real)] == 1 else str for file in found]
     names = [cut(file.name) for cut, file in zip(strip, found, strict=True)]
     while clashing := {name for name, count in Counter(names).items() if count > 1}:
@@ -120,7 +120,7 @@ def _named(found: list[_Found]) -> tuple[SourceFile, ...]:
     short = [_without_demo_prefix(name) for name in names]
     claims = Counter(names) + Counter(short)
     return tuple(
-        # A picture's name that two files claim would not tell them apart.
+        # A picture's name that two files have does not tell them apart.
         SourceFile(file.path, name, demo_name if claims[demo_name] == 1 else name)
         for file, name, demo_name in zip(found, names, short, strict=True)
     )
@@ -136,5 +136,5 @@ def _without_demo_prefix(name: str) -> str:
 
 
 def _printable(name: str) -> str:
-    """With / between folders everywhere; file systems allow names that are no text, tables do not."""
+    """The path with / between folders on every system. Tables need valid text; file systems allow other names."""
     return os.fsencode(name.replace(os.sep, "/")).decode("utf-8", "backslashreplace")
