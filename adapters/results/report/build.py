@@ -1,7 +1,7 @@
-"""From a result file to a page: fit again what is drawn, cut thumbnails, write.
+"""From a result file to a page: fit the drawn rows again, cut thumbnails, write.
 
-Every input but the scores may be missing. The page then shows what there is, and a note says which option brings the
-rest.
+Every input but the scores may be missing. The page then shows the available parts, and a note names the option that
+adds the rest.
 """
 
 import os
@@ -42,12 +42,12 @@ from engine import VERSION
 from engine.body.embedded import EMBEDDED_BODY
 
 MOST_ROWS = 20_000
-"""A page of so many rows is about 12 MB without thumbnails."""
+"""A page with this number of rows is about 12 MB without thumbnails."""
 
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """What a page is made of."""
+    """The inputs of a page."""
 
     sources: FitSources
     images: Path | None = None
@@ -55,28 +55,28 @@ class ReportInputs:
     title: str | None = None
     most_rows: int = MOST_ROWS
     most_fits: int | None = None
-    """Rows with a fitted body, those that rank first; None fits all."""
+    """Number of rows with a fitted body, taken by rank; None fits all."""
     thumbnails: Sequence[Thumbnail | None] | None = None
-    """Of each row of the result, made before; by default they are made."""
+    """Thumbnails of each row of the result, if they exist; by default they are made."""
     reasons: Sequence[str] | None = None
-    """Of each row of the result, in words; by default those of the fitted rows."""
+    """Reasons of each row of the result, in words; by default those of the fitted rows."""
     without_pictures: bool = False
-    """There are no pictures, so no note asks for them."""
+    """True if there are no pictures; then no note asks for them."""
     thumbnail_px: int = SIZE_PX
 
 
 @dataclass(frozen=True)
 class ReportMade:
-    """What a page holds."""
+    """The contents of a page."""
 
     rows: int
     bodies: int
     """Rows with a fitted body."""
     pictures: int
     notes: tuple[str, ...]
-    """What is missing and what brings it."""
+    """Missing parts, and the options that add them."""
     folder: Path | None
-    """Of the pictures, where they lie beside the page."""
+    """Folder of the pictures, if they are beside the page."""
 
 
 def make_report(
@@ -164,7 +164,7 @@ def make_report(
 
 
 def _first_rows(ranks: Int[np.ndarray, " rows"], most: int) -> Int[np.ndarray, " some"]:
-    """The rows that rank first, in the order of the file; those without a rank last."""
+    """The first rows by rank, in the order of the file; rows without a rank are taken last."""
     if len(ranks) <= most:
         return np.arange(len(ranks))
     order = np.argsort(np.where(ranks == 0, len(ranks) + 1, ranks), kind="stable")

@@ -1,6 +1,6 @@
-"""The page of groups: the surest group first, with pictures that show it, and the pictures that fit their group least.
+"""The page of groups: the surest group first, with example pictures, and the pictures that fit their group least.
 
-The same page as that of scores, with other numbers. No bodies are drawn: a group has no reference.
+It is the page of scores with other numbers. No bodies are drawn, because a group has no reference.
 """
 
 import os
@@ -36,7 +36,7 @@ _NUMBERS = ("probability", "margin", "log_bayes_factor")
 
 @dataclass(frozen=True)
 class ClusterInputs:
-    """What a page of groups is made of."""
+    """The inputs of a page of groups."""
 
     rows: pa.Table
     """Of ``adapters.jobs.cluster_table``."""
@@ -47,14 +47,14 @@ class ClusterInputs:
     alike: Int[np.ndarray, " rows"]
     """``near_duplicates.first_alike``"""
     source: str
-    """What the result is called."""
+    """The name of the result."""
     title: str = "Who is built alike?"
     keep: tuple[Path, ...] = ()
-    """Files and folders of the user, which the folder of the pictures may not take the place of."""
+    """Files and folders of the user that the folder of the pictures may not replace."""
 
 
 def make_cluster_report(inputs: ClusterInputs, out: str | os.PathLike[str]) -> Path | None:
-    """Write the page; gives the folder of the pictures where they lie beside it.
+    """Write the page; returns the folder of the pictures if they are beside it.
 
     Raises:
         ValueError: the folder for the pictures holds other files.
@@ -125,7 +125,7 @@ def _lead(sure: int, groups: int) -> str:
 
 
 def _examples(group: Group, alike: Int[np.ndarray, " rows"]) -> list[int]:
-    """The surest pictures of a group, of those that look alike only the surest."""
+    """The surest pictures of a group; only the surest of pictures that look alike."""
     _, surest = np.unique(alike[group.rows], return_index=True)
     return group.rows[np.sort(surest)[:EXAMPLES]].tolist()
 
@@ -138,7 +138,7 @@ def _kinds() -> list[dict[str, Any]]:
 
 
 def _ranks(probability: np.ndarray, place: Int[np.ndarray, " rows"]) -> tuple[Int[np.ndarray, " rows"], int]:
-    """From 1, the picture that fits its group least first; 0 for those that are in no group."""
+    """Ranks from 1 for the picture that fits its group least; 0 for pictures without a group."""
     rows = np.flatnonzero(place >= 0)
     ranks = np.zeros(len(place), "<u4")
     ranks[rows[np.argsort(probability[rows], kind="stable")]] = np.arange(1, len(rows) + 1)

@@ -1,4 +1,4 @@
-"""What the page needs to let a user decide: kinds, queue, reasons, groups, and the words for all of them."""
+"""The page's data for a user's decisions: kinds, queue, reasons, groups, and the words for all of them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -28,15 +28,15 @@ _LOOKS = {
 
 @dataclass(frozen=True)
 class Decision:
-    """What is known of each row before anybody has looked at it."""
+    """The data of each row before anybody has looked at it."""
 
     kinds: UInt8[np.ndarray, " rows"]
     ranks: Int[np.ndarray, " rows"]
-    """From 1; 0 for rows that are not in the queue."""
+    """Rank from 1; 0 for rows that are not in the queue."""
     shares: tuple[float, float] | None
     """Lower and upper decile of the share of other bodies; None if unknown."""
     ranked: int
-    """Rows of the queue, those that a page leaves out included."""
+    """Number of rows in the queue, including rows that a page leaves out."""
 
     def on_page(self, chosen: Int[np.ndarray, " some"], page: "Decision") -> "Decision":
         """The rows of a page, with their ranks among all rows; ``page`` is the decision about them alone."""
@@ -49,8 +49,8 @@ def queue_of(
     """The kind of each row, and the rows to look at first.
 
     Args:
-        first: of each row, the first picture of those that look like it (``near_duplicates.first_alike``).
-        of_a_detector: whether the calibration is; else nothing is expected of the queue (``ranking``).
+        first: for each row, the first of the pictures that look like it (``near_duplicates.first_alike``).
+        of_a_detector: True if the calibration is a detector's; otherwise the queue has no expected share (``ranking``).
     """
     numbers = scores.numbers
     kinds = row_kinds(scores.status, numbers.get("same_body_probability"), numbers["consistency"])
@@ -64,7 +64,7 @@ def queue_of(
 
 
 def decide(scores: Scores, first: Int[np.ndarray, " rows"] | None = None, of_a_detector: bool = False) -> Decision:
-    """Kinds and ranks of all rows of a result; arguments as for ``queue_of``."""
+    """Kinds and ranks of all rows of a result; the arguments are those of ``queue_of``."""
     kinds, queue = queue_of(scores, first, of_a_detector)
     return Decision(kinds, queue.ranks(len(scores)), queue.shares, len(queue.order))
 
@@ -76,12 +76,12 @@ def add_decision(
     group: Int[np.ndarray, " rows"],
     first: Int[np.ndarray, " rows"],
 ) -> dict[str, Any]:
-    """Put the arrays into the block; gives what the manifest says about them.
+    """Put the arrays into the block; returns their entries for the manifest.
 
     Args:
-        reasons: of each row, in words; empty where nothing stands out.
+        reasons: each row's reason in words; empty if nothing is unusual.
         group: the person or cluster of each row.
-        first: as for ``queue_of``.
+        first: see ``queue_of``.
     """
     words = sorted({"", *reasons})
     place = {text: number for number, text in enumerate(words)}
@@ -102,7 +102,7 @@ def add_decision(
 
 
 def row_reasons(deviations: Float[np.ndarray, "rows proportions"]) -> list[str]:
-    """Why each row stands where it stands; empty where nothing was fitted."""
+    """The reasons for each row's rank; empty if nothing was fitted."""
     if not deviations.shape[1]:
         return [""] * len(deviations)
     return [reason(row) for row in deviations]

@@ -1,7 +1,7 @@
-"""What drawing the rows of a result file takes: the inputs that it was made from, and the rows fitted again.
+"""The data for drawing the rows of a result file: its inputs, and the rows fitted again.
 
-Serves the page (``build``) and figures (``adapters.results.plots``). Every input but the scores may be missing; a note
-then says what cannot be drawn and which option brings it.
+The page (``build``) and figures (``adapters.results.plots``) use it. Every input but the scores may be missing; a note
+then names the parts that cannot be drawn and the option that adds them.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ People = Sequence[tuple[str, Shape]]
 
 @dataclass(frozen=True)
 class FitSources:
-    """Where things are; what is empty or None is looked for where the result file says that it was."""
+    """Paths of the inputs; for an empty path or None, the path that the result file recorded is used."""
 
     scores: Path
     keypoints: tuple[Path, ...] = ()
@@ -43,25 +43,25 @@ class FitSources:
     calibration: Path | None = None
     schema: str | None = None
     reading: ReadingOptions | None = None
-    """How keypoints are read; None reads them as the result file recorded."""
+    """The rules for reading keypoints; None takes the recorded ones."""
 
 
 @dataclass(frozen=True)
 class Drawings:
-    """Fits and what they are drawn with."""
+    """Fits, with the data for drawing them."""
 
     fits: Fits
     schema: KeypointSchema | None
-    """Of the keypoints; None if there are none."""
+    """Schema of the keypoints; None if there are none."""
     parents: tuple[int, ...]
     body: BodyModel | None
     """None if no row could be fitted."""
     notes: tuple[str, ...]
-    """What is missing and what brings it."""
+    """Missing parts, and the options that add them."""
 
 
 def complete(sources: FitSources, scores: Scores) -> FitSources:
-    """With what the result file recorded, as far as it is still there."""
+    """The sources completed with the paths that the result file recorded, if these still exist."""
     recorded = recorded_sources(scores.metadata)
     folder = sources.scores.parent
 
@@ -99,7 +99,7 @@ def whose(scores: Scores, people: People) -> Int[np.ndarray, " rows"]:
     """The shape that each row is about.
 
     Raises:
-        ValueError: a row is about somebody whose shape was not given.
+        ValueError: the shape of a row's person was not given.
     """
     if scores.best_match is None or len(people) < 2:
         return np.zeros(len(scores), int)
@@ -121,9 +121,9 @@ def draw_rows(
     """Fit the rows again.
 
     Args:
-        given: complete.
-        person: which of ``people`` each row is about.
-        chosen: the rows to fit; all by default. Of the others the keypoints are drawn.
+        given: the complete sources.
+        person: the index in ``people`` of each row's person.
+        chosen: the rows to fit; all by default. The others are drawn as keypoints only.
 
     Raises:
         ValueError: a file is missing or damaged, or they do not belong together.
@@ -159,6 +159,6 @@ def draw_rows(
 
 
 def calibration_in_use(given: FitSources, people: People) -> Calibration:
-    """The calibration that the scores were made with: the one that was given, or that of the shapes."""
+    """The calibration of the scores: the given one, or that of the shapes."""
     own = None if given.calibration is None else load_calibration(given.calibration)
     return calibration_of(tuple(shape for _, shape in people), own)

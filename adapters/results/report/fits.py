@@ -1,4 +1,4 @@
-"""The rows of a page fitted again, for what the page draws: poses, cameras, keypoints and own shapes.
+"""Fits the rows of a page again, to draw poses, cameras, keypoints and own shapes.
 
 Result files hold scores and no poses; fits are deterministic, so fitting again gives the fits behind the scores. A row
 is found in the keypoint files by the name of its picture and its instance number.
@@ -45,25 +45,25 @@ class SeenKeypoints:
 
 @dataclass(frozen=True)
 class Fits:
-    """What is drawn of each row. Rows that could not be fitted are not ``drawn`` and hold zeros."""
+    """The drawn data of each row. Rows that could not be fitted are not ``drawn`` and hold zeros."""
 
     drawn: Bool[np.ndarray, " rows"]
     keypoints_px: Float[np.ndarray, "rows keypoints 2"]
-    """Where the labels of arms or legs said left for right, put right."""
+    """Keypoints with swapped left/right labels of arms or legs corrected."""
     residuals_px: Float[np.ndarray, "rows keypoints 2"]
     """Seen minus modelled, at the reference shape."""
     confidence: Float[np.ndarray, "rows keypoints"]
     reference_pose: Float[np.ndarray, "rows joints 3"]
     """Rotation vectors of at most π, global orientation first."""
     reference_camera: Float[np.ndarray, "rows 3"]
-    """Pixels per metre, and where the body's origin is seen, in pixels."""
+    """Pixels per metre, and the place of the body's origin in pixels."""
     own_pose: Float[np.ndarray, "rows joints 3"]
     own_camera: Float[np.ndarray, "rows 3"]
     own_betas: Float[np.ndarray, "rows betas"]
-    """The most probable body given what the picture says, as far as it can be trusted: the evidence behind the scores.
-    Where a picture is noisier than the fit assumed this is nearer to the average person than the fit was."""
+    """The most probable body given the picture's calibrated evidence, which is the evidence behind the scores. If a
+    picture is noisier than the fit assumed, this body is nearer to the average person than the fit was."""
     person: Int[np.ndarray, " rows"]
-    """Which of the shapes is the reference."""
+    """Index of the reference among the shapes."""
     limb_change: Float[np.ndarray, "rows limbs"]
     """``limbs.LimbChanges``."""
     limb_deviation: Float[np.ndarray, "rows limbs"]
@@ -73,7 +73,7 @@ class Fits:
 
 
 def find_keypoints(scores: Scores, source: KeypointSource, body: KeypointBody) -> SeenKeypoints:
-    """The keypoints of every row of a result, wherever they stand in the files.
+    """The keypoints of every row of a result, at any place in the files.
 
     Raises:
         ValueError: the files cannot be read, or hold none of the rows.
@@ -113,7 +113,7 @@ def fit_rows(
     """Fit every row that was found with its own shape and with its reference's.
 
     Args:
-        person: which of ``people`` each row is compared with.
+        person: the index in ``people`` of the person that each row is compared with.
         on_progress: called with rows done and rows in all.
         chosen: the rows to fit; all by default. The others keep their keypoints.
 
@@ -141,7 +141,7 @@ def fit_rows(
 
 
 def nobody(count: int) -> SeenKeypoints:
-    """Rows of which nothing is known but their scores."""
+    """Rows with scores only."""
     return SeenKeypoints(np.zeros(count, bool), np.zeros((count, 0, 2), np.float32), np.zeros((count, 0), np.float32))
 
 
@@ -222,7 +222,7 @@ def _most_probable(evidence: Evidence) -> np.ndarray:
 
 
 def _short_way(turns: AnyArray) -> np.ndarray:
-    """The same turns by at most π."""
+    """The same rotations with angles of at most π."""
     pose = np.nan_to_num(np.asarray(turns, float))
     return Rotation.from_rotvec(pose.reshape(-1, 3)).as_rotvec().reshape(pose.shape)
 

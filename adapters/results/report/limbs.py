@@ -1,14 +1,15 @@
-"""Which limbs of a picture's own body differ from the reference's, in per cent of the limb, and how sure that is.
+"""Differences of limbs between a picture's own body and the reference's, in per cent of the limb, with uncertainty.
 
-Stature cannot be seen in one picture, so overall size is removed: a limb counts as a share of the sum of all limbs,
+One picture does not show stature, so overall size is removed: a limb counts as a share of the sum of all limbs,
 
     change_i = (l_i(β) / L(β)) / (l_i(β_ref) / L(β_ref)) − 1,    L = Σ l_i,
 
 where l_i is the distance of two joints, left and right averaged. Joints are linear in β, so the derivative of
-log(l_i / L) is exact and carries the covariances of both shapes, (I + Λ)⁻¹ each, to a standard deviation of the change.
-A picture that says little has a wide one: its own body is then mostly the average person. Against an unusual reference
-even that may be a clear difference, but it is none that the picture shows; so each limb comes with the share of the
-variance between people that the picture takes away, 1 − (variance after the picture)/(variance between people).
+log(l_i / L) is exact. It propagates the covariances of both shapes, (I + Λ)⁻¹ each, to a standard deviation of the
+change. An uninformative picture has a large one: its own body is then mostly the average person. The average person may
+differ clearly from an unusual reference, but the picture does not show that difference. Each limb therefore has the
+share of the variance between people that the picture removes,
+1 − (variance after the picture)/(variance between people).
 """
 
 from typing import NamedTuple
@@ -33,13 +34,13 @@ LIMBS: tuple[tuple[str, tuple[tuple[int, int], ...]], ...] = (
 
 
 class LimbChanges(NamedTuple):
-    """Of many pictures, as fractions of the reference's limb: 0.05 is five per cent longer for its body."""
+    """Changes in many pictures, as fractions of the reference's limb: 0.05 is five per cent longer for its body."""
 
     change: Float[np.ndarray, "images limbs"]
     deviation: Float[np.ndarray, "images limbs"]
     """One standard deviation."""
     shown: Float[np.ndarray, "images limbs"]
-    """0..1: how much of the own limb is seen in the picture; the rest is the average person's."""
+    """0..1: the share of the own limb that comes from the picture; the rest is the average person's."""
 
 
 def compare_limbs(
@@ -54,7 +55,7 @@ def compare_limbs(
 
     Args:
         own_evidence: calibrated, without the shape prior, one row per picture; the reference's likewise.
-        root: R, where the calibration has β = μ + R x and the evidence is about x.
+        root: R, if the calibration has β = μ + R x and the evidence is about x.
     """
     own, own_slope = _log_shares(body, np.asarray(own_betas, float))
     reference, reference_slope = _log_shares(body, np.asarray(reference_betas, float))

@@ -1,8 +1,7 @@
-"""Template, styles, scripts and data put together to one HTML file.
+"""Joins template, styles, scripts and data to one HTML file.
 
-The page's Content-Security-Policy lets it run its own script and nothing else: script and style are named by their
-SHA-256, pictures come from the page itself or from the folder beside it, and no address may be called. A name that
-smuggles in markup finds nothing that would run it.
+The page's Content-Security-Policy permits only its own script: script and style are named by their SHA-256, pictures
+come from the page itself or from the folder beside it, and no address may be called. Markup in a name cannot run.
 """
 
 import base64
@@ -37,12 +36,12 @@ SCRIPTS = (
     "keys.js",
 )
 INLINE_BYTES = 3_000_000
-"""Thumbnails of more than this together go into a folder beside the page."""
+"""Thumbnails with a larger total size go into a folder beside the page."""
 
 
 @dataclass(frozen=True)
 class PageParts:
-    """What goes into a page."""
+    """The contents of a page."""
 
     manifest: dict[str, Any]
     block: str
@@ -51,12 +50,12 @@ class PageParts:
 
 
 def pictures_folder(page: str | os.PathLike[str]) -> Path:
-    """Where the pictures of a page lie if it does not hold them itself."""
+    """The folder of a page's pictures, if the page does not hold them itself."""
     return Path(page).with_name(f"{Path(page).stem}_files")
 
 
 def write_page(path: str | os.PathLike[str], parts: PageParts, keep: Sequence[Path] = ()) -> Path | None:
-    """Write the page, and its pictures beside it where they are many.
+    """Write the page, and its pictures beside it if they are too large.
 
     Args:
         keep: files and folders of the user that must not lie in the folder of the pictures.
@@ -65,7 +64,7 @@ def write_page(path: str | os.PathLike[str], parts: PageParts, keep: Sequence[Pa
         The folder of the pictures; None if the page holds them itself.
 
     Raises:
-        ValueError: there is no such folder, or the folder for the pictures holds anything that samebody did not write.
+        ValueError: the folder does not exist, or the folder for the pictures holds files that samebody did not write.
     """
     target = Path(path)
     size = sum(len(thumbnail.jpeg) for thumbnail in parts.thumbnails if thumbnail is not None)
@@ -111,7 +110,7 @@ def render_page(manifest: dict[str, Any], block: str, pictures: list[str | None]
 
 
 def picture_name(row: int) -> str:
-    """Of a row's thumbnail, in the folder beside the page; it tells nothing about the picture."""
+    """File name of a row's thumbnail in the folder beside the page; it is independent of the picture's name."""
     return f"{row:06d}.jpg"
 
 

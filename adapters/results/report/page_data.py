@@ -1,8 +1,9 @@
-"""Numbers packed for the browser: one compressed block of typed arrays, and a table that says where each lies.
+"""Packs numbers for the browser: one compressed block of typed arrays, and a table of their places.
 
-Lengths and angles are rounded to what can be seen: angles to a thousandth of a radian, places to a 32nd of a pixel of
-the thumbnail, limbs to a hundredth of a per cent. Integers of two and four bytes are stored low bytes first, all of
-them, then the next: neighbouring bytes are then alike and compress. Ten thousand rows take about 4 MB as text.
+Lengths and angles are rounded to visible precision: angles to a thousandth of a radian, places to a 32nd of a pixel of
+the thumbnail, limbs to a hundredth of a per cent. Integers of two and four bytes are stored as planes of bytes: the low
+bytes of all integers come first, then the next bytes. Neighbouring bytes are then similar and compress well. Ten
+thousand rows take about 4 MB as text.
 """
 
 import base64
@@ -25,7 +26,7 @@ _BONES_PER_VERTEX = 4
 
 
 class ArrayBlock:
-    """Collects named arrays; ``entries`` and ``text`` are what the page holds."""
+    """Collects named arrays; the page holds ``entries`` and ``text``."""
 
     def __init__(self) -> None:
         self.entries: dict[str, dict[str, Any]] = {}
@@ -42,7 +43,7 @@ class ArrayBlock:
         self._length += len(content)
 
     def add_rounded(self, name: str, values: np.ndarray, step: float) -> None:
-        """Keep multiples of ``step`` as 16-bit integers; what does not fit is cut off at the largest."""
+        """Keep multiples of ``step`` as 16-bit integers; larger values are clipped."""
         whole = np.clip(np.rint(np.nan_to_num(np.asarray(values, float)) / step), -32767, 32767)
         self.add(name, whole.astype("<i2"), step)
 
@@ -62,7 +63,7 @@ def add_scores(block: ArrayBlock, scores: Scores, person: np.ndarray) -> None:
 
 
 def add_fits(block: ArrayBlock, fits: Fits, frames: list[Frame], has_picture: np.ndarray) -> None:
-    """What is drawn, in pixels of the thumbnails."""
+    """The drawn data, in pixels of the thumbnails."""
     place = np.array(frames, float).reshape(-1, 5)
     corner, scale = place[:, None, :2], place[:, 2]
     block.add("frame", place[:, 3:].astype("<u2"))
@@ -87,7 +88,7 @@ def add_fits(block: ArrayBlock, fits: Fits, frames: list[Frame], has_picture: np
 
 
 def add_body(block: ArrayBlock, body: BodyModel, betas: int) -> None:
-    """The mesh, to be shaped and posed in the browser; pose blendshapes, a matter of millimetres, are left out."""
+    """The mesh, shaped and posed in the browser; pose blendshapes move vertices by millimetres and are left out."""
     template = np.asarray(body.v_template, float)
     shapedirs = np.asarray(body.shapedirs, float)[..., :betas]
     block.add_rounded("template", template, np.abs(template).max() / 32767)
@@ -115,7 +116,7 @@ def row_texts(scores: Scores) -> dict[str, Any]:
 
 
 def drawing_texts(schema: KeypointSchema | None, parents: tuple[int, ...]) -> dict[str, Any]:
-    """What the arrays of drawings mean; nothing where there are no keypoints."""
+    """The description of the drawings' arrays; empty if there are no keypoints."""
     return {
         "keypoint_names": [] if schema is None else list(schema.keypoint_names),
         "edges": [] if schema is None else [list(edge) for edge in schema.edges],

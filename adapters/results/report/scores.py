@@ -1,4 +1,4 @@
-"""Result files as a table, whatever their format."""
+"""Result files of any format as a table."""
 
 import os
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from adapters.results.writers import check_result_path
 from engine.scores import Mode, score_names
 
 SORT_COLUMN: dict[Mode, str] = {"free": "log_bayes_factor", "rest": "consistency"}
-"""What orders rows where a page cannot hold them all."""
+"""The column that orders rows if a page cannot hold them all."""
 
 
 class ScoreFileError(ValueError):
-    """A file does not hold scores; the message says which, why and what to do."""
+    """A file does not hold scores; the message has the file, the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Scores:
     instance: list[int]
     status: list[str]
     detail: list[str]
-    """Empty where there is none."""
+    """Details; empty for rows without one."""
     numbers: dict[str, Float32[np.ndarray, " rows"]]
-    """By column; NaN where a row could not be scored."""
+    """Numbers by column; NaN in rows that could not be scored."""
     best_match: list[str] | None
-    """Empty where a row could not be scored; None where there was one person only."""
+    """Persons; empty in rows that could not be scored, None if there was one person only."""
     metadata: Mapping[str, str]
-    """Of a Parquet file."""
+    """Metadata of a Parquet file."""
 
     def __len__(self) -> int:
         return len(self.image)
@@ -63,8 +63,8 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
     """The rows that ``samebody score`` wrote.
 
     Raises:
-        ScoreFileError: missing, damaged, or no result file.
-        ValueError: a suffix that no result has.
+        ScoreFileError: the file is missing, damaged, or not a result file.
+        ValueError: the suffix is not that of a result.
     """
     check_result_path(path)
     columns = arrow_columns("free", several=True)

@@ -1,4 +1,4 @@
-"""What a whole data set says, as ``samebody score`` prints it, for the head of the page."""
+"""The summary of a data set that ``samebody score`` prints, for the head of the page."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
 """Small pictures of the people in a data set: found by name, cut to the person, turned upright, without metadata.
 
-A picture is found in a folder by the name that the result file has for it: its path below the folder, with or without
-suffix, or its bare file name where only one picture bears it. Only formats that cameras and browsers make are opened.
-The JPEG that comes out holds pixels and nothing else: no EXIF, no place, no colour profile.
+A picture is found in a folder by its name in the result file: its path below the folder, with or without suffix, or its
+bare file name if that is unique. Only formats that cameras and browsers make are opened. The resulting JPEG holds only
+pixels: no EXIF, no place, no colour profile.
 """
 
 import io
@@ -27,14 +27,14 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 _TOO_LARGE = (Image.DecompressionBombWarning, Image.DecompressionBombError)
 _QUALITY = 82
 _MARGIN = 0.22
-"""Around the box of the keypoints, as a share of its longer side: heads and feet go beyond their keypoints."""
+"""Margin around the box of the keypoints, as a share of its longer side: heads and feet extend beyond keypoints."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of the upright picture."""
 
 
 class Frame(NamedTuple):
-    """What part of a picture a thumbnail shows: x_thumbnail = (x_picture − left) · scale."""
+    """The part of a picture that a thumbnail shows: x_thumbnail = (x_picture − left) · scale."""
 
     left_px: float
     top_px: float
@@ -52,7 +52,7 @@ class Thumbnail:
 
 
 def person_box(keypoints_px: Float[np.ndarray, "keypoints 2"], seen: Bool[np.ndarray, " keypoints"]) -> Box | None:
-    """The person with a margin; None where nothing is seen."""
+    """The person with a margin; None if no keypoint is seen."""
     if not seen.any():
         return None
     low, high = keypoints_px[seen].min(axis=0), keypoints_px[seen].max(axis=0)
@@ -61,7 +61,7 @@ def person_box(keypoints_px: Float[np.ndarray, "keypoints 2"], seen: Bool[np.nda
 
 
 def empty_frame(box: Box | None, size_px: int = SIZE_PX) -> Frame:
-    """Where there is no picture to show the person on."""
+    """The frame of a person without a picture."""
     left, top, right, bottom = box or (0.0, 0.0, 1.0, 1.0)
     scale = size_px / max(right - left, bottom - top)
     return Frame(left, top, scale, max(round((right - left) * scale), 1), max(round((bottom - top) * scale), 1))
@@ -73,17 +73,17 @@ def make_thumbnails(
     size_px: int = SIZE_PX,
     on_progress: Callable[[int, int | None], None] = lambda done, expected: None,
 ) -> list[Thumbnail | None]:
-    """A thumbnail of each person; None where there is no picture or it cannot be read.
+    """A thumbnail of each person; None if there is no picture or it cannot be read.
 
     Raises:
-        ValueError: not one box, or None, for each picture.
+        ValueError: the number of boxes is not that of the pictures.
     """
     Image.init()
     formats = tuple(name for name in FORMATS if name in Image.OPEN)  # AVIF is not in every build of Pillow
     if len(paths) != len(boxes):
         raise ValueError(f"{len(paths)} pictures need a box or None each, not {len(boxes)}")
     with warnings.catch_warnings(), ThreadPoolExecutor(worker_count()) as pool:
-        # Damaged metadata are no reason to stop, absurd sizes are: they fill the memory.
+        # Damaged metadata are tolerated; absurd sizes are not, because they fill the memory.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         thumbnails = []
