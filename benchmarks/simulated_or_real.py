@@ -62,8 +62,13 @@ def simulated(settings: SimulationSettings, count: int, poses: Path | None) -> n
 @click.option("--poses", type=click.Path(exists=True, path_type=Path), help="Captured poses (.npz).")
 def main(folder: Path, poses: Path | None) -> None:
     """Train a classifier on each data set against the simulation."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.metrics import roc_auc_score
+    try:
+        from sklearn.ensemble import (  # pyright: ignore[reportMissingImports] (only this benchmark needs it)
+            HistGradientBoostingClassifier,
+        )
+        from sklearn.metrics import roc_auc_score  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise click.ClickException("this benchmark needs scikit-learn: pip install scikit-learn") from None
 
     body = reduce_body(load_embedded_body(), COCO_17)
     small = SimulationSettings(
