@@ -1,4 +1,4 @@
-"""Which body the user means: the one that comes with samebody, or a file."""
+"""Finds the body that the user names: the one that comes with samebody, or a file."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from engine.body.model import BodyModel
 
 
 def find_body(spec: str) -> BodyModel:
-    """``anny24`` with ten shape components, or a body file made by ``samebody export-body`` with all that it holds.
+    """``anny24`` with ten shape components, or a body file of ``samebody export-body`` with all of its components.
 
     Raises:
         ValueError: no such body, or the file is not one.

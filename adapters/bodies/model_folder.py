@@ -1,7 +1,7 @@
-"""Which files in a folder are body models, by their names, and what those are that samebody does not read.
+"""Finds body models in a folder by their names, and describes models that samebody does not read.
 
 SMPL is unpacked in many ways: models/smpl/SMPL_NEUTRAL.pkl, SMPL_python_v.1.1.0/smpl/models/basicmodel_..., SMPLify's
-smplify_public/code/models. So folders are searched some levels deep; nothing is opened.
+smplify_public/code/models. Folders are therefore searched some levels deep; no file is opened.
 """
 
 import os
@@ -39,7 +39,7 @@ def gender_of(file_name: str) -> str | None:
 
 
 def model_like_files(folder: Path) -> list[Path]:
-    """Files that are called like body models, nearest first; in one folder the highest version first."""
+    """Files with names of body models, nearest first; in one folder the highest version first."""
     found: list[Path] = []
     waiting = [folder]
     for depth in range(_DEEPEST + 1):
@@ -53,7 +53,7 @@ def model_like_files(folder: Path) -> list[Path]:
 
 
 def what_was_seen(folder: Path, found: list[Path], gender: str) -> str:
-    """The files that were found instead, and what they are, as the end of a message."""
+    """The end of a message, with the files that were found instead and their kinds."""
     listed = [f"{file.relative_to(folder)}{_remark(file.name)}" for file in found[:_MOST_LISTED]]
     more = f" and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
     seen = f". It has {', '.join(listed)}{more}" if listed else ""

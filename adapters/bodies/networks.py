@@ -15,22 +15,22 @@ FOLDER_VARIABLE = "SAMEBODY_NETWORKS"
 
 
 def network_folder() -> Path:
-    """Where ``samebody train-evidence`` keeps networks and every command looks for them."""
+    """Folder in which ``samebody train-evidence`` keeps networks; every command searches it."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     return Path(chosen) if chosen else Path(platformdirs.user_data_dir("samebody")) / "networks"
 
 
 def amortised_model(body: BodyModel) -> AmortisedModel | None:
-    """The body with its network, or None where it has none.
+    """The body with its network, or None if it has none.
 
     Raises:
-        ValueError: a network is there but cannot be used.
+        ValueError: the network exists but cannot be used.
     """
     return _found(_Body(body), str(network_folder()))
 
 
 class _Body:
-    """A body as a key: two with one fingerprint and as many components are the same."""
+    """A body as a key: two bodies with equal fingerprints and component counts are the same."""
 
     def __init__(self, body: BodyModel) -> None:
         self.body = body

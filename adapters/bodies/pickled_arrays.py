@@ -1,10 +1,10 @@
-"""The arrays that the records of a pickle stand for (``safe_pickle``).
+"""Turns the records of a pickle (``safe_pickle``) into arrays.
 
-numpy, scipy.sparse and chumpy each write themselves in a layout of their own; here these layouts are read, and nothing
-of those packages is called. Memory stays in proportion to the file: nothing is copied before it is asked for, an array
-must be as long as its bytes, and room is made for what is in the file, not for what the file announces.
+numpy, scipy.sparse and chumpy each pickle arrays in a layout of their own. This module reads these layouts without
+calling any of those packages. Memory stays in proportion to the file: only requested arrays are copied, an array must
+be as long as its bytes, and memory is allocated for the contents of the file, not for sizes that it announces.
 
-Source: what numpy and scipy.sparse write; chumpy's modules ch and reordering.
+Source: files written by numpy and scipy.sparse; chumpy's modules ch and reordering.
 """
 
 import math
@@ -28,7 +28,7 @@ def array_from(value: Any) -> np.ndarray:
     """The array that an entry of ``read_pickle`` stands for; sparse matrices become dense, chumpy is evaluated.
 
     Raises:
-        SafePickleError: it stands for none, or its parts contradict each other.
+        SafePickleError: the entry is not an array, or its parts contradict each other.
     """
     try:
         return _evaluate(value, 0, {})
@@ -72,7 +72,7 @@ def _evaluate_once(value: Made, depth: int, known: _Known) -> np.ndarray:
 
 def _plain_array(value: Any) -> np.ndarray:
     numbers = value if isinstance(value, list | tuple) else [value]
-    # No lists of lists: a short file can hold one of them that stands for more numbers than any memory has.
+    # Lists of lists are refused: a short file can hold one that stands for more numbers than any memory has.
     if not all(isinstance(number, int | float) for number in numbers):
         raise SafePickleError(f"{type(value).__name__} is no array of numbers")
     return np.array(value, np.float64 if any(isinstance(number, float) for number in numbers) else np.int64)

@@ -1,10 +1,10 @@
-"""Reading arrays out of a pickle without running any code of it.
+"""Reads arrays from a pickle without running its code.
 
 A pickle is a program for a small stack machine, and some of its instructions import any function and call it. The
-machine here (``_run``) imports nothing and calls nothing: a name becomes an inert ``Name``, a call becomes an inert
-``Made`` that remembers the name, the arguments and the state. What the records mean is worked out afterwards, only for
-the arrays that are asked for (``pickled_arrays``). Names outside ``_ALLOWED`` and instructions that the machine does
-not know are refused by name.
+machine here (``_run``) imports nothing and calls nothing: a name becomes an inert ``Name``, and a call becomes an inert
+``Made`` that keeps the name, the arguments and the state. ``pickled_arrays`` interprets the records afterwards, only
+for the requested arrays. Names outside ``_ALLOWED`` and instructions that the machine does not know are refused by
+name.
 
 Source: the instruction set as documented in Python's pickletools.
 """
@@ -40,12 +40,12 @@ CHUMPY = re.compile(r"chumpy(\.\w+)*")
 
 
 class SafePickleError(ValueError):
-    """A pickle is damaged, or holds something that is not data; the message says what."""
+    """A pickle is damaged, or holds something that is not data; the message names it."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """What would have been imported."""
+    """A name that unpickling would import."""
 
     module: str
     name: str
@@ -56,7 +56,7 @@ class Name:
 
 @dataclass(eq=False)
 class Made:
-    """What would have been the result of calling ``name`` with ``arguments`` and then setting ``state``."""
+    """Stands for the result of calling ``name`` with ``arguments`` and then setting ``state``."""
 
     name: Name
     arguments: tuple[Any, ...]
@@ -73,13 +73,13 @@ _LITERALS = {
 
 
 def _run(stream: io.BytesIO) -> Any:
-    """What the program in ``stream`` leaves on the stack: plain values, and records of everything else."""
+    """The final stack of the program in ``stream``: plain values, and records of everything else."""
     stack: list[Any] = []
     suspended: list[list[Any]] = []
     memo: dict[int, Any] = {}
     while code := stream.read(1):
         name, argument = _next_instruction(code, stream)
-        # What such an instruction takes off the stack, before it puts back what it made of it.
+        # The values that such an instruction takes off the stack, before it puts back its result.
         if name in ("TUPLE", "LIST", "FROZENSET", "DICT", "APPENDS", "ADDITEMS", "SETITEMS", "POP_MARK"):
             items, stack = stack, suspended.pop()
         elif name in ("TUPLE1", "TUPLE2", "TUPLE3", "APPEND", "SETITEM", "STACK_GLOBAL", "REDUCE", "NEWOBJ", "BUILD"):
@@ -182,7 +182,7 @@ def read_pickle(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The entries of a pickled dictionary: plain values as they are, arrays as records for ``array_from``.
 
     Raises:
-        SafePickleError: the file is damaged, too large, no dictionary, or holds something that is not data.
+        SafePickleError: the file is damaged, too large, not a dictionary, or holds something that is not data.
     """
     path = Path(path)
     if path.stat().st_size > LARGEST_FILE_BYTES:

@@ -4,10 +4,10 @@
     body = load_smpl_file(file, "neutral")
 
 Keypoints. Limbs are SMPL's joints. Face and feet are the vertices that smplx reads them from (its ``vertex_ids`` for
-SMPL and SMPL+H, which share a mesh); the top of the head is vertex 411, the leaf of the head joint in HybrIK (Li et
+SMPL and SMPL+H, which share a mesh). The top of the head is vertex 411, the leaf of the head joint in HybrIK (Li et
 al., CVPR 2021). ``neck`` and ``hip`` are the middles of the shoulders and of the hips, as COCO-trained detectors and
-OpenPose define them, not SMPL's joints of these names. In a mesh that is not SMPL's (6,890 vertices) vertex numbers
-mean nothing: without a table of its own such a body has the keypoints that are made of joints.
+OpenPose define them, not SMPL's joints of these names. Vertex numbers are valid only for SMPL's mesh (6,890 vertices).
+A body with another mesh and no table of its own has only the keypoints that are made of joints.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ WHERE_TO_GET_SMPL = (
 SMPL_VERTEX_COUNT = 6890
 
 KeypointOrigin = int | tuple[str, ...]
-"""Where a keypoint is: at a vertex, or in the middle of joints."""
+"""The place of a keypoint: a vertex, or the middle of joints."""
 
 JOINT_KEYPOINTS: Mapping[str, KeypointOrigin] = {
     **{
@@ -70,7 +70,7 @@ _OTHER_MODELS = {5: "FLAME", 16: "MANO", 52: "SMPL+H", 55: "SMPL-X"}
 
 
 class SmplFileError(ValueError):
-    """A file is no SMPL model that can be used; the message says why, and where SMPL's files come from."""
+    """A file is not a usable SMPL model; the message has the reason and the source of SMPL's files."""
 
     def __init__(self, message: str) -> None:
         super().__init__(f"{message}. {WHERE_TO_GET_SMPL}")
@@ -80,7 +80,7 @@ def find_smpl_file(model_path: str | os.PathLike[str], gender: str) -> Path:
     """The model file of a gender, by its official name, in a folder or some levels below it; or the file.
 
     Raises:
-        SmplFileError: there is none, or the file's name is of another gender; the message lists what was found.
+        SmplFileError: there is none, or the file's name has another gender; the message lists the files found.
     """
     if gender not in GENDERS:
         raise SmplFileError(f"no SMPL model of gender {gender!r}; there are: {', '.join(GENDERS)}")
@@ -115,7 +115,7 @@ def load_smpl_file(
         keypoints: for bodies of another mesh; by default see the head of this module.
 
     Raises:
-        SmplFileError: the file is damaged, no SMPL model, or holds anything but data.
+        SmplFileError: the file is damaged, is not an SMPL model, or holds anything but data.
     """
     path = Path(path)
     try:
@@ -126,7 +126,7 @@ def load_smpl_file(
 
 
 def smpl_provenance(path: str | os.PathLike[str], gender: str) -> BodyProvenance:
-    """Which file a body was made from, by name and digest."""
+    """The name and the digest of the file that a body was made from."""
     with open(path, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return BodyProvenance(f"SMPL {gender}", f"{Path(path).name}, sha256 {digest}", SMPL_LICENCE)

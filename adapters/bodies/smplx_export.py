@@ -33,8 +33,8 @@ def export_live_model(model: Any, keypoints: Mapping[str, KeypointOrigin] | None
         keypoints: for models of another mesh; by default see ``smpl_files``.
 
     Raises:
-        SmplFileError: it is no SMPL model; SMPL-X and the like are named.
-        ValueError: it is no smplx model at all.
+        SmplFileError: the model is not SMPL; the message names SMPL-X and similar models.
+        ValueError: the object is not an smplx model.
     """
     try:
         # smplx keeps posedirs as features × (vertices · 3).
@@ -71,7 +71,7 @@ def export_smpl(
         beta_count: how many shape components to keep; official files have 10 or 300.
 
     Raises:
-        SmplFileError: no such file, or it is no SMPL model.
+        SmplFileError: the file does not exist, or is not an SMPL model.
         ValueError: the file has fewer shape components, or ``out`` cannot be written.
     """
     file = find_smpl_file(model_path, gender)
@@ -84,7 +84,7 @@ def export_smpl(
 
 
 def _is_body_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a body of ours, which may be written again."""
+    """True if a file is a body that samebody wrote, and may be overwritten."""
     try:
         read_header(path)
     except BodyFileError:

@@ -3,11 +3,11 @@ engine/body/data/anny24.npz``.
 
 Adults drawn from anny's phenotype distribution stand in a T-pose; their symmetrised mean and principal components are
 template and shape basis (β ~ N(0, I) over these adults), regressors are fitted to anny's bones and keypoints, skinning
-weights are summed over the bones of a joint. What this loses is measured on bodies that were not fitted to, printed,
-and kept in the header of the file. The bodies come from adapters/bodies/makers/anny_sampling.py, the algebra from
+weights are summed over the bones of a joint. The errors are measured on held-out bodies, printed, and kept in the
+header of the file. The bodies come from adapters/bodies/makers/anny_sampling.py, the algebra from
 adapters/bodies/makers/anny_fitting.py, the figures from adapters/bodies/makers/anny_figures.py.
 
-Needs the anny package, at build time only. Everything is seeded: the same machine gives the same arrays again.
+The anny package is needed at build time only. Everything is seeded: the same machine gives the same arrays again.
 """
 
 import json
@@ -42,22 +42,23 @@ NAME = "Anny-24 (SMPL layout)"
 LICENCE = "Apache-2.0 (anny, NAVER Corp.); underlying MakeHuman/MPFB2 data CC0-1.0"
 BODIES = 2400
 REGRESSOR_BODIES = 400
-"""As many of the bodies are used to fit regressors; 800 gain at most 0.1 mm at any joint."""
+"""Number of bodies that regressors are fitted to; 800 gain at most 0.1 mm at any joint."""
 SEED = 1
 BETA_COUNT = 16
 JOINT_VERTICES = 24
 KEYPOINT_VERTICES = 16
 JOINT_REACH_M = 0.6
-"""How far from a joint its regressor may look. Anny's bones are no weighted mean of the skin nearby: from 0.15 m spine3
-misses by 16 mm and spine1 by 10, from 0.6 m by 7.5 and 3.4 (benchmarks/results.md, Embedded body)."""
+"""Largest distance of a regressor's vertices from its joint. A weighted mean of the nearby skin misses Anny's bones:
+within 0.15 m spine3 is off by 16 mm and spine1 by 10, within 0.6 m by 7.5 and 3.4 (benchmarks/results.md, Embedded
+body)."""
 KEYPOINT_REACH_M = 0.18
-"""Likewise for keypoints, which must hold in bent poses: at 0.06 m shoulders miss by 7 mm, at 0.18 m by 0.1 mm."""
+"""The same for keypoints, which must hold in bent poses: at 0.06 m shoulders are off by 7 mm, at 0.18 m by 0.1 mm."""
 CANDIDATES = 2400
 _OFF_MIDDLE_M = 0.05
 """Joints farther than this from the middle are regressed from their own side alone; the collar bones meet in it."""
 TEMPLATE_RESOLUTION_M = 1e-7
 SHAPE_RESOLUTION_M = 1e-5
-"""Displacements per unit of β are rounded to this, which is what brings the file under 1.2 MB."""
+"""Displacements per unit of β are rounded to this, which keeps the file under 1.2 MB."""
 _MIDPOINTS = {"neck": "left_shoulder", "hip": "left_hip"}
 """Keypoints that are the middle between a keypoint and its counterpart, as OpenPose defines them for BODY_25."""
 
@@ -101,7 +102,7 @@ def make_body(model: AnnyModel) -> MadeBody:
 def _near(
     vertices: Float[np.ndarray, "vertices 3"], point: Float[np.ndarray, "3"], reach_m: float, from_x_m: float
 ) -> Int[np.ndarray, " near"]:
-    """Vertices around a point, none farther to the right than ``from_x_m``, thinned evenly if they are many."""
+    """Vertices around a point and not to the right of ``from_x_m``, thinned evenly if they are many."""
     near = np.flatnonzero((np.linalg.norm(vertices - point, axis=1) < reach_m) & (vertices[:, 0] >= from_x_m))
     return near[:: -(-len(near) // CANDIDATES)]
 
@@ -129,7 +130,7 @@ def _keypoint_regressor(
     posed: Float[np.ndarray, "bodies vertices 3"],
     mirror: Mirror,
 ) -> Float[np.ndarray, "keypoints vertices"]:
-    """anny's dense keypoints refitted to few vertices, over bodies in bent poses: that is where they have to hold."""
+    """anny's dense keypoints refitted to few vertices, over bodies in bent poses, where they have to hold."""
     labels, dense = model.keypoint_weights()
     targets = np.einsum("kv,bvc->bkc", dense, posed, optimize=True)
     counterpart = swapped_names(labels)
@@ -152,7 +153,7 @@ def _keypoint_regressor(
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The .npz to write.")
 @click.option("--held-out", default=400, show_default=True, help="Bodies that the figures are measured on.")
 def main(out: Path, held_out: int) -> None:
-    """Make the embedded body from the anny package and say how good it is."""
+    """Make the embedded body from the anny package and print its errors."""
     start = time.perf_counter()
     try:
         model = AnnyModel()

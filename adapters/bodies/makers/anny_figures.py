@@ -1,9 +1,9 @@
-"""How good a copy of Anny the embedded body is, measured on bodies that it was not fitted to.
+"""Errors of the embedded body as a copy of Anny, measured on held-out bodies.
 
-Three losses are told apart. *Shape*: a body's vertices against the nearest point of the shape basis, in T-pose. *Joints
+Three errors are measured. *Shape*: a body's vertices against the nearest point of the shape basis, in T-pose. *Joints
 and keypoints*: the regressors on Anny's own vertices against Anny's bones and keypoints, in T-pose. *Bent poses*: the
-whole chain, fitted β, regressed joints, 24-joint skinning, against Anny posed alike. Children are measured apart,
-because the basis is made of adults.
+whole chain (fitted β, regressed joints, 24-joint skinning) against Anny in the same pose. Children are measured
+separately, because the basis is made of adults.
 """
 
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ CHILD_WINDOW_M = 0.02
 
 
 class ShapeFit(NamedTuple):
-    """Least squares fits of bodies by the first components of a body, no prior."""
+    """Least squares fits of bodies by the first components of a body, without a prior."""
 
     betas: Float[np.ndarray, "bodies betas"]
     vertex_errors: Float[np.ndarray, "bodies vertices"]
@@ -95,7 +95,7 @@ def _mm(metres: float | np.floating) -> float:
 def _anny_keypoints(
     body: BodyModel, model: AnnyModel, vertices: Float[np.ndarray, "bodies vertices 3"]
 ) -> Float[np.ndarray, "bodies keypoints 3"]:
-    """The keypoints that the body names, from anny's dense regressors; midpoints and apex as they are defined."""
+    """The body's keypoints from anny's dense regressors; midpoints and apex by their definitions."""
     labels, dense = model.keypoint_weights()
     points = dict(zip(labels, np.einsum("kv,bvc->kbc", dense, vertices, optimize=True), strict=True))
     points["neck"] = (points["left_shoulder"] + points["right_shoulder"]) / 2
@@ -152,9 +152,9 @@ def _statures(body: BodyModel) -> dict[str, float]:
 
 
 def _children(body: BodyModel, model: AnnyModel, seed: int) -> dict[str, Any]:
-    """How far the basis of adults reaches: children of about 1.2 m, as they are and enlarged to the mean adult stature.
+    """Errors of the basis of adults on children of about 1.2 m, unchanged and enlarged to the mean adult stature.
 
-    A camera of unknown scale cannot tell the two apart; the enlarged ones ask only for a child's proportions.
+    A camera of unknown scale cannot distinguish the two; enlarged children test only a child's proportions.
     """
     bodies = model.t_pose(model.sample(CHILDREN, CHILD_DRAWS, seed)).vertices
     statures = stature(bodies)

@@ -20,7 +20,7 @@ _INT16_MAX = 32767
 
 
 class Mirror(NamedTuple):
-    """Which vertex and which joint becomes which when left and right change places; involutions."""
+    """The mirror images of vertices and joints, as involutions."""
 
     vertices: Int[np.ndarray, " vertices"]
     joints: Int[np.ndarray, " joints"]
@@ -41,7 +41,7 @@ class ShapeSpace(NamedTuple):
 
 
 def swapped_names(names: tuple[str, ...]) -> Int[np.ndarray, " names"]:
-    """Where the left/right counterpart of each name stands."""
+    """The index of each name's left/right counterpart."""
     place = {name: k for k, name in enumerate(names)}
     counterparts = {"left": "right", "right": "left"}
 
@@ -56,7 +56,7 @@ def find_mirror(template: Float[np.ndarray, "vertices 3"], joint_names: tuple[st
     """The mirror map of a mesh whose template is exactly symmetric about x = 0.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the template is not symmetric.
     """
     distance, nearest = KDTree(template).query(template * _FLIP)
     partner = np.asarray(nearest)
@@ -80,8 +80,8 @@ def symmetric_skinning(
     kept = np.zeros_like(weights)
     largest = np.argsort(-weights, axis=1, kind="stable")[:, :most]
     np.put_along_axis(kept, largest, np.take_along_axis(weights, largest, axis=1), axis=1)
-    # Of a pair of vertices the one with the smaller number decides, so that a tie is cut alike on both sides; on the
-    # plane of symmetry a weight stays only if its counterpart stays.
+    # The smaller vertex number of a pair decides, so that ties are cut alike on both sides. On the plane of symmetry a
+    # weight stays only if its counterpart stays.
     follows = mirror.vertices < np.arange(len(weights))
     kept[follows] = kept[mirror.vertices[follows]][:, mirror.joints]
     kept[mirror.middle] *= kept[mirror.middle][:, mirror.joints] > 0
@@ -105,7 +105,7 @@ def sparse_regressor(
     cost = np.where(partners == candidates, 1, 2)
     differences = (vertices[:, candidates].astype(np.float64) + vertices[:, partners]) / 2 - targets[:, None]
     rows = differences.transpose(0, 2, 1).reshape(-1, len(candidates))
-    # One heavy equation keeps the sum at one: its residual is what is left of it after centimetres in the others.
+    # One heavy equation keeps the sum at one: its residual is small beside the centimetres of the others.
     unit = np.sqrt(len(rows))
     system = np.vstack([rows, np.full((1, len(candidates)), unit)])
     right = np.concatenate([np.zeros(len(rows)), [unit]])
@@ -127,11 +127,10 @@ def sparse_regressor(
 def shape_components(bodies: Float[np.ndarray, "bodies vertices 3"], mirror: Mirror, count: int) -> ShapeSpace:
     """Principal component analysis of symmetric bodies, every vertex counting alike.
 
-    A component is the displacement of the vertices per standard deviation of its score, and points to where the body
-    grows taller.
+    A component is the displacement of the vertices per standard deviation of its score; its sign makes the body taller.
     """
     template = symmetrised(bodies.mean(axis=0, dtype=np.float64), mirror.vertices)
-    # Symmetric bodies are known by one half; the vertices of its inside count for their partners too.
+    # One half determines a symmetric body; its vertices off the plane of symmetry count for their partners too.
     half = np.flatnonzero(mirror.vertices >= np.arange(len(template)))
     root = np.sqrt(np.where(mirror.middle[half], 1, 2))
     scaled = ((bodies[:, half] - template[half]) * root[:, None]).reshape(len(bodies), -1)
@@ -140,7 +139,7 @@ def shape_components(bodies: Float[np.ndarray, "bodies vertices 3"], mirror: Mir
     displacements = np.stack(
         [np.einsum("b,bvc->vc", score, bodies, dtype=np.float64, optimize=True) for score in scores.T], axis=-1
     )
-    # The scores sum to zero, so the template need not be subtracted; it is, to lose no digits.
+    # The scores sum to zero, so subtracting the template is not necessary; it avoids a loss of digits.
     displacements -= template[..., None] * scores.sum(axis=0)
     displacements /= np.sqrt(len(bodies))
     taller = displacements[template[:, 1].argmax(), 1] - displacements[template[:, 1].argmin(), 1]
@@ -150,7 +149,7 @@ def shape_components(bodies: Float[np.ndarray, "bodies vertices 3"], mirror: Mir
 
 
 def regressor_on_grid(rows: Float[np.ndarray, "rows vertices"]) -> Float[np.ndarray, "rows vertices"]:
-    """The rows as they will read back from a quantised body file: integers in proportion, divided by their sum."""
+    """The rows as read back from a quantised body file: proportional integers, divided by their sum."""
     integers = np.rint(rows * _INT16_MAX)
     return integers / integers.sum(axis=1, keepdims=True)
 
@@ -164,7 +163,7 @@ def displacements_on_grid(
     """Rounded to the int16 grid that a quantised body file uses, the pelvis joint at the origin to the last grid step.
 
     Args:
-        pelvis: regressor of the pelvis joint; its vertices give way by single steps until it is at the origin.
+        pelvis: regressor of the pelvis joint; its vertices move by single steps until it is at the origin.
         resolution_m: values are first rounded to multiples of this, which lets the file compress better.
     """
     axes = (0, 1) if displacements.ndim == 3 else None
@@ -174,7 +173,7 @@ def displacements_on_grid(
     weights = np.rint(pelvis * _INT16_MAX).astype(np.int64)
     support = np.flatnonzero((weights > 0) & (mirror.vertices >= np.arange(len(weights))))
     support = support[np.argsort(-weights[support], kind="stable")]
-    # By symmetry x is at zero already. From the heaviest vertex to the lightest, each takes off what it can.
+    # x is zero by symmetry. Each vertex, from the heaviest to the lightest, removes as much of the rest as it can.
     rest = np.tensordot(weights, integers, axes=(0, 0))
     for vertex in support:
         partner = mirror.vertices[vertex]

@@ -44,7 +44,7 @@ LOCAL_CHANGES = (
     "measure-upperarm-circ-incr",
     "measure-wrist-circ-incr",
 )
-"""Anny's body measures that are varied on top of the phenotype: lengths and girths; faces are left alone."""
+"""Anny's body measures that are varied in addition to the phenotype: lengths and girths, but no faces."""
 
 _MEAN_DRAWS = 8192
 _TO_SMPL_AXES = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
@@ -78,8 +78,8 @@ JOINT_BONES: dict[str, tuple[str, ...]] = {
         for part, bones in _SIDED.items()
     },
 }
-"""Which bones turn with each joint, and whose skinning weights it takes. The thumb stays with the wrist: the hand joint
-lies at the knuckles of the other fingers."""
+"""The bones that turn with each joint; their skinning weights are summed for it. The thumb stays with the wrist: the
+hand joint lies at the knuckles of the other fingers."""
 
 BEND_RAD = {
     "pelvis": 0.0, "spine1": 0.15, "spine2": 0.15, "spine3": 0.15, "neck": 0.2, "head": 0.2,
@@ -90,7 +90,7 @@ BEND_RAD = {
 
 
 def _head_bones(joint: str) -> tuple[str, ...]:
-    """The bones whose heads' mean is the joint's place: the first of the group, for hands and feet the knuckles."""
+    """The joint's place is the mean of these bones' heads: the group's first, or the knuckles for hands and feet."""
     bones = JOINT_BONES[joint]
     if joint.endswith(("_hand", "_foot")):
         return tuple(bone for bone in bones if bone.split(".")[0].endswith("-1"))
@@ -99,7 +99,7 @@ def _head_bones(joint: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Population:
-    """Which bodies are drawn: from anny's phenotypes, calibrated on WHO growth data, with local changes on top."""
+    """A distribution of bodies: anny's phenotypes, calibrated on WHO growth data, with additional local changes."""
 
     age_years: tuple[float, float]
     spread: float = 0.8
@@ -121,12 +121,12 @@ class AnnyBodies(NamedTuple):
 
 @dataclass(frozen=True)
 class BodyParameters:
-    """What Anny makes bodies from, one row per body."""
+    """Anny's parameters, one row per body."""
 
     phenotypes: Float[np.ndarray, "bodies phenotypes"]
-    """In the order of the model's labels, each mostly 0..1."""
+    """Phenotypes in the order of the model's labels, each mostly 0..1."""
     local_changes: Float[np.ndarray, "bodies local_changes"]
-    """In the order of the model's labels."""
+    """Local changes in the order of the model's labels."""
 
     def __len__(self) -> int:
         return len(self.phenotypes)
@@ -147,7 +147,7 @@ class AnnyModel:
             raise ImportError(f"making the embedded body needs anny and torch ({error}): {INSTALL_COMMAND}") from error
         self._anny: Any = anny
         self._torch: Any = torch
-        # anny takes labels off the list that it is given.
+        # anny removes labels from the list that it is given.
         self._model: Any = anny.Anny(topology="anny", local_changes=list(LOCAL_CHANGES))
         self.version = str(anny.__version__)
         self._bones = {label: b for b, label in enumerate(self._model.bone_labels)}
@@ -160,7 +160,7 @@ class AnnyModel:
 
     @property
     def template(self) -> Float[np.ndarray, "vertices 3"]:
-        """Anny's template in its A-pose: exactly symmetric, so that it tells which vertices mirror each other."""
+        """Anny's template in its A-pose. It is exactly symmetric, so it determines the mirror pairs of vertices."""
         return self._model.template_vertices.numpy() @ _TO_SMPL_AXES.T
 
     def skinning_weights(self) -> Float[np.ndarray, "vertices joints"]:
@@ -178,7 +178,7 @@ class AnnyModel:
         return tuple(regressor.labels), regressor.regression_weights.numpy()
 
     def sample(self, population: Population, count: int, seed: int) -> BodyParameters:
-        """``count`` bodies of a population; another seed gives others."""
+        """``count`` bodies of a population, determined by the seed."""
         torch = self._torch
         from anny.shape_distribution import SimpleShapeDistribution  # pyright: ignore[reportMissingImports]
 
@@ -192,7 +192,7 @@ class AnnyModel:
             return np.stack([drawn[label].numpy() for label in self._model.phenotype_labels], axis=1)
 
         with torch.random.fork_rng(devices=[]):
-            # The mean is that of the distribution, not of the few bodies that are asked for.
+            # The mean is that of the distribution, not of the few requested bodies.
             mean = draw(_MEAN_DRAWS, 0).mean(axis=0)
             phenotypes = draw(count, seed)
             local = (
@@ -202,7 +202,7 @@ class AnnyModel:
         return BodyParameters(mean + population.spread * (phenotypes - mean), local.numpy())
 
     def t_pose(self, parameters: BodyParameters) -> AnnyBodies:
-        """The bodies in T-pose: arms level and straight along x, everything else as in anny's reference pose."""
+        """The bodies in T-pose: arms level and straight along x, all other bones in anny's reference pose."""
         return self.posed(parameters, None)
 
     def posed(

@@ -1,7 +1,7 @@
 """Make the shipped evidence network: ``python -m adapters.bodies.makers.evidence_network --poses poses.npz``.
 
 The poses are 14,532 of 46 subjects of the CMU Graphics Lab Motion Capture Database, Meta's Animated Drawings and
-MakeHuman (``pose_pool`` says in which form); subjects 01 and 02, whose clips the benchmarks test with, are left out.
+MakeHuman (``pose_pool`` defines the format). Subjects 01 and 02 are left out, because benchmarks test with their clips.
 Only trained weights are written, never poses.
 """
 
@@ -21,7 +21,7 @@ LEFT_OUT = ("01", "02")
 @click.option("--poses", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("engine/evidence/data") / SHIPPED)
 def main(poses: Path, out: Path) -> None:
-    """Train for as long as it takes: an hour on two cores."""
+    """Train the network; this takes an hour on two cores."""
 
     def show(now: TrainingProgress) -> None:
         if now.step % 500 == 0:

@@ -10,7 +10,7 @@ clips in ``HELD_OUT_CLIPS`` are left out. The originals are the ASF skeletons an
 mocap.cs.cmu.edu, free to use; converting them means writing each AMC bone rotation in SMPL's tree relative to the
 T-pose. Only fitted parameters are written, never poses.
 
-Every pose is used twice, as it is and mirrored, and the density is its own mirror image exactly.
+Every pose is used twice, unchanged and mirrored, so the density is exactly symmetric.
 """
 
 import json
@@ -33,11 +33,11 @@ CREDIT = (
 )
 
 HELD_OUT_CLIPS = ("01_04", "01_09", "01_12", "02_02", "02_08")
-"""Never used for the shipped prior, so that fits can be tested on poses it has not seen: 592 poses of 3,000."""
+"""Clips that are held out from the shipped prior, so that fits can be tested on their poses: 592 poses of 3,000."""
 
-# Standard deviations in degrees added to what the data shows, about x, y and z: what this data cannot tell. Its collars
-# and hands never move, its elbows are perfect hinges and its knees nearly so; wrists and toes are noisy, so they are
-# held loosely. Nobody in it spreads or crosses the legs, which people do: the hips' y and z (results.md, "Pose prior").
+# Standard deviations in degrees, about x, y and z, added to those of the data for motions that the data lack. Collars
+# and hands never move in it, elbows are perfect hinges and knees nearly so; wrists and toes are noisy, so their prior
+# is loose. Nobody in it spreads or crosses the legs, so hips have added y and z (results.md, "Pose prior").
 _FLOOR_DEGREES = {
     "hip": (3.0, 10.0, 10.0),
     "knee": (5.0, 5.0, 5.0),
@@ -50,7 +50,7 @@ _FLOOR_DEGREES = {
 }
 _OTHER_FLOOR_DEGREES = (3.0, 3.0, 3.0)
 
-# Correlations between joints are partly habits of the captured people: without this, poses of another subject are
+# Correlations between joints are partly habits of the captured people. Without shrinkage, poses of another subject are
 # thousands of times less likely and fits of them are worse (benchmarks/results.md, "Pose prior").
 _SHRINKAGE = 0.3
 
@@ -64,7 +64,7 @@ _HINGE_SOFTNESS_DEGREES = 5.0
 
 
 class PoseFileError(ValueError):
-    """A file is not a set of poses that the prior can be made from."""
+    """A file does not hold poses for the prior."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class CapturedPoses:
     poses: Float[np.ndarray, "poses coordinates"]
     """Radians, float64."""
     root_orient: Float[np.ndarray, "poses 3"]
-    """Of the pelvis in a world with y up; the prior does not use it."""
+    """Rotation of the pelvis in a world with y up; the prior does not use it."""
     clips: Shaped[np.ndarray, " poses"]
 
 
@@ -171,7 +171,7 @@ def fit_gaussian(
     """One mirror-symmetric Gaussian over poses and their mirror images.
 
     Args:
-        shrinkage: share of every correlation between different joints that is given up (0 keeps all, 1 none).
+        shrinkage: share of every correlation between different joints that is removed (0 keeps all, 1 none).
         floors: radians; by default ``floor_deviations()``.
     """
     columns, signs = mirror_indices()
@@ -188,7 +188,7 @@ def fit_gaussian(
 
 
 def write_prior(path: str | os.PathLike[str], mixture: Mixture, captured: CapturedPoses) -> None:
-    """Write a prior file: the mixture, the hinges and where they come from."""
+    """Write a prior file: the mixture, the hinges and their provenance."""
     columns, signs = mirror_indices()
     joints, axes, ranges = [], [], []
     for name, (axis, bounds) in _HINGES.items():
