@@ -1,1 +1,1 @@
-"""Files of columns: .npz, Parquet, CSV. ``columns`` has what they share."""
+"""Files of columns: .npz, Parquet, CSV. ``columns`` has their common parts."""

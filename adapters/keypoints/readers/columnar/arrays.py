@@ -4,7 +4,7 @@
     optional: image (N,)   instance (N,)   row_status (N,)   detail (N,)   bbox (N, 4)
               schema: a text, as in Parquet's metadata
 
-``engine.body.files.arrays`` says what keeps an archive from asking for any amount of memory.
+``engine.body.files.arrays`` bounds the memory that an archive may ask for.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class NpzKeypoints:
     source: SourceFile
     schema: KeypointSchema | None
     headers: tuple[ArrayHeader, ...]
-    """Of the arrays that are read: keypoints, scores if they are apart, then those that are there."""
+    """Headers of the arrays that are read: keypoints, scores if they are separate, then the optional ones."""
 
     @property
     def row_count(self) -> int:
@@ -77,7 +77,7 @@ class NpzKeypoints:
             image=text.get("image"),
             instance=arrays.get("instance"),
             status=None if status is None else status_codes(status, self.source),
-            # NumPy's texts have no null; nothing to say is an empty text there.
+            # NumPy's texts have no null; an empty text stands for no detail.
             detail=None if detail is None else pa.array([text or None for text in detail.to_pylist()], pa.string()),
             box=_floats(arrays["bbox"]) if "bbox" in arrays else None,
         )

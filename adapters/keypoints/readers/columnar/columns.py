@@ -1,4 +1,4 @@
-"""Columns of Parquet and .npz files to tables: what both formats leave out is filled in here, by the same rules.
+"""Columns of Parquet and .npz files to tables: missing columns of both formats are filled in by the same rules.
 
 Rows without a picture's name are called ``<file>_<row>`` with six digits. Without instance numbers the rows of one
 picture stand together and are numbered in their order.
@@ -25,7 +25,7 @@ def status_codes(labels: pa.Array, source: SourceFile) -> Int8[np.ndarray, " ima
     """Statuses for their labels; null is OK.
 
     Raises:
-        BrokenFile: a label that no reader gives.
+        BrokenFile: a label is unknown.
     """
     code_of = {status.label: status for status in _STATUSES}
     encoded = labels.cast(pa.string()).fill_null(Status.OK.label).dictionary_encode()
@@ -37,13 +37,13 @@ def status_codes(labels: pa.Array, source: SourceFile) -> Int8[np.ndarray, " ima
 
 
 class SeenPairs:
-    """Which pictures and instances have been read, by 64-bit digests: 8 bytes a row."""
+    """The pictures and instances that have been read, as 64-bit digests: 8 bytes a row."""
 
     def __init__(self) -> None:
         self._digests = np.zeros(0, np.uint64)
 
     def repeated(self, image: pa.Array, instance: Int32[np.ndarray, " images"]) -> Bool[np.ndarray, " images"]:
-        """Which rows were there before; rows without an instance number are not compared."""
+        """Marks rows that have been read before; rows without an instance number are not compared."""
         pairs = zip(image.to_pylist(), instance.tolist(), strict=True)
         content = b"".join(blake2b(f"{number}/{name}".encode(), digest_size=8).digest() for name, number in pairs)
         digests = np.frombuffer(content, np.uint64)
@@ -57,7 +57,7 @@ class SeenPairs:
 
 
 def mark_repeated(table: KeypointTable, seen: SeenPairs) -> KeypointTable:
-    """The table with a bad row for each picture and instance that has been read before, from whatever file."""
+    """The table with a bad row for each picture and instance that has been read before, from any file."""
     again = seen.repeated(table.image, table.instance) & (table.status == Status.OK)
     if not again.any():
         return table
@@ -97,7 +97,7 @@ class TableAssembler:
         """The next rows.
 
         Args:
-            readable: False where a row that claims to be good has keypoints of another number.
+            readable: False for rows with a good status and another number of keypoints.
             box: x1, y1, x2, y2.
         """
         count = len(keypoints)

@@ -1,11 +1,12 @@
-"""CSV whose columns say what they are.
+"""CSV with named columns.
 
     wide    image, nose_x, nose_y, nose_score, left_eye_x, ...      one row a person; or x_nose; or x0, y0, score0, ...
     long    image, keypoint, x, y, score                            one row a keypoint, those of a person together
 
 The picture's name may be called image, image_id, image_name, file_name, filename or frame; ``instance`` numbers the
-people of a picture; the score may be called score, confidence, conf, likelihood, visibility, or be left out: then every
-point that is there was seen. Names are compared as ``keypoint_names`` has it; numbers go by their count.
+people of a picture. The score may be called score, confidence, conf, likelihood or visibility. It may be left out: then
+every point in the file was seen. Names are compared by the rules of ``keypoint_names``; numbered keypoints get their
+schema from their count.
 """
 
 import io
@@ -47,9 +48,9 @@ class CsvKeypoints:
     schema: KeypointSchema | None
     header: tuple[str, ...]
     points: tuple[Columns, ...]
-    """Of each keypoint; of all of them together in a long file."""
+    """Columns of each keypoint; one entry for all of them in a long file."""
     names: tuple[str, ...] = ()
-    """Of the keypoints of a long file."""
+    """Names of the keypoints of a long file."""
 
     def keypoint_counts(self) -> Iterator[int]:
         """The number of keypoints."""
@@ -125,7 +126,7 @@ def open_csv(source: SourceFile) -> CsvKeypoints:
     """Read the header of a CSV file.
 
     Raises:
-        BrokenFile: it cannot be read, or its columns are no keypoints.
+        BrokenFile: the file cannot be read, or its columns are not keypoints.
     """
     header = _header(source)
     if {"x", "y"} <= set(header):
@@ -239,7 +240,7 @@ def _starts(batch: pa.RecordBatch, header: tuple[str, ...]) -> Bool[np.ndarray, 
 
 
 def _floats(column: pa.Array) -> tuple[Float[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
-    """Numbers, NaN where nothing is written, and which rows are not something else."""
+    """Numbers, NaN for empty cells, and a mask of the rows that hold only numbers."""
     try:
         return pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False), np.ones(len(column), bool)
     except pa.ArrowInvalid:

@@ -34,7 +34,7 @@ class ParquetKeypoints:
     source: SourceFile
     schema: KeypointSchema | None
     columns: tuple[str, ...]
-    """Those that are read."""
+    """The columns that are read."""
     rows_per_group: tuple[int, ...]
 
     @property
@@ -61,10 +61,10 @@ class ParquetKeypoints:
             yield self._checked_table(batch, assembler, len(schema))
 
     def check_pairs(self, seen: SeenPairs) -> None:
-        """Refuse a file in which a picture and instance come again: parts are read without knowing of each other.
+        """Refuse a file that repeats a picture and instance: its parts are read independently of each other.
 
         Args:
-            seen: those of the files before.
+            seen: the pictures and instances of the files before.
 
         Raises:
             BrokenFile: the file is damaged, or two rows have the same image and instance.
@@ -83,10 +83,10 @@ class ParquetKeypoints:
             first += len(batch)
 
     def part(self, schema: KeypointSchema, start: int, stop: int) -> KeypointTable:
-        """Some rows, the same as they are among all. The row groups that they lie in are read, no others.
+        """Some rows, identical to those of ``tables``. Only their row groups are read.
 
         Raises:
-            BrokenFile: as ``tables``; or people have no numbers, which then follow from the rows before.
+            BrokenFile: see ``tables``; or people have no numbers, so that these depend on the rows before.
         """
         if "instance" not in self.columns:
             raise BrokenFile(f"{self.source.path}: no column instance; its parts cannot be read one by one without it")
@@ -125,7 +125,7 @@ class ParquetKeypoints:
             keypoints.reshape(-1, width, 2),
             scores,
             image=column.get("image"),
-            # Numbers beyond 64 bits wrap around to negative ones, which are refused as null is.
+            # Numbers beyond 64 bits wrap around to negative ones, which are refused like null.
             instance=None if instance is None else instance.cast(pa.int64(), safe=False).fill_null(-1).to_numpy(),
             status=status_codes(column["row_status"], self.source) if "row_status" in column else None,
             detail=column.get("detail"),
@@ -138,7 +138,7 @@ def open_parquet(source: SourceFile) -> ParquetKeypoints:
     """Check the columns of a Parquet file and read its metadata.
 
     Raises:
-        BrokenFile: not Parquet, a column is missing, or has a type that cannot be keypoints.
+        BrokenFile: the file is not Parquet, a column is missing, or its type cannot hold keypoints.
     """
     with open_parquet_file(source.path, BrokenFile) as file:
         names = file.schema.names
@@ -169,7 +169,7 @@ def _check_kind(name: str, kind: pa.DataType | None, source: SourceFile) -> None
 
 
 def _boxes(column: pa.Array) -> Float[np.ndarray, "images 4"]:
-    """Boxes of four numbers; NaN where a row has something else."""
+    """Boxes of four numbers; NaN for rows with anything else."""
     if pa.types.is_fixed_size_list(column.type) and column.type.list_size != 4:
         return np.full((len(column), 4), np.nan)
     values, whole = _matrix(column, (4,), "bbox")
@@ -185,7 +185,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _is_numbers(kind: pa.DataType, depth: int) -> bool:
-    """Whether a type is lists of numbers, at most ``depth`` deep."""
+    """True if a type is lists of numbers, at most ``depth`` deep."""
     if not _is_list(kind) or (pa.types.is_fixed_size_list(kind) and kind.list_size > _MOST_ENTRIES):
         return False
     inner = kind.value_type
@@ -195,7 +195,7 @@ def _is_numbers(kind: pa.DataType, depth: int) -> bool:
 def _matrix(
     column: pa.Array, widths: tuple[int, ...], name: str
 ) -> tuple[Float[np.ndarray, "images numbers"], Bool[np.ndarray, " images"]]:
-    """The numbers of a list column, and which rows have the widths; the others are zeros."""
+    """The numbers of a list column, and a mask of the rows with the right widths; the others are zeros."""
     if not _is_list(column.type.value_type):
         widths = (math.prod(widths),)
     width, inner = widths[0], widths[1:]
@@ -220,7 +220,7 @@ def _matrix(
 
 
 def _lengths(column: pa.Array) -> Int[np.ndarray, " images"]:
-    """How many entries each row has; -1 for null."""
+    """The number of entries of each row; -1 for null."""
     if pa.types.is_fixed_size_list(column.type):
         return np.where(column.is_valid().to_numpy(zero_copy_only=False), column.type.list_size, -1)
     return column.value_lengths().fill_null(-1).to_numpy()

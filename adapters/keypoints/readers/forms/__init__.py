@@ -57,7 +57,7 @@ def open_json(source: SourceFile) -> FormFile:
 
 
 def _recognised(document: Document) -> Iterator[tuple[Document, Form]]:
-    """The document with the first record that some form recognises, so that a broken one at the start hides none."""
+    """The document headed by the first record that a form recognises, so that a broken first record does no harm."""
     for raw in (document.records or [None])[:_PROBED_RECORDS]:
         try:
             candidate = replace(document, head=None if raw is None else untyped(raw))
@@ -85,7 +85,7 @@ def _document(source: SourceFile) -> Document:
 
 
 def _lines(text: bytes) -> list[msgspec.Raw] | None:
-    """The objects of a file that has one on each line; None where it has something else."""
+    """The objects of a file that has one on each line; None for other files."""
     try:
         return _record.decode_lines(text) if text.count(b"\n{") else None
     except MISFIT:

@@ -1,4 +1,4 @@
-"""COCO keypoint JSON (cocodataset.org, "data format" and "results format"), and who else writes it.
+"""COCO keypoint JSON (cocodataset.org, "data format" and "results format"), with the variants of other programs.
 
     results    [{"image_id", "keypoints": [x, y, score, ...], maybe "bbox": [x, y, width, height]}, ...]
     dataset    {"images": [{"id", "file_name"}], "annotations": [{"image_id", "keypoints": [x, y, v, ...]}],
@@ -9,9 +9,9 @@ Scores of results are the detector's, v of annotations is the annotator's flag (
 are seen. AlphaPose calls the box ``box``. COCO-WholeBody keeps feet, face and hands in keys of their own; records that
 have them are read as its 133 keypoints.
 
-Pictures are called by ``file_name``, or by ``image_id`` where there is none. The people of a picture are numbered in
+Pictures are called by ``file_name``, or by ``image_id`` if there is none. The people of a picture are numbered in
 the order of the file. Rows are in the order of results or annotations; pictures of a dataset without annotations follow
-at the end, in the order of ``images``. Annotations of categories without keypoints are not about people and left out.
+at the end, in the order of ``images``. Annotations of categories without keypoints do not show people and are left out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -162,7 +162,7 @@ def _pose(raw: msgspec.Raw, is_dataset: bool, size: Size | None = None) -> Pose:
 
 
 def _schema(document: Document) -> KeypointSchema | None:
-    """The first category with keypoints says which they are, unless the records have another number."""
+    """The keypoints of the first category that has any, unless the records have another number."""
     categories = _categories(document)
     named = next((category for category in categories if category.keypoints), None)
     if named is None:
@@ -204,7 +204,7 @@ def _list(document: Document, name: str) -> Sequence[msgspec.Raw]:
 
 
 def _read_outline(raw: msgspec.Raw) -> _Outline:
-    """Whose record this is, as far as a broken one still says."""
+    """The picture of a record, if a broken record still names it."""
     try:
         return _decode_outline(raw)
     except MISFIT:

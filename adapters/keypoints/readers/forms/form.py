@@ -1,8 +1,8 @@
-"""What a form of JSON is, and what all forms share: documents, entries, numbers.
+"""Defines a form of JSON, and the parts that all forms share: documents, entries, numbers.
 
-A file becomes a ``Document``: cut into records without looking inside them, so that its text is all that stays in
+A file becomes a ``Document``: it is cut into records without looking inside them, so that only its text stays in
 memory. A ``Form`` recognises documents and yields their entries, one for each person, each picture without one and each
-record that cannot be read. ``FormFile`` makes rows of the entries. A new form is a function from a record to a
+record that cannot be read. ``FormFile`` turns the entries into rows. A new form needs a function from a record to a
 ``Pose``, a function that recognises it, and a line in ``forms.FORMS``.
 """
 
@@ -47,7 +47,7 @@ class Pose(NamedTuple):
     size: Size | None = None
     """Of the picture."""
     image: str | None = None
-    """How the record calls its picture; None leaves that to the file."""
+    """The picture's name in the record; None takes the file's."""
 
 
 class Entry(NamedTuple):
@@ -72,11 +72,11 @@ class Document:
 
     @property
     def head_keys(self) -> frozenset[str]:
-        """The keys of ``head``; empty where it is no object."""
+        """The keys of ``head``; empty if it is not an object."""
         return frozenset(self.head) if isinstance(self.head, dict) else frozenset()
 
     def member(self, name: str) -> Any:
-        """A member of an object; None where it is missing or cannot be read."""
+        """A member of an object; None if it is missing or cannot be read."""
         try:
             return untyped(self.members[name]) if name in self.members else None
         except MISFIT:
@@ -88,13 +88,13 @@ class Form:
     """One form of JSON; see the module."""
 
     name: str
-    """As docs/keypoint-files.md calls it."""
+    """Its name in docs/keypoint-files.md."""
     recognises: Callable[[Document], bool]
     entries: Callable[[Document], Iterator[Entry]]
     schema: Callable[[Document], KeypointSchema | None] = lambda document: None
-    """What the file says about its keypoints."""
+    """The file's own description of its keypoints."""
     by_count: Mapping[int, KeypointSchema] = field(default_factory=dict)
-    """Schemas of this form by their number of keypoints, where the number alone does not tell."""
+    """Schemas of this form by their number of keypoints, for numbers that are ambiguous in general."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +138,9 @@ def people(
     """The people of one picture; without any, the picture has nobody in it.
 
     Args:
-        records: of its people, as text or decoded.
-        place: of the list, for messages.
-        read: gets a record as it is in ``records``, and raises ``BadRecord`` for one that it cannot read.
+        records: the records of its people, as text or decoded.
+        place: the place of the list, for messages.
+        read: takes a record as it is in ``records``, and raises ``BadRecord`` if it cannot read the record.
         first: the number of the first person.
     """
     number = first - 1
@@ -213,7 +213,7 @@ def members(value: Any) -> Any:
 
 
 def frame_name(name: str, frame: int) -> str:
-    """How a frame of a video is called, by its number in the file."""
+    """The name of a video's frame, by its number in the file."""
     return f"{name}_{frame:06d}"
 
 
@@ -232,7 +232,7 @@ def plain_numbers(values: Any, name: str) -> list[float]:
 
 
 def _is_plain(values: list[Any]) -> bool:
-    """Whether all are numbers that fit into an array; ``numbers`` makes NaN of whole numbers beyond float64."""
+    """True if all are numbers that fit into an array; ``numbers`` turns whole numbers beyond float64 into NaN."""
     kinds = set(map(type, values))
     return kinds == _FLOATS or (kinds <= _NUMBERS and _is_finite(values))
 
@@ -242,9 +242,9 @@ def _is_finite(values: list[float]) -> bool:
 
 
 def split_points(values: Any, name: str, *, y_first: bool = False) -> tuple[list[float], list[float] | None]:
-    """Coordinates, and scores where there are any, of a flat list or a list of pairs or triples, as text or decoded.
+    """Coordinates, and scores if there are any, of a flat list or a list of pairs or triples, as text or decoded.
 
-    A flat list that could be pairs as well as triples is what has a known number of keypoints, triples first.
+    If a flat list could be pairs or triples, the one with a known number of keypoints is taken, triples first.
 
     Raises:
         BadRecord: it is something else.
@@ -257,7 +257,7 @@ def split_points(values: Any, name: str, *, y_first: bool = False) -> tuple[list
 
 
 def _flat_points(values: Any, name: str) -> tuple[list[float], int]:
-    """All numbers in one list, and how many each point has."""
+    """All numbers in one list, and the count of numbers of each point."""
     if isinstance(values, msgspec.Raw):
         for decode, width in _decode_points:
             try:
@@ -279,7 +279,7 @@ def _flat_points(values: Any, name: str) -> tuple[list[float], int]:
 
 
 def _nested_points(values: list[Any], name: str) -> tuple[list[float], int]:
-    """Points that are lists of two, three or four numbers (x, y, score and whatever), null for a missing point."""
+    """Points that are lists of two, three or four numbers (x, y, score, any), null for a missing point."""
     width = next(len(point) for point in values if isinstance(point, list))
     if width not in (2, 3, 4):
         raise BadRecord(f"{name}: a point has {width} numbers, expected x, y or x, y, score")
@@ -296,18 +296,18 @@ def _nested_points(values: list[Any], name: str) -> tuple[list[float], int]:
 
 @cache
 def _step(count: int) -> int | None:
-    """How many numbers each point of a flat list has; None if no number fits."""
+    """The count of numbers of each point in a flat list; None if no count fits."""
     fits = [step for step in (3, 2) if count and count % step == 0]
     return next((step for step in fits if count // step in _KNOWN_COUNTS), fits[0] if fits else None)
 
 
 def all_seen(points: Sequence[float]) -> list[float]:
-    """Scores of points that have none: what is not marked as missing was seen."""
+    """Scores of points that have none: points that are not marked as missing were seen."""
     return [1.0] * (len(points) // 2)
 
 
 def box_xyxy(value: Any) -> list[float] | None:
-    """Corners, also nested once and with a score behind; None where it is something else."""
+    """Corners, also nested once and with a score behind; None for anything else."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if not isinstance(value, list) or len(value) not in (4, 5) or not _NUMBERS.issuperset(map(type, value)):
@@ -316,6 +316,6 @@ def box_xyxy(value: Any) -> list[float] | None:
 
 
 def box_xywh(value: Any) -> list[float] | None:
-    """Corners of a box given as corner, width and height, as COCO has it."""
+    """Corners of a box in COCO's form: corner, width and height."""
     box = box_xyxy(value)
     return None if box is None else [box[0], box[1], box[0] + box[2], box[1] + box[3]]

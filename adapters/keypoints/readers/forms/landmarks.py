@@ -1,4 +1,4 @@
-"""MediaPipe's landmarks, as its users dump them.
+"""MediaPipe's landmarks in the forms that its users dump.
 
     a pose      [{"x", "y", "z", "visibility"}, ...] of 33, or {"landmark": [...]} as protobuf's MessageToDict has it
     a file      a pose; a list of poses, one a frame; or {"pose_landmarks": ...}, however it is spelt, alone or one a
@@ -46,7 +46,7 @@ def _recognises(document: Document) -> bool:
 
 
 def _inner(value: Any) -> Any:
-    """What stands below the keys that say "landmarks", and the first pose of several."""
+    """The value below the keys for landmarks, and the first pose of several."""
     while isinstance(value, dict) and (key := next((key for key in _LISTS if key in value), None)) is not None:
         value = value[key]
     if isinstance(value, list) and value and not _is_landmark(value[0]):
@@ -76,7 +76,7 @@ def _entries(document: Document) -> Iterator[Entry]:
 
 
 def decoded_or_text(raw: Any) -> Any:
-    """A record, or what is wrong with it, which is no landmark either."""
+    """A record, or the problem with it, which is not a landmark either."""
     try:
         return decoded(raw)
     except BadRecord as error:
@@ -104,7 +104,7 @@ def _frame(value: Any, image: str, place: str) -> Iterator[Entry]:
 
 
 def _typed_pose(raw: msgspec.Raw) -> Pose | None:
-    """A list of landmarks; None where it is something else."""
+    """A list of landmarks; None for anything else."""
     try:
         marks = _decode_marks(raw)
     except MISFIT:

@@ -1,14 +1,14 @@
-"""What MMPose writes, 1.x and 0.x.
+"""JSON of MMPose 1.x and 0.x.
 
 Demo scripts of 1.x with ``--save-predictions`` write ``results_<name>.json`` = {"meta_info", "instance_info"}.
-MMPoseInferencer with ``pred_out_dir`` writes ``<name>.json`` = what the demo scripts call instance_info. In both it is
+MMPoseInferencer with ``pred_out_dir`` writes ``<name>.json`` = the content of instance_info. In both it is
 
     for a picture   [instance, ...]
     for a video     [{"frame_id": ..., "instances": [instance, ...]}, ...]
     instance        {"keypoints": [[x, y], ...], "keypoint_scores": [...], maybe "bbox", "bbox_score", and others}
 
-What the inferencer yields, when a user dumps it, is {"predictions": [[instance, ...], ...], "visualization"}, a list of
-such objects, or the predictions alone: one list of instances for each picture.
+A dumped result of the inferencer is {"predictions": [[instance, ...], ...], "visualization"}, a list of such objects,
+or the predictions alone: one list of instances for each picture.
 
 MMPose 0.x has pose_results: [{"bbox": [x1, y1, x2, y2, score], "keypoints": [[x, y, score], ...]}, ...] for a picture,
 a list of such lists for a video.
@@ -63,7 +63,7 @@ class _UnreadFrame(msgspec.Struct):
 
 
 class _Keys(msgspec.Struct):
-    """What tells a frame from an instance."""
+    """The keys that distinguish a frame from an instance."""
 
     frame_id: msgspec.Raw = msgspec.Raw()
     instances: msgspec.Raw = msgspec.Raw()
@@ -140,7 +140,7 @@ def instance_info(document: Document) -> Sequence[msgspec.Raw]:
     """The list of that name.
 
     Raises:
-        BrokenFile: it is no list.
+        BrokenFile: it is not a list.
     """
     try:
         return _decode_list(document.members["instance_info"])

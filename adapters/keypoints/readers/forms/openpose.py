@@ -1,4 +1,4 @@
-"""OpenPose's JSON and what is made after it: ControlNet, ComfyUI, DWPose, AlphaPose's ``open`` and ``cmu``.
+"""OpenPose's JSON and its variants: ControlNet, ComfyUI, DWPose, AlphaPose's ``open`` and ``cmu``.
 
     OpenPose --write_json      {"people": [{"pose_keypoints_2d": [x, y, score, ...], ...}]}, one file a frame
     ControlNet, sd-webui       the same with "canvas_width" and "canvas_height", pixels
@@ -92,7 +92,7 @@ def _picture(picture: Any, image: str, place: str) -> Iterator[Entry]:
 
 
 def _present(records: Iterable[Any]) -> Iterator[Any]:
-    """The people of whom more than a hand or a face was found; hands and faces are not read."""
+    """The people with more than a hand or a face; hands and faces are not read."""
     for record in records:
         try:
             found = members(record)

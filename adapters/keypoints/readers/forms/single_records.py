@@ -1,11 +1,11 @@
-"""Lists of people of one picture, each program with its own record: Ultralytics, OpenPifPaf.
+"""Lists of people of one picture, in the records of two programs: Ultralytics, OpenPifPaf.
 
     Ultralytics to_json     [{"name", "class", "confidence", "box": {x1, y1, x2, y2},
                               "keypoints": {"x": [...], "y": [...], "visible": [...]}}, ...]
     OpenPifPaf              [{"keypoints": [x, y, score, ...], "bbox": [x, y, width, height], "score", "category_id"}]
 
-Ultralytics writes points with a confidence below 0.5 as (0, 0), and whoever dumps several results gets a list of such
-lists. OpenPifPaf calls its files ``<picture>.predictions.json``; for videos it writes one object
+Ultralytics writes points with a confidence below 0.5 as (0, 0); a dump of several results is a list of such lists.
+OpenPifPaf calls its files ``<picture>.predictions.json``; for videos it writes one object
 {"frame", "predictions"} a line.
 """
 

@@ -1,4 +1,4 @@
-"""Outputs of models as their users dump them: one object for a picture with everybody in it.
+"""Dumped outputs of models: one object for a picture with everybody in it.
 
     torchvision     {"boxes", "labels", "scores", "keypoints": [[[x, y, visible], ...], ...], "keypoints_scores"}
     Detectron2      {"pred_boxes", "scores", "pred_classes", "pred_keypoints": [[[x, y, score], ...], ...]}, perhaps
@@ -6,12 +6,11 @@
     rtmlib          {"keypoints": [[[x, y], ...], ...], "scores": [[...], ...]}
     easy_ViTPose    {"keypoints": [{"<id>": [[y, x, score], ...]}, ...], "skeleton": {"0": name, ...}}
 
-or a list of such objects, one a frame; easy_ViTPose's list has one object of people a frame. torchvision's and
-Detectron2's scores are not on a scale of 0 to 1. torchvision's
-are logits, the largest of a heatmap (``roi_heads.heatmaps_to_keypoints``), 10 and more on clear points. Programs that
-draw the logits of this network (Detectron, maskrcnn-benchmark) leave out those below 2; 2 becomes 0.3. Detectron2's are
-shares of the same heatmap after a softmax (``structures/keypoints.py``). It leaves out those below 0.05 when it draws;
-0.05 becomes 0.3.
+A file may also be a list of such objects, one a frame; easy_ViTPose's list has one object of people a frame. Scores of
+torchvision and Detectron2 are not on a scale of 0 to 1. torchvision's scores are logits, the largest of a heatmap
+(``roi_heads.heatmaps_to_keypoints``), 10 and more on clear points. Programs that draw the logits of this network
+(Detectron, maskrcnn-benchmark) leave out those below 2; 2 becomes 0.3. Detectron2's scores are shares of the same
+heatmap after a softmax (``structures/keypoints.py``). It leaves out those below 0.05 when it draws; 0.05 becomes 0.3.
 """
 
 from collections.abc import Iterator, Mapping
@@ -93,7 +92,7 @@ def _picture(picture: Any, image: str, place: str) -> Iterator[Entry]:
 
 
 def _beside(found: Mapping[str, Any], names: tuple[str, ...], count: int) -> list[Any] | None:
-    """The first of the lists that is there with one entry a person."""
+    """The first of the lists that exists and has one entry a person."""
     for name in names:
         if name in found:
             values = cut(found[name])

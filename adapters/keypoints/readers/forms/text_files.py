@@ -41,7 +41,7 @@ def open_labels(source: SourceFile) -> FormFile:
     """A .txt file of labels.
 
     Raises:
-        BrokenFile: it cannot be read, or its first line is no label.
+        BrokenFile: the file cannot be read, or its first line is not a label.
     """
     document = TextDocument(source, lines=_lines(source))
     if document.lines:
@@ -97,7 +97,7 @@ def _label(line: bytes) -> Pose:
 
 
 def _layout(numbers: int) -> tuple[int, int]:
-    """How many keypoints there are, and of how many numbers each."""
+    """The number of keypoints, and the count of numbers of each."""
     for step in (3, 2):
         for more in _AT_THE_END:
             count, rest = divmod(numbers - more, step)
@@ -120,7 +120,7 @@ def _transfer_row(line: bytes) -> Pose:
         raise BadRecord(f"{len(y)} y and {len(x)} x")
     points = [0.0] * (2 * len(x))
     points[0::2], points[1::2] = x, y
-    # A mark in one axis only is no place either.
+    # A point with a mark in one axis only has no place either.
     seen = [1.0 if a >= 0 and b >= 0 else 0.0 for a, b in zip(x, y, strict=True)]
     return Pose(points, seen, image=image)
 
