@@ -26,6 +26,7 @@ from engine.body.keypoint_body import reduce_body
 from engine.body.schemas import COCO_17
 from engine.evidence.amortised.evidence import amortised_evidence, make_amortised
 from engine.evidence.amortised.network_file import find_network
+from engine.evidence.amortised.stage import JOINT_SHARE
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_estimate import calibrate, calibrate_unlabelled
 from engine.evidence.calibration_file import default_calibration
@@ -122,6 +123,14 @@ def own_evidence(pictures: RealPictures, solver: str, cache: Path | None) -> Evi
     if stored is not None and stored.exists():
         with np.load(stored, allow_pickle=False) as arrays:
             return Evidence(arrays["precision"], arrays["information"])
+    if solver == "joint":
+        own, other = (own_evidence(pictures, source, cache) for source in ("auto", "amortised"))
+        both = np.any(own.precision, axis=(1, 2)) & np.any(other.precision, axis=(1, 2))
+        weight = np.where(both, np.float32(JOINT_SHARE), np.float32(1))
+        return Evidence(
+            weight[:, None, None] * (own.precision + both[:, None, None] * other.precision),
+            weight[:, None] * (own.information + both[:, None] * other.information),
+        )
     body, seen = load_embedded_body(), (pictures.keypoints, pictures.confidence)
     if solver == "amortised":
         network = find_network(body)
@@ -238,7 +247,7 @@ def compare(
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--solver", "solvers", multiple=True, default=("auto",), show_default=True,
-    help="Which evidence: a solver of fits, or amortised; several times to compare them.",
+    help="Which evidence: a solver of fits, amortised, or joint; several times to compare them.",
 )  # fmt: skip
 @click.option("--cache", type=click.Path(path_type=Path), help="A folder that keeps evidence between runs.")
 def main(folder: Path, solvers: tuple[str, ...], cache: Path | None) -> None:
