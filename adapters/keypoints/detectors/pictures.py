@@ -1,15 +1,15 @@
-"""Photographs and videos on disk: which files are meant, what their pictures are called, how they are decoded.
+"""Finds photographs and videos on disk, names their pictures, and decodes them.
 
 A folder stands for every file in it and below it that has the suffix of a picture or a video, sorted by path; hidden
-ones are left out. Files that are named one by one are tried whatever their suffix. A picture is called as its file
-below the folder that was given, suffix included (``day2/anna.jpg``), a frame of a video ``walk.mp4#000120``, counted
-from 0; names that would clash get as many parent folders as it takes.
+ones are left out. Files that are named one by one are tried whatever their suffix. A picture's name is its path below
+the given folder, suffix included (``day2/anna.jpg``); a frame of a video is called ``walk.mp4#000120``, counted from 0.
+Names that would clash get as many parent folders as needed.
 
 Decoded pictures are upright (EXIF orientation applied), 8 bits a channel, blue green red. CMYK and palettes are
-converted, transparency is laid on white, 16-bit grey is cut to its upper 8 bits, of animations the first frame is
-taken. Pictures with an edge over ``LARGEST_EDGE`` are shrunk by a whole number while they are read: detectors see a few
+converted, transparency is laid on white, 16-bit grey is cut to its upper 8 bits, and animations give their first frame.
+Pictures with an edge over ``LARGEST_EDGE`` are shrunk by a whole number while they are read: detectors use a few
 hundred pixels of a person, and a batch of hundred-megapixel pictures would not fit into memory. ``Picture.to_original``
-leads back to the pixels of the file.
+maps back to the pixels of the file.
 """
 
 import io
@@ -31,7 +31,7 @@ MOST_PIXELS = 220_000_000
 
 
 class BadPicture(ValueError):
-    """A file that cannot be decoded; the message says why."""
+    """A file cannot be decoded; the message has the reason."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _printable(name: str) -> str:
 
 
 def decoder_identity() -> str:
-    """Which decoder it is, since it may change pixels."""
+    """The decoder's name and version, since decoders may differ in pixels."""
     return f"pillow {_pillow().__version__} edge<={LARGEST_EDGE}"
 
 
@@ -125,7 +125,7 @@ def decode_still(content: bytes, name: str) -> Picture:
     """Decode a picture.
 
     Raises:
-        BadPicture: it is empty, broken, too large or no picture at all.
+        BadPicture: the file is empty, broken, too large or not a picture.
     """
     image_module = _pillow()
     from PIL import ImageOps
@@ -160,7 +160,7 @@ def decode_still(content: bytes, name: str) -> Picture:
         raise BadPicture("not a picture that can be read") from None
     except image_module.DecompressionBombError:
         raise BadPicture(f"it has more pixels than samebody reads ({MOST_PIXELS:,})") from None
-    except Exception as error:  # decoders of hostile files raise what they like: OSError, SyntaxError, struct.error ...
+    except Exception as error:  # decoders raise many types for hostile files: OSError, SyntaxError, struct.error ...
         raise BadPicture(f"broken picture: {error}") from error
 
 
@@ -197,10 +197,10 @@ def _register_heif() -> None:
 
 
 def decode_frames(file: PictureFile, every: int) -> Iterator[Picture]:
-    """Every so many-th frame of a video, from the first.
+    """Every n-th frame of a video, from the first.
 
     Raises:
-        BadPicture: it has no frame that can be read.
+        BadPicture: the video has no readable frame.
     """
     import cv2
 

@@ -1,8 +1,8 @@
-"""What a detector is: decoded pictures in, people with keypoints out.
+"""The interface of detectors: decoded pictures in, people with keypoints out.
 
-A detector of your own is any object with these attributes; nothing need be inherited (docs/detectors.md has one).
-What a detector finds in a picture must not depend on the other pictures of a batch: results are kept by the content of
-a picture, and the same picture must give the same bits whenever it comes.
+A detector of your own is any object with these attributes; no inheritance is needed (docs/detectors.md has an example).
+The result for a picture must not depend on the other pictures of a batch: results are kept by the content of a picture,
+and the same picture must always give the same bits.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ Box = tuple[float, float, float, float]
 
 
 class DetectorError(ValueError):
-    """A detector cannot be made or used as asked; the message says what to do."""
+    """A detector cannot be made or used as asked; the message has the remedy."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Detection:
     """One person in one picture."""
 
     keypoints: Float32[np.ndarray, "keypoints 2"]
-    """Pixels of the picture that was handed over; the centre of its first pixel is (0, 0)."""
+    """Pixels of the given picture; the centre of its first pixel is (0, 0)."""
     confidence: Float32[np.ndarray, " keypoints"]
-    """0 (not seen) to 1; each detector says how it comes from its scores."""
+    """0 (not seen) to 1; each detector documents the conversion from its scores."""
     box: Box
     box_score: float
-    """0 to 1; 1 where the box was given."""
+    """0 to 1; 1 if the box was given."""
 
 
 class Detector(Protocol):
@@ -44,7 +44,7 @@ class Detector(Protocol):
 
     @property
     def schema(self) -> KeypointSchema:
-        """Which keypoints a person has."""
+        """The schema of a person's keypoints."""
         ...
 
     @property
@@ -54,16 +54,16 @@ class Detector(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """How many pictures are best handed over at once."""
+        """The best number of pictures for one call."""
         ...
 
     def detect(
         self, pictures: Sequence[Pixels], boxes: Sequence[Sequence[Box] | None] | None = None
     ) -> list[list[Detection]]:
-        """The people of each picture; an empty list where nobody is seen.
+        """The people of each picture; an empty list if nobody is seen.
 
         Args:
-            boxes: where people are, for each picture; None lets the detector look for them.
+            boxes: the boxes of people in each picture; None lets the detector find them.
         """
         ...
 

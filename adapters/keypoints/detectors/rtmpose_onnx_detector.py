@@ -1,15 +1,15 @@
 """RTMPose and RTMW as ONNX files, without torch or MMPose (extra ``rtmpose-onnx``).
 
-The file is what OpenMMLab publishes as an ONNX SDK model (``end2end.onnx``), or what an export of MMPose's model gives:
-pictures in, one SimCC vector for each keypoint and axis out. What comes before and after the network is done as MMPose
-does it, so that the same model gives the same keypoints:
+The file is an ONNX SDK model of OpenMMLab (``end2end.onnx``), or an export of MMPose's model: the input is pictures,
+the output is one SimCC vector for each keypoint and axis. Preprocessing and postprocessing are those of MMPose, so that
+the same model gives the same keypoints:
 
 - The box is enlarged by 1.25 and brought to the network's aspect ratio; its crop is resampled bilinearly.
 - MMPose's models were trained on red-green-blue; pictures come as blue-green-red and are swapped, then normalised by
   ImageNet's mean and deviation. (rtmlib, the other program for such files, leaves the swap to its caller.)
-- The score is the smaller of the two axes' maxima. (rtmlib takes their mean, which is higher where one axis is unsure.)
+- The score is the smaller of the two axes' maxima. (rtmlib takes their mean, which is higher if one axis is unsure.)
 
-The number of keypoints tells the schema. There is no person detector: boxes are given, or the whole picture is one.
+The number of keypoints determines the schema. There is no person detector: boxes are given, or the picture is one.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 _DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
 _BOX_PADDING = 1.25
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-"""What onnxruntime calls our devices."""
+"""onnxruntime's names of our devices."""
 _SIMCC_SPLIT = 2.0
 """Bins of a SimCC vector for each pixel of the crop."""
 
@@ -47,7 +47,7 @@ class RTMPoseOnnxDetector:
             least_score: a keypoint with a lower score counts as not seen.
 
         Raises:
-            DetectorError: onnxruntime is missing, or the file is no RTMPose model.
+            DetectorError: onnxruntime is missing, or the file is not an RTMPose model.
         """
         try:
             import cv2
@@ -106,7 +106,7 @@ class RTMPoseOnnxDetector:
         return Detection(keypoints, confidence, box, 1.0) if confidence.any() else None
 
     def _crop(self, picture: Pixels, box: Box) -> tuple[Pixels, Any]:
-        """The enlarged box as the network wants it, and the way back for points."""
+        """The enlarged box as the network's input, and the map from its points back to the picture's."""
         import cv2
 
         width, height = self._size
@@ -115,7 +115,7 @@ class RTMPoseOnnxDetector:
         wide, high = (end - corner) * np.float32(_BOX_PADDING)
         ratio = np.float32(width / height)
         extent = np.array([wide, wide / ratio] if wide > high * ratio else [high * ratio, high], np.float32)
-        # As MMPose has it: the centre goes to half the size, and one scale, that of the widths, serves both axes.
+        # MMPose's convention: the centre goes to half the size, and the scale of the widths serves both axes.
         scale = width / float(extent[0])
         matrix = np.array(
             [[scale, 0, width / 2 - scale * float(centre[0])], [0, scale, height / 2 - scale * float(centre[1])]]

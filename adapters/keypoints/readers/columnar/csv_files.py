@@ -37,7 +37,7 @@ _LONGEST_HEADER = 1 << 20
 _BLOCK_BYTES = 4 << 20
 
 Columns = tuple[int, int, int | None]
-"""Where x, y and the score of a keypoint are."""
+"""The columns of a keypoint's x, y and score."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def _starts(batch: pa.RecordBatch, header: tuple[str, ...]) -> Bool[np.ndarray, 
 
 
 def _floats(column: pa.Array) -> tuple[Float[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
-    """Numbers, NaN for empty cells, and a mask of the rows that hold only numbers."""
+    """Numbers, NaN for empty cells, and a mask of the cells that are numbers or empty."""
     try:
         return pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False), np.ones(len(column), bool)
     except pa.ArrowInvalid:
