@@ -82,7 +82,7 @@ def _from_bytes(data: Any, dtype: Any, shape: tuple[int, ...], order: Any) -> np
     element = _dtype(dtype)
     buffer = _bytes(data)
     if not all(isinstance(size, int) and 0 <= size <= LARGEST_FILE_BYTES for size in shape):
-        raise SafePickleError("an array whose shape is no shape")
+        raise SafePickleError("an array with an invalid shape")
     if math.prod(shape) * element.itemsize != len(buffer):
         raise SafePickleError(f"an array of shape {shape} with {len(buffer)} bytes")
     return np.frombuffer(buffer, element).reshape(shape, order=order)
@@ -117,7 +117,7 @@ def _dense(layout: str, state: dict[str, Any], depth: int, known: _Known) -> np.
     data, indices, starts = (_evaluate(state[key], depth + 1, known) for key in ("data", "indices", "indptr"))
     major, minor = (columns, rows) if layout == "csc" else (rows, columns)
     if not {indices.dtype.kind, starts.dtype.kind} <= {"i", "u"}:
-        raise SafePickleError("a sparse matrix whose indices are no integers")
+        raise SafePickleError("a sparse matrix whose indices are not integers")
     counts = np.diff(starts.astype(np.int64))
     if len(starts) != major + 1 or starts[0] != 0 or not len(data) == len(indices) == starts[-1] or (counts < 0).any():
         raise SafePickleError("a sparse matrix whose parts contradict each other")

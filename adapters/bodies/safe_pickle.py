@@ -153,7 +153,7 @@ def _name(module: Any, name: Any) -> Name:
         raise ValueError(f"a name that is {type(module).__name__} and {type(name).__name__}")
     # chumpy has a class for every operation; all are welcome as records, ``pickled_arrays`` knows a few.
     if (module, name) not in _ALLOWED and not CHUMPY.fullmatch(module):
-        raise SafePickleError(f"refused {f'{module}.{name}'[:80]!a}: it is no part of an array")
+        raise SafePickleError(f"refused {f'{module}.{name}'[:80]!a}: it is not part of an array")
     return Name(module, name)
 
 

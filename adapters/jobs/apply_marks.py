@@ -83,7 +83,7 @@ def read_marks(path: str | os.PathLike[str]) -> list[MarkedPicture]:
     marks = _from_json(path, text) if text.lstrip().startswith("{") else _from_csv(path, text)
     unknown = sorted({one.mark for one in marks} - {"", *MARKS})
     if unknown:
-        raise MarkFileError(f"{path}: {unknown[0]!r} is no mark; marks are {', '.join(MARKS)}")
+        raise MarkFileError(f"{path}: {unknown[0]!r} is not a mark; marks are {', '.join(MARKS)}")
     return [one for one in marks if one.mark]
 
 

@@ -57,7 +57,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class CheckFolder:
-    """What was written."""
+    """The files of a check that were written."""
 
     scores_file: Path
     page: Path | None

@@ -82,7 +82,7 @@ class Histogram:
 
 @dataclass
 class Share:
-    """How many flags are set."""
+    """The share of flags that are set."""
 
     total: int = 0
     flagged: int = 0

@@ -96,7 +96,7 @@ class Measures:
 
 
 def measure(table: KeypointTable) -> Measures:
-    """Of every row."""
+    """Measures of every row."""
     columns = np.array(table.schema.columns_of(_NAMES))
     points = table.keypoints[:, columns].astype(np.float64)
     seen = (table.confidence[:, columns] > 0) & (columns >= 0)

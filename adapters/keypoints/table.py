@@ -27,7 +27,7 @@ from engine.body.schemas import KeypointSchema
 FARTHEST_PX = 1e6
 """Largest coordinate, wider than any picture; a larger one is an error of the detector or of the file."""
 
-# What float32 rounds to zero is zero, in double precision too.
+# Values that float32 rounds to zero are zero, in double precision too.
 _ZERO = float(np.finfo(np.float32).tiny)
 
 HIDDEN_CONFIDENCE = 0.5

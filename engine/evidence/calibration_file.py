@@ -51,7 +51,7 @@ def from_record(record: Any) -> Calibration:
         CalibrationFileError: the record is of another kind or version, or a number is invalid.
     """
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise CalibrationFileError("no samebody calibration; make one with: samebody calibrate")
+        raise CalibrationFileError("not a samebody calibration; make one with: samebody calibrate")
     if record.get("version") not in _READ_VERSIONS:
         raise CalibrationFileError(f"calibration version {record.get('version')}, this samebody reads up to {VERSION}")
     try:

@@ -65,7 +65,7 @@ _LARGEST = 100.0
 
 @dataclass(frozen=True)
 class LimbModel:
-    """How a detector shows the limbs of bodies."""
+    """The distribution of limb lengths as a detector shows them."""
 
     mean: Float[np.ndarray, " limbs"]
     """m: log lengths at β = 0, less their mean."""

@@ -76,7 +76,7 @@ class ScoreJob:
     reference_set: str
     images: Sequence[str]
     people: Sequence[Sequence[Any]]
-    """In each picture."""
+    """The people in each picture."""
 
     @property
     def rows(self) -> int:

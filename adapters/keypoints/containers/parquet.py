@@ -136,7 +136,7 @@ def open_parquet_file(path: str | os.PathLike[str], failure: type[ValueError]) -
         if isinstance(error, failure) and not isinstance(error, ParquetFileError):
             raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise failure(f"{path}: damaged, or no Parquet file that can be read: {reason}") from error
+        raise failure(f"{path}: damaged, or not a readable Parquet file: {reason}") from error
 
 
 def _text_columns(stream: pa.NativeFile) -> list[str]:

@@ -48,7 +48,7 @@ def chunk_sizes(stream: BinaryIO) -> list[list[ChunkSize]]:
     tail = stream.read(8)
     length = int.from_bytes(tail[:4], "little")
     if tail[4:] != _MAGIC or length > min(size - 12, LARGEST_FOOTER_BYTES):
-        raise ValueError("no Parquet file: it does not end in a footer")
+        raise ValueError("not a Parquet file: it does not end in a footer")
     stream.seek(size - 8 - length)
     try:
         footer = _Compact(stream.read(length)).structure(0)

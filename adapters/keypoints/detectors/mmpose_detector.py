@@ -173,7 +173,7 @@ def config_file(config: str) -> Path:
     """The file of a config that is given by path or by the name that MMPose ships it under.
 
     Raises:
-        DetectorError: there is none.
+        DetectorError: there is no such config.
     """
     given = Path(config)
     if given.suffix == ".py" and given.is_file():
@@ -209,7 +209,7 @@ def checkpoint_rules(checkpoint: str | None, trusted: bool) -> Iterator[None]:
     """Loading within this block takes arrays and plain values only, unless the file is trusted.
 
     Raises:
-        DetectorError: the checkpoint is refused, or there is none.
+        DetectorError: the checkpoint is refused or missing.
     """
     import torch
 
@@ -246,7 +246,7 @@ def _plain_values() -> list[Any]:
 
 
 def library_versions() -> str:
-    """What computes keypoints."""
+    """Names and versions of the libraries that compute keypoints."""
     import cv2
 
     parts = (f"{name} {metadata.version(name)}" for name in ("mmpose", "mmengine", "torch"))

@@ -89,7 +89,7 @@ def repair_torchvision() -> bool:
         return False
     import torch
 
-    # What the failed import has left would make the next one fail otherwise.
+    # Otherwise the remains of the failed import would make the next one fail.
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]
     torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -111,7 +111,7 @@ def repair_xtcocotools() -> bool:
 
 
 REPAIRS = {"torchvision": repair_torchvision, "mmcv._ext": repair_mmcv_ops, "xtcocotools": repair_xtcocotools}
-"""What is repaired, in the order in which it is needed."""
+"""Repairs in the order in which they are needed."""
 
 
 def _imports(name: str) -> bool:

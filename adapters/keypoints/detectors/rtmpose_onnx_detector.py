@@ -9,7 +9,7 @@ the same model gives the same keypoints:
   ImageNet's mean and deviation. (rtmlib, the other program for such files, leaves the swap to its caller.)
 - The score is the smaller of the two axes' maxima. (rtmlib takes their mean, which is higher if one axis is unsure.)
 
-The number of keypoints determines the schema. There is no person detector: boxes are given, or the picture is one.
+The number of keypoints determines the schema. There is no person detector: without boxes the whole picture is one.
 """
 
 from collections.abc import Sequence

@@ -39,7 +39,7 @@ class ClusterInputs:
     """The inputs of a page of groups."""
 
     rows: pa.Table
-    """Of ``adapters.jobs.cluster_table``."""
+    """The rows of ``adapters.jobs.cluster_table``."""
     keypoints: KeypointTable
     """The rows' keypoints, in the same order."""
     body: BodyModel

@@ -45,7 +45,7 @@ class PageParts:
 
     manifest: dict[str, Any]
     block: str
-    """Of ``page_data.ArrayBlock``."""
+    """The text of ``page_data.ArrayBlock``."""
     thumbnails: list[Thumbnail | None]
 
 

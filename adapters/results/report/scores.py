@@ -79,7 +79,7 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
     fits = not names.isdisjoint(set(score_names(mode)) - set(score_names(mode, fits=False)))
     missing = {"image", "instance", "status", *score_names(mode, fits=fits)} - names
     if missing:
-        raise ScoreFileError(f"{path}: no result of samebody score; it lacks {', '.join(sorted(missing))}")
+        raise ScoreFileError(f"{path}: not a result of samebody score; it lacks {', '.join(sorted(missing))}")
     infinite = [name for name in score_names(mode, fits=fits) if np.isinf(table[name].to_numpy()).any()]
     if infinite:
         raise ScoreFileError(f"{path}: {infinite[0]} is infinite in a row; write the result again: samebody score")

@@ -135,7 +135,7 @@ def open_csv(source: SourceFile) -> CsvKeypoints:
     whole = [name for name, axes in points.items() if {"x", "y"} <= axes.keys()]
     if not whole:
         raise BrokenFile(
-            f"{source.path}: its columns {', '.join(header[:10])} are no keypoints; expected image, nose_x, nose_y, "
+            f"{source.path}: its columns {', '.join(header[:10])} are not keypoints; expected image, nose_x, nose_y, "
             "nose_score, ... or image, keypoint, x, y, score; see docs/keypoint-files.md"
         )
     numbered = all(name.isdigit() for name in whole)
@@ -229,7 +229,7 @@ def _regrouped(batches: Iterator[pa.RecordBatch], header: tuple[str, ...]) -> It
 
 
 def _starts(batch: pa.RecordBatch, header: tuple[str, ...]) -> Bool[np.ndarray, " rows"]:
-    """Where the next person begins."""
+    """Marks the first row of each person."""
     starts = np.zeros(len(batch), bool)
     starts[:1] = True
     for index in (_find(header, _IMAGE), _find(header, ("instance",))):

@@ -33,7 +33,7 @@ FORMS: tuple[Form, ...] = (
 
 _PROBED_RECORDS = 1000
 PAGE = "docs/keypoint-files.md"
-"""Which forms are read, and how others become one of them."""
+"""The page that lists the forms and the conversions of other programs' files."""
 
 _record = msgspec.json.Decoder(msgspec.Raw)
 _records = msgspec.json.Decoder(list[msgspec.Raw])

@@ -45,7 +45,7 @@ class Pose(NamedTuple):
     flagged: bool = False
     """The scores come from visibility flags."""
     size: Size | None = None
-    """Of the picture."""
+    """Size of the picture."""
     image: str | None = None
     """The picture's name in the record; None takes the file's."""
 
