@@ -46,7 +46,7 @@ def apply(marks: Path, pictures: Path, move_to: Path | None, copy_to: Path | Non
     from adapters.jobs.apply_marks import carry_out, plan_marks, read_marks
 
     if (move_to is None) == (copy_to is None):
-        raise click.UsageError("say where the pictures go: --move-to DIR or --copy-to DIR")
+        raise click.UsageError("give the folder for the pictures: --move-to DIR or --copy-to DIR")
     target = move_to or copy_to
     assert target is not None
     read = read_marks(marks)

@@ -127,7 +127,7 @@ def _show(rows: pa.Table) -> None:
             ],
         )
     if not sure:
-        click.echo("these pictures tell too little to group them by body; larger pictures or more keypoints tell more")
+        click.echo("these pictures are too uninformative to group by body; use larger pictures or more keypoints")
 
 
 def _write_page(

@@ -94,5 +94,5 @@ def _show(found: Check) -> None:
         rows,
     )
     click.echo(
-        "One picture tells little: the first 20 are those to look at. All pictures of a person together tell who it is."
+        "One picture holds little information: look at the first 20. All pictures of a person together hold much more."
     )

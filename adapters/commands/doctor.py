@@ -79,7 +79,7 @@ def _extra(extra: str, names: tuple[str, ...]) -> Finding:
 def _attempt(subject: str, check: Callable[[], str], remedy: str) -> Finding:
     try:
         return Finding(subject, check())
-    except Exception as error:  # whatever is wrong with the installation is this command's result
+    except Exception as error:  # any error of the installation is a result of this command
         return Finding(subject, f"{type(error).__name__}: {error}", remedy, broken=True)
 
 

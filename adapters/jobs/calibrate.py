@@ -97,7 +97,7 @@ def people_of(table: KeypointTable, labels: Labels) -> LabelledRows:
         if key not in labels:
             continue
         if key[1] is None and key in seen:
-            raise ValueError(f"{image} shows several people; say in a column instance which one is labelled")
+            raise ValueError(f"{image} shows several people; number the labelled one in a column instance")
         seen.add(key)
         if table.status[row] == Status.OK:
             rows.append(row)

@@ -240,7 +240,7 @@ def _help(shape: Shape, scores: Scores, calibrated_by: str) -> tuple[str, ...]:
         of_clips = f" of {len(clips)} clips" if len(clips) < shape.used_references else ""
         advice.append(
             f"more references: {shape.used_references}{of_clips} were used; {2 * FEW_REFERENCES} from different sides "
-            "and in different poses tell more"
+            "and in different poses are more informative"
         )
     bits = scores.numbers.get("information_bits", np.zeros(0))
     if np.isfinite(bits).any() and float(np.nanmedian(bits)) < _LITTLE_BITS:

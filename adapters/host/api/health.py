@@ -179,7 +179,7 @@ def health_router(database: HostDatabase, body_name: str, schema_name: str, mode
 
     @router.get("/health", summary="Whether the service can work")
     async def health() -> Health:
-        """Needs no authentication, tells nothing about anybody, and answers while others compute."""
+        """Needs no authentication, reports nothing about people, and answers during computations."""
         found = await access.look()
         deep = None if integrity is None else await integrity.look()
         age_s = None if found is None else time.monotonic() - found.at

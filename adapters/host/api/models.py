@@ -48,7 +48,7 @@ class FittedShape(BaseModel):
 class ReferenceState(BaseModel):
     image: str
     view: str
-    used: bool = Field(description="Whether this picture had a say in the shape.")
+    used: bool = Field(description="True if this picture was used for the shape.")
     reprojection_error: float | None = Field(description="At the fitted shape, person heights.")
 
 
@@ -147,7 +147,7 @@ class RequestModels:
         self.pictures: Any = make_model(
             "Pictures",
             __base__=Strict,
-            __doc__="People found in pictures, by picture; an empty list where nobody was found.",
+            __doc__="People found in pictures, by picture; an empty list if nobody was found.",
             pictures=(
                 Annotated[
                     dict[ImageName, people],

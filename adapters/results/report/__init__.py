@@ -1,9 +1,9 @@
 """A page to look at scores: one HTML file that needs nothing but a browser (extra ``report``).
 
-scores        the result file, whatever its format, and where its inputs lie
-drawings      what scores were made from, found again and fitted again
-fits          the rows fitted again: what the page draws
-limbs         which limbs of a picture's own body differ from the reference's, and how sure that is
+scores        the result file in any format, and the paths of its inputs
+drawings      the inputs of scores, found again, and the rows fitted again
+fits          the rows fitted again, for the page to draw
+limbs         differences of limbs between a picture's own body and the reference's, with uncertainty
 thumbnails    small pictures without metadata
 page_data     numbers packed for the browser
 page          template, styles and scripts put together, and written

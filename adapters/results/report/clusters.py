@@ -118,9 +118,9 @@ def group_words(group: Group) -> str:
 
 def _lead(sure: int, groups: int) -> str:
     if not groups:
-        return "No two of them could be grouped: these pictures tell too little, or all show different bodies."
+        return "No two of them could be grouped: these pictures are uninformative, or all show different bodies."
     if not sure:
-        return "No picture belongs to its cluster for sure: these pictures tell too little to group them by body."
+        return "No picture certainly belongs to its cluster: these pictures are too uninformative to group by body."
     return f"{sure:,} belong to their cluster with a probability of {SURE} or more."
 
 

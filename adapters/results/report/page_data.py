@@ -126,6 +126,6 @@ def drawing_texts(schema: KeypointSchema | None, parents: tuple[int, ...]) -> di
 
 
 def safe_json(value: Any) -> str:
-    """JSON that may stand inside a script element, whatever texts are in it."""
+    """JSON that is safe inside a script element, for any texts in it."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -15,8 +15,8 @@ a list of such lists for a video.
 
 Pictures are called as their file, frames ``<name>_<number>`` with six digits: frame_id as MMPose wrote it (from 1 by
 the demo scripts, from 0 by the inferencer), elsewhere the place in the list from 0. A file or a frame without instances
-is a picture with nobody in it. The inferencer then takes the whole picture for a person, which no reader can tell from
-a detection.
+is a picture with nobody in it. The inferencer then takes the whole picture for a person, which no reader can
+distinguish from a detection.
 """
 
 from collections.abc import Iterator, Sequence
