@@ -107,7 +107,7 @@ def make_router(
         after_image: Annotated[ImageName | None, Query()] = None,
         after_instance: Annotated[int, Query(ge=-1, le=_LARGEST_INSTANCE)] = _LARGEST_INSTANCE,
     ) -> ScorePage:
-        """In the order of picture and person, page by page."""
+        """Returns rows in the order of picture and person, page by page."""
         after = None if after_image is None else (after_image, after_instance)
         return await service.read(request, lambda: service.page(reference_set, after, limit))
 

@@ -1,9 +1,8 @@
 """Defines a form of JSON, and the parts that all forms share: documents, entries, numbers.
 
-A file becomes a ``Document``: it is cut into records without looking inside them, so that only its text stays in
-memory. A ``Form`` recognises documents and yields their entries, one for each person, each picture without one and each
-record that cannot be read. ``FormFile`` turns the entries into rows. A new form needs a function from a record to a
-``Pose``, a function that recognises it, and a line in ``forms.FORMS``.
+A file becomes a ``Document``: it is cut into records without decoding them, so that only its text stays in memory. A
+``Form`` recognises documents and yields an entry for each person, picture without one and unreadable record. A
+``FormFile`` turns entries into rows. docs/keypoint-files.md ("Adding a form") lists the parts of a new form.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
