@@ -29,7 +29,7 @@ from engine.evidence.shape_evidence import Evidence
 COLUMNS = ("precision", "information")
 BODY_KEY = "samebody.body_fingerprint"
 MOST_BETAS = 300
-_ROWS_AT_ONCE = 65536
+_CHUNK_SIZE = 65536
 _FORMAT_KEY, _FORMAT = "samebody.format", "evidence-1"
 
 
@@ -127,7 +127,7 @@ def read_evidence(path: str | os.PathLike[str]) -> StoredEvidence:
                 raise EvidenceFileError(f"{path}: no evidence file; make one with: samebody score --keep-evidence")
             betas = _beta_count(file, path)
             names = ["image", "instance", *COLUMNS]
-            batches = list(file.batches(names, _ROWS_AT_ONCE))
+            batches = list(file.batches(names, _CHUNK_SIZE))
     except FileNotFoundError:
         raise EvidenceFileError(f"no evidence file {path}; make one with: samebody score --keep-evidence") from None
     columns = pa.schema([("image", pa.string()), ("instance", pa.int32()), *evidence_fields(betas)])

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 _JSON = "application/json"
-_CHECKED_AT_ONCE = 64 << 10
+_CHUNK_BYTES = 64 << 10
 """Bytes of JSON that are checked on the event loop; larger bodies take milliseconds and go to a thread."""
 
 _THROWN_AWAY = 64 << 20
@@ -135,7 +135,7 @@ def json_body(model: type[BaseModel]) -> Callable[[Request], Awaitable[Any]]:
         if request.headers.get("content-type", "").split(";")[0].strip().lower() != _JSON:
             raise HTTPException(415, f"the body must be JSON; send Content-Type: {_JSON}")
         content = await request.body()
-        if len(content) <= _CHECKED_AT_ONCE:
+        if len(content) <= _CHUNK_BYTES:
             return check(content)
         return await run_in_threadpool(check, content)
 

@@ -49,8 +49,8 @@ THREADS = 4
 """Threads that read. Together with those that write and check they are fewer than SQLite's connections
 (``database.connect``)."""
 
-_PICTURES_AT_ONCE: dict[Mode, int] = {"free": 1024, "rest": 16384}
-_REFERENCES_AT_ONCE: dict[Mode, int] = {"free": 64, "rest": 1024}
+_PICTURES_PER_CHUNK: dict[Mode, int] = {"free": 1024, "rest": 16384}
+_REFERENCES_PER_CHUNK: dict[Mode, int] = {"free": 64, "rest": 1024}
 """Bound of one batch, for which others wait; it takes some seconds to half a minute."""
 _ATTEMPTS = 5
 
@@ -92,8 +92,8 @@ class Service:
         self._settings = FitSettings("all", mode)
         self._readers = CapacityLimiter(THREADS)
         self.turns = Turns()
-        self._sets = Gathered(self._set_together, lambda job: job.references, _REFERENCES_AT_ONCE[mode])
-        self._scores = Gathered(self._score_together, lambda job: job.rows, _PICTURES_AT_ONCE[mode])
+        self._sets = Gathered(self._set_together, lambda job: job.references, _REFERENCES_PER_CHUNK[mode])
+        self._scores = Gathered(self._score_together, lambda job: job.rows, _PICTURES_PER_CHUNK[mode])
 
     async def read(self, request: Request, work: Callable[[], T]) -> T:
         """Work in one of a few threads; never begun if its client goes away first."""

@@ -21,7 +21,7 @@ from adapters.keypoints.containers.parquet import open_parquet_file
 LARGEST_TEXT_FILE_BYTES = 512 << 20
 """Largest CSV or JSON lines file, which has to be read whole: two million rows. Parquet has no such bound."""
 LONGEST_LINE_BYTES = 1 << 20
-_ROWS_AT_ONCE = 65536
+_CHUNK_SIZE = 65536
 _FORMULA = r"^'*[=+\-@\t\r]"
 _ESCAPED = r"^'+[=+\-@\t\r]"
 
@@ -92,7 +92,7 @@ def _read_parquet(path: str | os.PathLike[str], failure: type[ValueError], wante
         # The digest covers all columns.
         names = file.schema.names if DIGEST_KEY in file.metadata else present
         digest, batches = TableDigest(), []
-        for batch in file.batches(names, _ROWS_AT_ONCE):
+        for batch in file.batches(names, _CHUNK_SIZE):
             if DIGEST_KEY in file.metadata:
                 digest.add(batch)
             arrays = [batch.column(name).cast(wanted.field(name).type) for name in present]
@@ -133,7 +133,7 @@ def _json_line_batches(path: str | os.PathLike[str], wanted: pa.Schema) -> Itera
                 raise TableFileError(f"a line is longer than {LONGEST_LINE_BYTES >> 20} MiB")
             if not line.isspace():
                 rows.append(decode(line))
-            if len(rows) == _ROWS_AT_ONCE:
+            if len(rows) == _CHUNK_SIZE:
                 present = _given(rows[0], wanted)
                 yield _of_rows(rows, present, wanted)
                 rows = []

@@ -62,7 +62,6 @@ class ReportInputs:
     """Reasons of each row of the result, in words; by default those of the fitted rows."""
     without_pictures: bool = False
     """True if there are no pictures; then no note asks for them."""
-    thumbnail_px: int = SIZE_PX
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,7 @@ def make_report(
     fits = drawings.fits
     boxes = [person_box(p, c > 0) for p, c in zip(fits.keypoints_px, fits.confidence, strict=True)]
     frames = [
-        empty_frame(box, inputs.thumbnail_px) if made is None else made.frame
-        for made, box in zip(thumbnails, boxes, strict=True)
+        empty_frame(box, SIZE_PX) if made is None else made.frame for made, box in zip(thumbnails, boxes, strict=True)
     ]
     block = ArrayBlock()
     add_scores(block, scores, person)
@@ -189,9 +187,7 @@ def _thumbnails(
     paths = find_pictures(inputs.images, scores.image)
     missing = sum(path is None for path in paths)
     boxes = [person_box(p, c > 0) for p, c in zip(fits.keypoints_px, fits.confidence, strict=True)]
-    made = make_thumbnails(
-        paths, boxes, inputs.thumbnail_px, lambda done, expected: on_progress("pictures", done, expected)
-    )
+    made = make_thumbnails(paths, boxes, SIZE_PX, lambda done, expected: on_progress("pictures", done, expected))
     unreadable = sum(path is not None and one is None for path, one in zip(paths, made, strict=True))
     if missing:
         notes.append(f"{missing:,} of {len(paths):,} pictures were not found in the folder given with --images.")

@@ -23,7 +23,7 @@ from engine.body.schemas import KeypointSchema
 _SCORE_COLUMNS = ("keypoint_scores", "confidence")
 _TEXT_COLUMNS = ("image", "row_status", "detail")
 _PROBED_ROWS = 1024
-_ROWS_AT_ONCE = 65536
+_CHUNK_SIZE = 65536
 _MOST_ENTRIES = 4096
 
 
@@ -72,7 +72,7 @@ class ParquetKeypoints:
         if not {"image", "instance"} <= set(self.columns):
             return
         first = 0
-        for batch in self._batches(_ROWS_AT_ONCE, ("image", "instance")):
+        for batch in self._batches(_CHUNK_SIZE, ("image", "instance")):
             numbers = batch.column("instance").cast(pa.int64(), safe=False).fill_null(-1).to_numpy()
             numbers = np.where((numbers >= 0) & (numbers <= LARGEST_INSTANCE), numbers, -1).astype(np.int32)
             again = np.flatnonzero(seen.repeated(batch.column("image").cast(pa.string()), numbers))
