@@ -61,5 +61,7 @@ def test_a_small_run_writes_every_figure(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["visible", "--identities", "4", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     rows = json.loads((tmp_path / "identity.json").read_text())
-    assert len(rows) == 4
+    # Two visible parts, each with the evidence of fits, of the network and of both.
+    assert len(rows) == 6
+    assert len({(row["row"], row["method"]) for row in rows}) == 6
     assert all(0 <= row["separation"]["auc"] <= 1 and row["calibration_error"] is not None for row in rows)
