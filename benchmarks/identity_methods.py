@@ -19,7 +19,7 @@ from benchmarks.synthetic import LEGS, PoseSet, SyntheticSettings, make_pictures
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import KeypointBody
 from engine.evidence.amortised.evidence import AmortisedModel, amortised_evidence
-from engine.evidence.amortised.stage import JOINT_SHARE
+from engine.evidence.amortised.stage import join_evidence
 from engine.evidence.calibration import calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.shape_evidence import Evidence, log_bayes_factor, posterior
@@ -219,7 +219,7 @@ JOINT = "Bayes factor, evidence of both"
 def honest(people: People) -> dict[str, Evidence]:
     """Evidence of every kind, calibrated as users get it."""
     own, other = (jax.tree.map(np.asarray, evidence) for evidence in (people.evidence, people.amortised))
-    joint = Evidence(*(JOINT_SHARE * (first + second) for first, second in zip(own, other, strict=True)))
+    joint = join_evidence(own, other, np.any(other.precision, axis=(1, 2)))
     every = {LAPLACE: own, AMORTISED: other, JOINT: joint}
     return {name: calibrated_pictures(evidence, default_calibration()) for name, evidence in every.items()}
 

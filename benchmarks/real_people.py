@@ -26,7 +26,7 @@ from engine.body.keypoint_body import reduce_body
 from engine.body.schemas import COCO_17
 from engine.evidence.amortised.evidence import amortised_evidence, make_amortised
 from engine.evidence.amortised.network_file import find_network
-from engine.evidence.amortised.stage import JOINT_SHARE
+from engine.evidence.amortised.stage import join_evidence
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_estimate import calibrate, calibrate_unlabelled
 from engine.evidence.calibration_file import default_calibration
@@ -126,11 +126,7 @@ def own_evidence(pictures: RealPictures, solver: str, cache: Path | None) -> Evi
     if solver == "joint":
         own, other = (own_evidence(pictures, source, cache) for source in ("auto", "amortised"))
         both = np.any(own.precision, axis=(1, 2)) & np.any(other.precision, axis=(1, 2))
-        weight = np.where(both, np.float32(JOINT_SHARE), np.float32(1))
-        return Evidence(
-            weight[:, None, None] * (own.precision + both[:, None, None] * other.precision),
-            weight[:, None] * (own.information + both[:, None] * other.information),
-        )
+        return join_evidence(own, other, both)
     body, seen = load_embedded_body(), (pictures.keypoints, pictures.confidence)
     if solver == "amortised":
         network = find_network(body)

@@ -27,7 +27,7 @@ from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import fit_own
 from engine.posed.search import PosedContext
 
-NETWORK_SOLVERS = {"amortised", "joint"}
+NETWORK_SOLVERS = ("amortised", "joint")
 """Sources of evidence that need the body's network: the network alone, and fits and network together."""
 
 COMPUTING = threading.RLock()
@@ -72,7 +72,7 @@ class PreparedBody:
         """
         if name == "auto":
             sources = set(shape_solvers)
-            name = sources.pop() if len(sources) == 1 and sources <= NETWORK_SOLVERS else "lm"
+            name = sources.pop() if len(sources) == 1 and sources <= set(NETWORK_SOLVERS) else "lm"
         if name in NETWORK_SOLVERS and focal_length_px is not None:
             raise ValueError("the evidence network takes no focal length; use --solver lm with --focal-length")
         if name in NETWORK_SOLVERS and self.amortised is None:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32
 
-from adapters.jobs.prepared import COMPUTING, PreparedBody, prepare
+from adapters.jobs.prepared import COMPUTING, NETWORK_SOLVERS, PreparedBody, prepare
 from adapters.keypoints.table import KeypointTable
 from adapters.results.scores import Scores, arrow_columns
 from engine.body.model import BodyModel
@@ -33,7 +33,7 @@ from engine.rest.scoring import score_rest_pictures
 from engine.scores import Mode, Status, score_names
 from engine.shape import Shape, ShapeFileError
 
-FREE_SOLVERS = (*POSED_SOLVERS, "amortised", "joint")
+FREE_SOLVERS = (*POSED_SOLVERS, *NETWORK_SOLVERS)
 """Sources of the evidence of free poses: fits, or the network."""
 
 CHUNK_SIZE: dict[Mode, int] = {"rest": 65536, "free": 4096}

@@ -144,9 +144,7 @@ def _own_files(folder: Path) -> list[str]:
     own = [name for name in entries if name != LIST_NAME]
     for name in own:
         file = folder / name
-        if name not in listed or file.is_symlink() or not file.is_file():
-            raise refused
-        if _digest(file) != listed[name]:
+        if name not in listed or file.is_symlink() or not file.is_file() or _digest(file) != listed[name]:
             raise refused
     if len(own) == len(entries):
         raise refused

@@ -64,8 +64,8 @@ def make_cluster_report(inputs: ClusterInputs, out: str | os.PathLike[str]) -> P
     place = np.full(len(scores), -1, "<i4")
     for number, group in enumerate(groups):
         place[group.rows] = number
-    reduced = prepare(inputs.body, table.schema).reduced
-    keypoints, confidence = prepare(inputs.body, table.schema).columns(table)
+    prepared = prepare(inputs.body, table.schema)
+    keypoints, confidence = prepared.columns(table)
     fits = seen_only(SeenKeypoints(table.status == Status.OK, keypoints, confidence))
     boxes = [person_box(points, seen > 0) for points, seen in zip(fits.keypoints_px, fits.confidence, strict=True)]
     frames = [
@@ -103,7 +103,7 @@ def make_cluster_report(inputs: ClusterInputs, out: str | os.PathLike[str]) -> P
         "reasons": [""],
         "ranked": ranked,
         **row_texts(scores),
-        **drawing_texts(reduced.schema, inputs.body.parents),
+        **drawing_texts(prepared.reduced.schema, inputs.body.parents),
         "arrays": block.entries,
     }
     return write_page(out, PageParts(manifest, block.text(), list(inputs.thumbnails)), inputs.keep)

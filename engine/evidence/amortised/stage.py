@@ -10,7 +10,7 @@ reference shape was made from.
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Bool, Float, Float32
 
 from engine.batching import AnyArray, map_samples
 from engine.body.schemas import KeypointSchema
@@ -57,12 +57,17 @@ def joint_evidence(fits: PictureEvidence, network: PictureEvidence) -> PictureEv
     without evidence of the network keep that of their fit.
     """
     both = np.asarray(fits.known) & np.asarray(network.known)
+    return fits._replace(evidence=join_evidence(fits.evidence, network.evidence, both))
+
+
+def join_evidence(first: Evidence, second: Evidence, both: Bool[AnyArray, " images"]) -> Evidence:
+    """Joint evidence of two sources with correlated errors, with ``JOINT_SHARE``; ``first`` alone if not ``both``."""
     parts = []
-    for first, second in zip(fits.evidence, network.evidence, strict=True):
-        first = np.asarray(first, np.float32)
-        chosen = both.reshape(-1, *(1,) * (first.ndim - 1))
-        parts.append(np.where(chosen, np.float32(JOINT_SHARE) * (first + np.asarray(second, np.float32)), first))
-    return fits._replace(evidence=Evidence(*parts))
+    for one, other in zip(first, second, strict=True):
+        one = np.asarray(one, np.float32)
+        chosen = np.asarray(both).reshape(-1, *(1,) * (one.ndim - 1))
+        parts.append(np.where(chosen, np.float32(JOINT_SHARE) * (one + np.asarray(other, np.float32)), one))
+    return Evidence(*parts)
 
 
 def quadratic_excess(evidence: Evidence, betas: Float[AnyArray, "images betas"]) -> Float32[np.ndarray, " images"]:

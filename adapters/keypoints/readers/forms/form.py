@@ -189,12 +189,7 @@ def cut(value: Any) -> Any:
     Raises:
         BadRecord: it cannot be read.
     """
-    if isinstance(value, msgspec.Raw):
-        try:
-            return _cut(value)
-        except MISFIT:
-            return decoded(value)
-    return value
+    return _opened(value, _cut)
 
 
 def members(value: Any) -> Any:
@@ -203,9 +198,13 @@ def members(value: Any) -> Any:
     Raises:
         BadRecord: it cannot be read.
     """
+    return _opened(value, _members)
+
+
+def _opened(value: Any, decode: Callable[[msgspec.Raw], Any]) -> Any:
     if isinstance(value, msgspec.Raw):
         try:
-            return _members(value)
+            return decode(value)
         except MISFIT:
             return decoded(value)
     return value
