@@ -16,7 +16,8 @@ from scipy.ndimage import map_coordinates
 
 from adapters.keypoints.outlines.mask_arrays import HALF, Mask
 from engine.body.schemas import KeypointSchema
-from engine.picture.outline import PLACES, SIDES, outline_rays
+from engine.picture.outline import outline_rays
+from engine.picture.outline_places import PLACES, SIDES
 
 Points = Float[np.ndarray, "*any 2"]
 
