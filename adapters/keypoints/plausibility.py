@@ -17,13 +17,12 @@ these numbers and by three more:
               and a person who shows both ears has the left shoulder on the right
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Bool, Float
 
-from adapters.keypoints.table import KeypointTable
+from adapters.keypoints.table import KeypointTable, refuse_rows
 from engine.scores import Status
 
 FEWEST_SEEN = 8
@@ -118,19 +117,12 @@ def judged(table: KeypointTable, measures: Measures | None = None) -> KeypointTa
     # NaN fails the comparisons.
     suspicious = np.flatnonzero((table.status == Status.OK) & _is_beyond(stretch, clutter))
     bad = suspicious[_is_beyond(*_without_worst(table, suspicious))] if len(suspicious) else suspicious
-    if not len(bad):
-        return table
-    details = table.detail.to_pylist()
-    for row in bad:
-        details[row] = (
-            f"its keypoints are not those of a person: stretch {stretch[row]:.1f}, clutter {clutter[row]:.1f} "
-            f"(at most {ROW_STRETCH}, {ROW_CLUTTER}); the detector failed, or {CAUSES.removeprefix('likely causes: ')}"
-        )
-    keypoints, confidence, status = table.keypoints.copy(), table.confidence.copy(), table.status.copy()
-    keypoints[bad], confidence[bad], status[bad] = 0, 0, Status.IMPLAUSIBLE
-    return replace(
-        table, keypoints=keypoints, confidence=confidence, status=status, detail=pa.array(details, pa.string())
-    )
+    problems = {
+        int(row): f"its keypoints are not those of a person: stretch {stretch[row]:.1f}, clutter {clutter[row]:.1f} "
+        f"(at most {ROW_STRETCH}, {ROW_CLUTTER}); the detector failed, or {CAUSES.removeprefix('likely causes: ')}"
+        for row in bad
+    }
+    return refuse_rows(table, problems, Status.IMPLAUSIBLE)
 
 
 def _is_beyond(stretch: Numbers, clutter: Numbers) -> Bool[np.ndarray, " images"]:

@@ -15,14 +15,16 @@ Rules for confidences, defined only here
 Files get stricter rules (``file_rules``): a least score, the border of the picture, coordinates in pixels.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Float32, Int8, Int32
 
 from engine.body.schemas import KeypointSchema
+from engine.picture.outline_places import PLACES, SIDES
+from engine.scores import Status
 
 FARTHEST_PX = 1e6
 """Largest coordinate, wider than any picture; a larger one is an error of the detector or of the file."""
@@ -32,6 +34,10 @@ _ZERO = float(np.finfo(np.float32).tiny)
 
 HIDDEN_CONFIDENCE = 0.5
 """Confidence of a keypoint that an annotator labelled without seeing it."""
+
+
+_OPTIONAL: dict[str, tuple[int, ...]] = {"box": (4,), "outline_px": (len(PLACES), SIDES)}
+"""Columns that a table may lack, with the shape of a row. NaN stands for a missing value in a row."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,11 @@ class KeypointTable:
     """``Status.OK``, ``NO_DETECTION`` (nobody in this picture), ``BAD_INPUT`` or ``IMPLAUSIBLE``; only the first holds
     keypoints."""
     detail: pa.StringArray
-    """The problem, with its file and place; null for good rows."""
+    """The problem, with its file and place; null for good rows, unless their mask could not be used."""
     box: Float32[np.ndarray, "images 4"] | None = None
     """x1, y1, x2, y2 in pixels, from the program that found the person; NaN if it gave none."""
+    outline_px: Float32[np.ndarray, "images places 2"] | None = None
+    """Widths at ``engine.picture.outline.PLACES``; NaN where they were not seen; None if there are no masks."""
 
     def __post_init__(self) -> None:
         rows, width = len(self.image), len(self.schema)
@@ -62,12 +70,13 @@ class KeypointTable:
             "keypoints": ((rows, width, 2), np.float32),
             "confidence": ((rows, width), np.float32),
             "status": ((rows,), np.int8),
-            "box": ((rows, 4), np.float32),
+            **{name: ((rows, *shape), np.float32) for name, shape in _OPTIONAL.items()},
         }
         for name, (shape, dtype) in shapes.items():
-            array: np.ndarray = getattr(self, name)
-            if name == "box" and self.box is None:
+            array: np.ndarray | None = getattr(self, name)
+            if array is None and name in _OPTIONAL:
                 continue
+            assert array is not None
             if array.shape != shape or array.dtype != dtype:
                 raise ValueError(f"{name} is {array.dtype}{array.shape}, expected {np.dtype(dtype)}{shape}")
         if len(self.detail) != rows:
@@ -90,16 +99,19 @@ def concat_tables(schema: KeypointSchema, tables: Sequence[KeypointTable]) -> Ke
         confidence=np.concatenate([np.zeros((0, width), np.float32), *(table.confidence for table in tables)]),
         status=np.concatenate([np.zeros(0, np.int8), *(table.status for table in tables)]),
         detail=pa.concat_arrays([pa.array([], pa.string()), *(table.detail for table in tables)]),
-        box=_concat_boxes(tables),
+        **{name: _concat_optional(tables, name) for name in _OPTIONAL},
     )
 
 
-def _concat_boxes(tables: Sequence[KeypointTable]) -> Float32[np.ndarray, "images 4"] | None:
-    if all(table.box is None for table in tables):
+def _concat_optional(tables: Sequence[KeypointTable], name: str) -> np.ndarray | None:
+    parts = [getattr(table, name) for table in tables]
+    if all(part is None for part in parts):
         return None
-    unknown = np.float32(np.nan)
     return np.concatenate(
-        [np.full((len(table), 4), unknown) if table.box is None else table.box for table in tables], dtype=np.float32
+        [
+            np.full((len(table), *_OPTIONAL[name]), np.nan, np.float32) if part is None else part
+            for table, part in zip(tables, parts, strict=True)
+        ]
     )
 
 
@@ -114,6 +126,30 @@ def slice_table(table: KeypointTable, start: int, stop: int) -> KeypointTable:
         status=table.status[start:stop],
         detail=table.detail[start:stop],
         box=None if table.box is None else table.box[start:stop],
+        outline_px=None if table.outline_px is None else table.outline_px[start:stop],
+    )
+
+
+def refuse_rows(table: KeypointTable, problems: Mapping[int, str], status: Status) -> KeypointTable:
+    """The table with that status and reason for some rows, which lose keypoints and outlines."""
+    if not problems:
+        return table
+    rows = list(problems)
+    keypoints, confidence, statuses = table.keypoints.copy(), table.confidence.copy(), table.status.copy()
+    keypoints[rows], confidence[rows], statuses[rows] = 0, 0, status
+    outline_px = None if table.outline_px is None else table.outline_px.copy()
+    if outline_px is not None:
+        outline_px[rows] = np.nan
+    details = table.detail.to_pylist()
+    for row, problem in problems.items():
+        details[row] = problem
+    return replace(
+        table,
+        keypoints=keypoints,
+        confidence=confidence,
+        status=statuses,
+        detail=pa.array(details, pa.string()),
+        outline_px=outline_px,
     )
 
 

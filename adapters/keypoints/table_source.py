@@ -46,6 +46,8 @@ class TableSource:
     def digest(self) -> str:
         """The rows of the whole table."""
         digest = hashlib.sha256(repr(self.table.image.to_pylist()).encode())
-        for array in (self.table.instance, self.table.keypoints, self.table.confidence, self.table.status):
-            digest.update(array.tobytes())
+        table = self.table
+        for array in (table.instance, table.keypoints, table.confidence, table.status, table.outline_px):
+            if array is not None:
+                digest.update(array.tobytes())
         return digest.hexdigest()

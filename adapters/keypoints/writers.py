@@ -4,7 +4,7 @@ Parquet and .npz keep every row, status and detail included, in the layouts of `
 ``readers.columnar.arrays`` (only NUL characters at the end of a name are lost in .npz: NumPy's texts have no place
 for them). JSON is written as COCO results, which other programs understand: image_id is the picture's name (a number
 if the name is one), and each row with status OK is a record. The format has no place for other rows, for the
-instance number (it follows from the order) or for the schema.
+instance number (it follows from the order), for outlines or for the schema.
 """
 
 import os
@@ -16,6 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from adapters.keypoints.readers.columnar.outline_column import (
+    OUTLINE_COLUMN,
+    OUTLINE_NUMBERS,
+    OUTLINE_PLACES_ARRAY,
+    OUTLINE_PLACES_KEY,
+    PLACES_DIGEST,
+)
 from adapters.keypoints.readers.file_schema import METADATA_KEY, schema_to_text
 from adapters.keypoints.table import KeypointTable
 from engine.body.files import replace_file
@@ -67,7 +74,11 @@ def arrow_table(table: KeypointTable) -> pa.Table:
     }
     if table.box is not None:
         columns["bbox"] = lists(table.box, 4)
-    return pa.table(columns, metadata={METADATA_KEY: schema_to_text(table.schema)})
+    metadata = {METADATA_KEY: schema_to_text(table.schema)}
+    if table.outline_px is not None:
+        columns[OUTLINE_COLUMN] = lists(table.outline_px, OUTLINE_NUMBERS)
+        metadata[OUTLINE_PLACES_KEY] = PLACES_DIGEST
+    return pa.table(columns, metadata=metadata)
 
 
 def _write_parquet(stream: IO[bytes], table: KeypointTable) -> None:
@@ -86,7 +97,9 @@ def _write_npz(stream: IO[bytes], table: KeypointTable) -> None:
     def texts(values: list[str]) -> np.ndarray:
         return np.array(values, dtype=np.str_)
 
-    box: dict[str, Any] = {} if table.box is None else {"bbox": table.box}
+    optional: dict[str, Any] = {} if table.box is None else {"bbox": table.box}
+    if table.outline_px is not None:
+        optional |= {OUTLINE_COLUMN: table.outline_px, OUTLINE_PLACES_ARRAY: np.array(PLACES_DIGEST)}
     np.savez(
         stream,
         schema=np.array(schema_to_text(table.schema)),
@@ -96,7 +109,7 @@ def _write_npz(stream: IO[bytes], table: KeypointTable) -> None:
         instance=table.instance,
         row_status=texts([LABELS[code] for code in table.status]),
         detail=texts([detail or "" for detail in table.detail.to_pylist()]),
-        **box,
+        **optional,
     )
 
 

@@ -36,6 +36,8 @@ class RecordedSources:
     image_size: tuple[float, float] | None = None
     forced: bool = False
     """Implausible keypoints were taken as they are."""
+    outlines: bool = True
+    """Outlines in the keypoint files were read."""
 
     @property
     def reading(self) -> ReadingOptions | None:
@@ -43,7 +45,7 @@ class RecordedSources:
         if self.min_score is None:
             return None
         try:
-            return ReadingOptions(self.min_score, self.image_size, judge=not self.forced)
+            return ReadingOptions(self.min_score, self.image_size, judge=not self.forced, outlines=self.outlines)
         except ValueError:
             return None
 
@@ -77,6 +79,7 @@ def record_sources(
         min_score=None if reading is None else reading.min_score,
         image_size=None if reading is None else reading.image_size,
         forced=reading is not None and not reading.judge,
+        outlines=reading is None or reading.outlines,
     )
 
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from adapters.jobs.compile_cache import FOLDER_VARIABLE, cache_folder
 from adapters.keypoints.detectors.protocol import Box, Detection
+from engine.picture.outline_places import PLACES, SIDES
 
-_FORMAT = "samebody-detections-1"
+_FORMAT = "samebody-detections-2"
 
 
 class _StoredPerson(msgspec.Struct, array_like=True):
@@ -27,6 +28,7 @@ class _StoredPerson(msgspec.Struct, array_like=True):
     confidence: bytes
     box: Box
     box_score: float
+    outline: bytes | None
 
 
 class _StoredPicture(msgspec.Struct, array_like=True):
@@ -99,10 +101,14 @@ def default_cache() -> DetectionCache | None:
 
 def _stored(person: Detection) -> _StoredPerson:
     keypoints, confidence = (np.ascontiguousarray(values, "<f4") for values in (person.keypoints, person.confidence))
-    return _StoredPerson(keypoints.tobytes(), confidence.tobytes(), person.box, person.box_score)
+    outline = None if person.outline_px is None else np.ascontiguousarray(person.outline_px, "<f4").tobytes()
+    return _StoredPerson(keypoints.tobytes(), confidence.tobytes(), person.box, person.box_score, outline)
 
 
 def _detection(person: _StoredPerson) -> Detection:
     confidence = np.frombuffer(person.confidence, "<f4")
     keypoints = np.frombuffer(person.keypoints, "<f4").reshape(len(confidence), 2)
-    return Detection(keypoints, confidence, person.box, person.box_score)
+    outline = None
+    if person.outline is not None:
+        outline = np.frombuffer(person.outline, "<f4").reshape(len(PLACES), SIDES)
+    return Detection(keypoints, confidence, person.box, person.box_score, outline_px=outline)

@@ -18,6 +18,7 @@ samebody's own layout, written by ``keypoint_writers`` and used by everything th
     keypoints         fixed_size_list<float>[2K]  x, y of keypoint 0, x, y of keypoint 1, ... in pixels
     keypoint_scores   fixed_size_list<float>[K]   0..1, or whatever the detector gave (see ``keypoint_table``)
     bbox              fixed_size_list<float>[4]   optional: x1, y1, x2, y2; null or NaN where there is none
+    outline           fixed_size_list<float>[90]  optional: widths of the mask, NaN where not seen (docs/outlines.md)
     row_status        string                      optional: ok, no_detection, bad_input; missing or null is ok
     detail            string                      optional: what is wrong
 

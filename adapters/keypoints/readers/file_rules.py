@@ -46,6 +46,8 @@ class ReadingOptions:
     """Size of pictures whose size the file does not give; used if coordinates are fractions of it."""
     judge: bool = False
     """Rows that cannot be a person get the status IMPLAUSIBLE (``adapters.keypoints.plausibility``)."""
+    outlines: bool = True
+    """Outlines and masks in the files are read."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_score <= 1:

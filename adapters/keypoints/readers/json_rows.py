@@ -6,16 +6,18 @@ Readers yield one ``Row`` for every person, every picture without one and every 
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Float32
 
+from adapters.keypoints.outlines.mask_arrays import BadMask
 from adapters.keypoints.readers.file_rules import DETECTOR_RULES, ReadingOptions, Size, apply_rules
 from adapters.keypoints.readers.json_text import shown
 from adapters.keypoints.table import KeypointTable
 from engine.body.schemas import KeypointSchema
+from engine.picture.outline_places import PLACES, SIDES
 from engine.scores import Status
 
 _NAN = float("nan")
@@ -39,6 +41,25 @@ class Row(NamedTuple):
     """Its scores come from visibility flags."""
     size: Size | None = None
     """Size of the picture, if the file has it."""
+    outline: "Outline | None" = None
+    """What gives its outline, if there is a mask."""
+
+
+class Outline(Protocol):
+    """The outline of one row."""
+
+    def measure(
+        self,
+        points: Float[np.ndarray, "keypoints 2"],
+        seen: Bool[np.ndarray, " keypoints"],
+        schema: KeypointSchema,
+    ) -> Float32[np.ndarray, "places 2"]:
+        """Its widths in pixels (``outlines.measure``).
+
+        Raises:
+            BadMask: its mask cannot be used.
+        """
+        ...
 
 
 class BadRecord(ValueError):
@@ -137,6 +158,7 @@ def table_of_rows(
         row = int(good[number])
         status[row] = Status.BAD_INPUT
         details[row] = f"{rows[row].place}: {problem}"
+    outline_px = _outlines(rows, keypoints, confidence, schema, details) if options.outlines else None
     return KeypointTable(
         schema=schema,
         image=pa.array([row.image for row in rows], pa.string()),
@@ -146,7 +168,30 @@ def table_of_rows(
         status=status,
         detail=pa.array(details, pa.string()),
         box=box,
+        outline_px=outline_px,
     )
+
+
+def _outlines(
+    rows: Sequence[Row],
+    keypoints: Float32[np.ndarray, "images keypoints 2"],
+    confidence: Float32[np.ndarray, "images keypoints"],
+    schema: KeypointSchema,
+    details: list[str | None],
+) -> Float32[np.ndarray, "images places 2"] | None:
+    """Outlines of the rows that have one; the reason of a bad mask goes into ``details``."""
+    measured = [k for k, row in enumerate(rows) if row.outline is not None and details[k] is None]
+    if not measured:
+        return None
+    outline_px = np.full((len(rows), len(PLACES), SIDES), np.nan, np.float32)
+    for k in measured:
+        outline = rows[k].outline
+        assert outline is not None
+        try:
+            outline_px[k] = outline.measure(keypoints[k], confidence[k] > 0, schema)
+        except BadMask as error:
+            details[k] = f"{rows[k].place}: its mask is not used: {error}"
+    return outline_px
 
 
 def _optional(values: Sequence[Sequence[float] | None], width: int) -> Float[np.ndarray, "images numbers"] | None:

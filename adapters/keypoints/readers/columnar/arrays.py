@@ -1,8 +1,8 @@
 """Keypoints in .npz, read in pieces and without pickles.
 
     keypoints (N, K, 2)   keypoint_scores, confidence or scores (N, K); or keypoints (N, K, 3) with the scores inside
-    optional: image (N,)   instance (N,)   row_status (N,)   detail (N,)   bbox (N, 4)
-              schema: a text, as in Parquet's metadata
+    optional: image (N,)   instance (N,)   row_status (N,)   detail (N,)   bbox (N, 4)   outline (N, places, 2)
+              schema and outline_places: texts, as in Parquet's metadata
 
 ``engine.body.files.arrays`` bounds the memory that an archive may ask for.
 """
@@ -14,14 +14,20 @@ import numpy as np
 import pyarrow as pa
 
 from adapters.keypoints.readers.columnar.columns import TableAssembler, status_codes
+from adapters.keypoints.readers.columnar.outline_column import (
+    OUTLINE_COLUMN,
+    OUTLINE_PLACES_ARRAY,
+    check_outline_places,
+)
 from adapters.keypoints.readers.file_schema import schema_from_text
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
 from adapters.keypoints.table import KeypointTable
 from engine.body.files.arrays import ArrayHeader, StoredArrays, open_arrays
 from engine.body.schemas import KeypointSchema
+from engine.picture.outline_places import PLACES, SIDES
 
 _SCORE_ARRAYS = ("keypoint_scores", "confidence", "scores")
-_OPTIONAL_ARRAYS = ("image", "instance", "row_status", "detail", "bbox")
+_OPTIONAL_ARRAYS = ("image", "instance", "row_status", "detail", "bbox", OUTLINE_COLUMN)
 _TEXT_ARRAYS = ("image", "row_status", "detail")
 _LONGEST_TEXT_BYTES = 16384
 _LONGEST_SCHEMA_BYTES = 1 << 20
@@ -80,6 +86,7 @@ class NpzKeypoints:
             # NumPy's texts have no null; an empty text stands for no detail.
             detail=None if detail is None else pa.array([text or None for text in detail.to_pylist()], pa.string()),
             box=_floats(arrays["bbox"]) if "bbox" in arrays else None,
+            outline_px=_floats(arrays[OUTLINE_COLUMN]) if OUTLINE_COLUMN in arrays else None,
         )
 
 
@@ -98,8 +105,14 @@ def open_npz(source: SourceFile) -> NpzKeypoints:
                 f"{source.path}: no arrays keypoints and keypoint_scores; it has {', '.join(sorted(names)[:20])}"
             )
         optional = [name for name in _OPTIONAL_ARRAYS if name in names]
+        if OUTLINE_COLUMN in optional and not source.options.outlines:
+            optional.remove(OUTLINE_COLUMN)
+        if OUTLINE_COLUMN in optional:
+            digest = _stored_text(stored, OUTLINE_PLACES_ARRAY, source) if OUTLINE_PLACES_ARRAY in names else None
+            check_outline_places(digest, source)
         headers = tuple(stored.header(name) for name in ("keypoints", *([] if scores is None else [scores]), *optional))
-        schema = _stored_schema(stored, source) if "schema" in names else None
+        described = _stored_text(stored, "schema", source) if "schema" in names else None
+    schema = None if described is None else schema_from_text(described, source.path)
     _check(headers, source)
     return NpzKeypoints(source, schema, headers)
 
@@ -126,17 +139,20 @@ def _check(headers: tuple[ArrayHeader, ...], source: SourceFile) -> None:
         shape: tuple[int, ...] = (rows,)
         if header.name == "bbox":
             kinds, wanted, shape = "fiu", "boxes of four numbers", (rows, 4)
+        elif header.name == OUTLINE_COLUMN:
+            shape = (rows, len(PLACES), SIDES)
+            kinds, wanted = "fiu", f"outlines of {len(PLACES)} places with {SIDES} widths each"
         if header.dtype.kind not in kinds or header.shape != shape:
             raise BrokenFile(f"{source.path}: {header.name} is {header.dtype}{header.shape}, expected {rows} {wanted}")
         if header.dtype.itemsize > _LONGEST_TEXT_BYTES:
             raise BrokenFile(f"{source.path}: {header.name} has texts of {header.dtype.itemsize // 4} characters")
 
 
-def _stored_schema(stored: StoredArrays, source: SourceFile) -> KeypointSchema:
-    header = stored.header("schema")
+def _stored_text(stored: StoredArrays, name: str, source: SourceFile) -> str:
+    header = stored.header(name)
     if header.dtype.kind != "U" or header.shape != () or header.size_bytes > _LONGEST_SCHEMA_BYTES:
-        raise BrokenFile(f"{source.path}: schema is {header.dtype}{header.shape}, expected one text")
-    return schema_from_text(str(stored.read("schema")), source.path)
+        raise BrokenFile(f"{source.path}: {name} is {header.dtype}{header.shape}, expected one text")
+    return str(stored.read(name))
 
 
 def _floats(values: np.ndarray) -> np.ndarray:

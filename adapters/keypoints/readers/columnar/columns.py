@@ -4,16 +4,15 @@ Rows without a picture's name are called ``<file>_<row>`` with six digits. Witho
 picture stand together and are numbered in their order.
 """
 
-from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float, Int, Int8, Int32
+from jaxtyping import Bool, Float, Float32, Int, Int8, Int32
 
 from adapters.keypoints.readers.file_rules import apply_rules
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
-from adapters.keypoints.table import KeypointTable, instance_numbers
+from adapters.keypoints.table import FARTHEST_PX, KeypointTable, instance_numbers, refuse_rows
 from engine.body.schemas import KeypointSchema
 from engine.scores import Status
 
@@ -59,18 +58,8 @@ class SeenPairs:
 def mark_repeated(table: KeypointTable, seen: SeenPairs) -> KeypointTable:
     """The table with a bad row for each picture and instance that has been read before, from any file."""
     again = seen.repeated(table.image, table.instance) & (table.status == Status.OK)
-    if not again.any():
-        return table
-    details = table.detail.to_pylist()
-    for k in np.flatnonzero(again).tolist():
-        details[k] = "an earlier row, in this file or another, has this image and instance"
-    return replace(
-        table,
-        keypoints=np.where(again[:, None, None], np.float32(0), table.keypoints),
-        confidence=np.where(again[:, None], np.float32(0), table.confidence),
-        status=np.where(again, np.int8(Status.BAD_INPUT), table.status),
-        detail=pa.array(details, pa.string()),
-    )
+    reason = "an earlier row, in this file or another, has this image and instance"
+    return refuse_rows(table, dict.fromkeys(np.flatnonzero(again).tolist(), reason), Status.BAD_INPUT)
 
 
 class TableAssembler:
@@ -93,12 +82,14 @@ class TableAssembler:
         detail: pa.Array | None = None,
         readable: Bool[np.ndarray, " images"] | None = None,
         box: Float[np.ndarray, "images 4"] | None = None,
+        outline_px: Float[np.ndarray, "images places 2"] | None = None,
     ) -> KeypointTable:
         """The next rows.
 
         Args:
             readable: False for rows with a good status and another number of keypoints.
             box: x1, y1, x2, y2.
+            outline_px: widths at ``engine.picture.outline.PLACES``; left out if the options of the file tell so.
         """
         count = len(keypoints)
         first_row, self._rows = self._rows, self._rows + count
@@ -134,7 +125,27 @@ class TableAssembler:
             for k in bad:
                 reasons[k] = f"{self._source.path}: row {first_row + k}: {problems[k]}"
             details = pa.array(reasons, pa.string())
-        return KeypointTable(self._schema, names, numbers, ruled.keypoints, ruled.confidence, codes, details, ruled.box)
+        return KeypointTable(
+            self._schema,
+            names,
+            numbers,
+            ruled.keypoints,
+            ruled.confidence,
+            codes,
+            details,
+            ruled.box,
+            self._outlines(outline_px, codes),
+        )
+
+    def _outlines(
+        self, outline_px: Float[np.ndarray, "images places 2"] | None, codes: Int8[np.ndarray, " images"]
+    ) -> Float32[np.ndarray, "images places 2"] | None:
+        if outline_px is None or not self._source.options.outlines:
+            return None
+        good = (codes == Status.OK)[:, None, None] & (outline_px >= 0) & (outline_px <= FARTHEST_PX)
+        found = outline_px.astype(np.float32, copy=False)
+        # A width that no mask can have, and NaN, was not seen.
+        return found if good.all() else np.where(good, found, np.float32(np.nan))
 
     def _names(self, image: pa.Array | None, first_row: int, count: int) -> pa.StringArray:
         if image is not None and not image.null_count:

@@ -15,10 +15,17 @@ from jaxtyping import Bool, Float, Int
 
 from adapters.keypoints.containers.parquet import open_parquet_file
 from adapters.keypoints.readers.columnar.columns import LARGEST_INSTANCE, SeenPairs, TableAssembler, status_codes
+from adapters.keypoints.readers.columnar.outline_column import (
+    OUTLINE_COLUMN,
+    OUTLINE_NUMBERS,
+    OUTLINE_PLACES_KEY,
+    check_outline_places,
+)
 from adapters.keypoints.readers.file_schema import METADATA_KEY, schema_from_text
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
 from adapters.keypoints.table import KeypointTable, concat_tables
 from engine.body.schemas import KeypointSchema
+from engine.picture.outline_places import PLACES, SIDES
 
 _SCORE_COLUMNS = ("keypoint_scores", "confidence")
 _TEXT_COLUMNS = ("image", "row_status", "detail")
@@ -130,7 +137,8 @@ class ParquetKeypoints:
             status=status_codes(column["row_status"], self.source) if "row_status" in column else None,
             detail=column.get("detail"),
             readable=whole & scored,
-            box=_boxes(column["bbox"]) if "bbox" in column else None,
+            box=_optional(column["bbox"], "bbox", 4) if "bbox" in column else None,
+            outline_px=_outlines(column[OUTLINE_COLUMN]) if OUTLINE_COLUMN in column else None,
         )
 
 
@@ -148,8 +156,10 @@ def open_parquet(source: SourceFile) -> ParquetKeypoints:
         columns = ("keypoints", scores, *(n for n in ("image", "instance", "row_status", "detail") if n in names))
         for name in columns:
             _check_kind(name, file.kind(name), source)
-        if "bbox" in names and _is_numbers(file.kind("bbox"), 1):
-            columns = (*columns, "bbox")
+        optional = ("bbox", *((OUTLINE_COLUMN,) if source.options.outlines else ()))
+        columns += tuple(name for name in optional if name in names and _is_numbers(file.kind(name), 1))
+        if OUTLINE_COLUMN in columns:
+            check_outline_places(file.metadata.get(OUTLINE_PLACES_KEY), source)
         stored = file.metadata.get(METADATA_KEY)
         rows_per_group = file.rows_per_group
     schema = None if stored is None else schema_from_text(stored, source.path)
@@ -168,12 +178,16 @@ def _check_kind(name: str, kind: pa.DataType | None, source: SourceFile) -> None
         raise BrokenFile(f"{source.path}: column {name} is {kind}, expected {wanted}")
 
 
-def _boxes(column: pa.Array) -> Float[np.ndarray, "images 4"]:
-    """Boxes of four numbers; NaN for rows with anything else."""
-    if pa.types.is_fixed_size_list(column.type) and column.type.list_size != 4:
-        return np.full((len(column), 4), np.nan)
-    values, whole = _matrix(column, (4,), "bbox")
-    return np.where(whole[:, None], values, np.nan)
+def _optional(column: pa.Array, name: str, width: int) -> Float[np.ndarray, "images numbers"]:
+    """Lists of ``width`` numbers; NaN for rows with anything else."""
+    if pa.types.is_fixed_size_list(column.type) and column.type.list_size != width:
+        return np.full((len(column), width), np.nan)
+    values, whole = _matrix(column, (width,), name)
+    return values if whole.all() else np.where(whole[:, None], values, np.nan)
+
+
+def _outlines(column: pa.Array) -> Float[np.ndarray, "images places 2"]:
+    return _optional(column, OUTLINE_COLUMN, OUTLINE_NUMBERS).reshape(-1, len(PLACES), SIDES)
 
 
 def _is_list(kind: pa.DataType) -> bool:

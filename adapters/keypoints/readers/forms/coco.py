@@ -7,7 +7,7 @@
 Scores of results are the detector's, v of annotations is the annotator's flag (a dataset whose third numbers are not 0,
 1 and 2 has scores). The keypoints of results may also be a list of points, or pairs without scores; then all of them
 are seen. AlphaPose calls the box ``box``. COCO-WholeBody keeps feet, face and hands in keys of their own; records that
-have them are read as its 133 keypoints.
+have them are read as its 133 keypoints. ``segmentation`` is the person's mask (``outlines.coco_masks``).
 
 Pictures are called by ``file_name``, or by ``image_id`` if there is none. The people of a picture are numbered in
 the order of the file. Rows are in the order of results or annotations; pictures of a dataset without annotations follow
@@ -33,14 +33,16 @@ from adapters.keypoints.readers.forms.form import (
     plain_numbers,
     split_points,
 )
-from adapters.keypoints.readers.json_rows import BadRecord, numbers, required
+from adapters.keypoints.readers.json_rows import BadRecord, Outline, numbers, required
 from adapters.keypoints.readers.json_text import MISFIT, decode_text, reason, shown
-from adapters.keypoints.readers.source_files import BrokenFile
+from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
 from adapters.keypoints.table import visibility_confidence
 from engine.body.schemas import WHOLEBODY_133, KeypointSchema
 
 _WHOLEBODY_PARTS = ("foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
 _FLAGS = frozenset({0, 1, 2})
+_SEGMENTATION = b'"segmentation"'
+_NO_MASK = frozenset({b"", b"null", b"[]", b"[[]]"})
 
 
 class _Record(msgspec.Struct, gc=False):
@@ -56,9 +58,10 @@ class _Record(msgspec.Struct, gc=False):
     keypoint_scores: msgspec.Raw = msgspec.Raw()
 
 
-class _Outline(msgspec.Struct):
+class _Head(msgspec.Struct):
     image_id: int | str | None = None
     category_id: int | str | None = None
+    segmentation: msgspec.Raw = msgspec.Raw()
 
 
 class _Image(msgspec.Struct):
@@ -75,7 +78,7 @@ class _Category(msgspec.Struct):
 
 
 _decode_record = msgspec.json.Decoder(_Record).decode
-_decode_outline = msgspec.json.Decoder(_Outline).decode
+_decode_head = msgspec.json.Decoder(_Head).decode
 _decode_image = msgspec.json.Decoder(_Image).decode
 _decode_categories = msgspec.json.Decoder(list[_Category]).decode
 _list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
@@ -83,8 +86,10 @@ _list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
 def _entries(document: Document) -> Iterator[Entry]:
     place, seen = f"{document.source.path}: record", dict[str, int]()
+    masks = _Masks(document.records or (), document.source)
     for k, raw in enumerate(document.records or ()):
-        yield _entry(raw, document.source.name, f"{place}[{k}]", seen, partial(_pose, raw, is_dataset=False))
+        read = partial(_pose, raw, is_dataset=False, outline=masks.outline(k))
+        yield _entry(raw, document.source.name, f"{place}[{k}]", seen, read)
 
 
 def _dataset_entries(document: Document) -> Iterator[Entry]:
@@ -101,11 +106,13 @@ def _dataset_entries(document: Document) -> Iterator[Entry]:
         if image.width and image.height and image.width > 0 and image.height > 0:
             sizes[str(image.id)] = (image.width, image.height)
     others, seen = _other_categories(document), dict[str, int]()
-    for k, raw in enumerate(_list(document, "annotations")):
-        outline = _read_outline(raw)
-        if str(outline.category_id) not in others:
-            size = sizes.get(str(outline.image_id))
-            read = partial(_pose, raw, is_dataset=True, size=size)
+    annotations = _list(document, "annotations")
+    masks = _Masks(annotations, document.source)
+    for k, raw in enumerate(annotations):
+        head = _read_head(raw)
+        if str(head.category_id) not in others:
+            size = sizes.get(str(head.image_id))
+            read = partial(_pose, raw, is_dataset=True, size=size, outline=masks.outline(k, size))
             yield _entry(raw, name, f"{path}: annotations[{k}]", seen, read, names)
     for image_name in names.values():
         if image_name not in seen:
@@ -122,7 +129,7 @@ def _entry(
         image_id = pose.image
     except BadRecord as error:
         pose, problem = None, str(error)
-        found = _read_outline(raw).image_id
+        found = _read_head(raw).image_id
         image_id = None if found is None else str(found)
     if image_id is None:
         return Entry(name, -1, place, None, problem)
@@ -132,7 +139,32 @@ def _entry(
     return Entry(image, instance, place, pose, problem)
 
 
-def _pose(raw: msgspec.Raw, is_dataset: bool, size: Size | None = None) -> Pose:
+class _Masks:
+    """The masks of all records, found by picture, so that each person's outline knows the other people."""
+
+    def __init__(self, records: Sequence[msgspec.Raw], source: SourceFile) -> None:
+        self._masks: dict[int, msgspec.Raw] = {}
+        self._image: dict[int, str] = {}
+        self._records: dict[str, list[int]] = {}
+        if not source.options.outlines or not any(_SEGMENTATION in bytes(raw) for raw in records):
+            return
+        for k, raw in enumerate(records):
+            head = _read_head(raw)
+            if bytes(head.segmentation) not in _NO_MASK:
+                self._masks[k], self._image[k] = head.segmentation, str(head.image_id)
+                self._records.setdefault(self._image[k], []).append(k)
+
+    def outline(self, record: int, size: Size | None = None) -> Outline | None:
+        """What gives the outline of a record; None if it has no mask."""
+        if record not in self._masks:
+            return None
+        from adapters.keypoints.outlines.record_outline import RecordOutline
+
+        beside = [self._masks[k] for k in self._records[self._image[record]] if k != record]
+        return RecordOutline(self._masks[record], beside, size)
+
+
+def _pose(raw: msgspec.Raw, is_dataset: bool, size: Size | None = None, outline: Outline | None = None) -> Pose:
     try:
         record = _decode_record(raw)
         values = record.keypoints + record.foot_kpts + record.face_kpts + record.lefthand_kpts + record.righthand_kpts
@@ -158,7 +190,7 @@ def _pose(raw: msgspec.Raw, is_dataset: bool, size: Size | None = None) -> Pose:
         scores = all_seen(points)
     elif flagged:
         scores = visibility_confidence(scores)
-    return Pose(points, scores, box_xywh(box), flagged, size, str(image_id))
+    return Pose(points, scores, box_xywh(box), flagged, size, str(image_id), outline)
 
 
 def _schema(document: Document) -> KeypointSchema | None:
@@ -203,12 +235,12 @@ def _list(document: Document, name: str) -> Sequence[msgspec.Raw]:
     return decode_text(document.members[name], _list_decoder, document.source) if name in document.members else ()
 
 
-def _read_outline(raw: msgspec.Raw) -> _Outline:
+def _read_head(raw: msgspec.Raw) -> _Head:
     """The picture of a record, if a broken record still names it."""
     try:
-        return _decode_outline(raw)
+        return _decode_head(raw)
     except MISFIT:
-        return _Outline()
+        return _Head()
 
 
 COCO_RESULTS = Form("COCO results", lambda document: "image_id" in document.head_keys, _entries)

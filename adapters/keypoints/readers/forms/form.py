@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from adapters.keypoints.readers.file_rules import Size
-from adapters.keypoints.readers.json_rows import BadRecord, Row, bad_input, no_detection, numbers
+from adapters.keypoints.readers.json_rows import BadRecord, Outline, Row, bad_input, no_detection, numbers
 from adapters.keypoints.readers.json_text import MISFIT, reason, shown, untyped
 from adapters.keypoints.readers.source_files import SourceFile
 from engine.body.schemas import SCHEMAS, KeypointSchema
@@ -47,6 +47,8 @@ class Pose(NamedTuple):
     """Size of the picture."""
     image: str | None = None
     """The picture's name in the record; None takes the file's."""
+    outline: Outline | None = None
+    """What gives its outline, if the record has a mask."""
 
 
 class Entry(NamedTuple):
@@ -127,7 +129,15 @@ class FormFile:
 
 def _row(image: str, instance: int, place: str, pose: Pose) -> Row:
     return Row(
-        image, instance, pose.points, pose.scores, place=place, box=pose.box, flagged=pose.flagged, size=pose.size
+        image,
+        instance,
+        pose.points,
+        pose.scores,
+        place=place,
+        box=pose.box,
+        flagged=pose.flagged,
+        size=pose.size,
+        outline=pose.outline,
     )
 
 
