@@ -26,7 +26,7 @@ from engine.body.pose_prior import load_pose_prior
 from engine.body.schemas import COCO_17, HALPE_26
 from engine.evidence.amortised.evidence import amortised_evidence, make_amortised
 from engine.evidence.amortised.network_file import find_network
-from engine.evidence.amortised.training import TrainingSettings, draw_batch, start_training, train_step
+from engine.evidence.amortised.training import Training, TrainingSettings, start_training, train
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import fit_own
 from engine.simulation.pictures import make_simulator
@@ -93,18 +93,10 @@ def main(most: int, fits: bool, training: bool, digest: bool, out: Path | None) 
 def _training_rate() -> float:
     settings, simulation = TrainingSettings(), SimulationSettings()
     simulator = make_simulator(reduce_body(load_embedded_body(), HALPE_26), pool_from_prior(load_pose_prior(), 1024))
-    state = start_training(settings, 10)
-
-    def steps(count: int) -> None:
-        nonlocal state
-        for step in range(count):
-            batch = draw_batch(simulator, simulation, settings, settings.stages[0], jnp.asarray(step))
-            state = train_step((settings.stages[0], 0), state, batch)
-        jax.block_until_ready(state.loss)
-
-    steps(2)
+    training = Training(simulator, simulation, settings, 0)
+    state = jax.block_until_ready(train(training, start_training(settings, 10), jnp.asarray(2, jnp.int32)))
     start = time.perf_counter()
-    steps(20)
+    jax.block_until_ready(train(training, state, jnp.asarray(20, jnp.int32)))
     return 20 / (time.perf_counter() - start)
 
 

@@ -26,12 +26,12 @@ from engine.body.pose_prior import load_pose_prior
 from engine.evidence.amortised.features import NETWORK_SCHEMA
 from engine.evidence.amortised.network_file import save_network
 from engine.evidence.amortised.training import (
+    Training,
     TrainingSettings,
     TrainingState,
     begin_stage,
-    draw_batch,
     start_training,
-    train_step,
+    train,
 )
 from engine.simulation.pictures import make_simulator
 from engine.simulation.poses import PosePool, make_pool, pool_from_prior
@@ -127,20 +127,19 @@ def train_network(
     simulator = make_simulator(reduce_body(body, NETWORK_SCHEMA), pool)
     made_of = _fingerprint(body, pool, settings, simulation)
     state = _load_state(state_path, start_training(settings, body.beta_count), made_of)
-    first = int(state.step)
+    first = done = int(state.step)
     started = time.monotonic()
-    for step in range(first, settings.steps):
-        number, begins = settings.stage_at(step)
-        stage = settings.stages[number]
-        if step == begins > 0:
+    while done < settings.steps:
+        number, begins = settings.stage_at(done)
+        if done == begins > 0:
             state = begin_stage(settings, state)
-        batch = draw_batch(simulator, simulation, settings, stage, jnp.asarray(step, jnp.int32))
-        state = train_step((stage, begins), state, batch)
-        done = step + 1
-        if done % _STEPS_PER_REPORT == 0 or done == settings.steps:
-            loss = float(state.loss)
-            rate = (time.monotonic() - started) / (done - first)
-            on_progress(TrainingProgress(done, settings.steps, loss, rate * (settings.steps - done)))
+        training = Training(simulator, simulation, settings, number)
+        end = min(done + _STEPS_PER_REPORT - done % _STEPS_PER_REPORT, begins + training.stage.steps)
+        state = train(training, state, jnp.asarray(end - done, jnp.int32))
+        loss = float(state.loss)
+        rate = (time.monotonic() - started) / (end - first)
+        on_progress(TrainingProgress(end, settings.steps, loss, rate * (settings.steps - end)))
+        done = end
         if done % _STEPS_PER_SAVE == 0 and done < settings.steps:
             _save_state(state_path, state, made_of)
     provenance: dict[str, Any] = {

@@ -157,19 +157,32 @@ class Batch(NamedTuple):
     betas: Float[Array, "detectors people betas"]
 
 
-@eqx.filter_jit
-def draw_batch(
-    simulator: Simulator,
-    simulation: SimulationSettings,
-    settings: TrainingSettings,
-    stage: Stage,
-    step: Int[Array, ""],
-) -> Batch:
+class Training(eqx.Module):
+    """A stage of a training: people, poses and settings."""
+
+    simulator: Simulator
+    simulation: SimulationSettings = eqx.field(static=True)
+    settings: TrainingSettings = eqx.field(static=True)
+    number: int = eqx.field(static=True)
+    """Of the stage."""
+
+    @property
+    def stage(self) -> Stage:
+        """The stage's settings."""
+        return self.settings.stages[self.number]
+
+    @property
+    def begins(self) -> int:
+        """The first step of the stage."""
+        return sum(stage.steps for stage in self.settings.stages[: self.number])
+
+
+def draw_batch(training: Training, step: Int[Array, ""]) -> Batch:
     """The pictures of one step."""
-    key = jax.random.fold_in(jax.random.key(settings.seed + 1), step)
-    sets = simulate_sets(simulator, simulation, key, stage.sizes)
+    key = jax.random.fold_in(jax.random.key(training.settings.seed + 1), step)
+    sets = simulate_sets(training.simulator, training.simulation, key, training.stage.sizes)
     pictures = jax.tree.map(lambda array: array.reshape(-1, *array.shape[3:]), sets)
-    features, depths = jax.vmap(partial(features_of, simulator))(pictures)
+    features, depths = jax.vmap(partial(features_of, training.simulator))(pictures)
     return Batch(features, depths, sets.betas[:, :, 0])
 
 
@@ -188,13 +201,14 @@ def batch_loss(weights: Weights, stage: Stage, batch: Batch) -> Float[Array, ""]
 
 
 @eqx.filter_jit(donate="all-except-first")
-def train_step(fixed: tuple[Stage, int], state: TrainingState, batch: Batch) -> TrainingState:
-    """One step.
+def train(training: Training, state: TrainingState, count: Int[Array, ""]) -> TrainingState:
+    """``count`` steps of one stage, all on the device. How steps are divided into calls changes no bit."""
+    return jax.lax.fori_loop(0, count, lambda _, now: _step(training, now), state)
 
-    Args:
-        fixed: the stage, and the number of its first step.
-    """
-    stage, begins = fixed
+
+def _step(training: Training, state: TrainingState) -> TrainingState:
+    stage = training.stage
+    batch = draw_batch(training, state.step)
     weights: Any = state.weights  # optax types trees of arrays more narrowly than it takes them
     loss, gradient = eqx.filter_value_and_grad(batch_loss)(weights, stage, batch)
     updates, optimiser = optimiser_of(stage).update(gradient, state.optimiser, weights)
@@ -204,7 +218,7 @@ def train_step(fixed: tuple[Stage, int], state: TrainingState, batch: Batch) -> 
         lambda new, old: jnp.where(usable, new, old), (weights, optimiser), (state.weights, state.optimiser)
     )
     # The running mean starts with the first weights; a shorter memory in early steps lets it forget them sooner.
-    done = state.step - begins
+    done = state.step - training.begins
     share = jnp.maximum(1 - stage.averaging, 1.0 / (done + 1.0))
     mean = jax.tree.map(lambda old, new: old + share * (new - old), state.mean, kept[0])
     running = jnp.where(done == 0, loss, state.loss + 0.01 * (loss - state.loss))
