@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from adapters.host.inputs import as_body, as_shape, keypoint_table
-from adapters.jobs.scorer import Scorer
+from adapters.jobs.scorer import Scorer, ScoreSettings
 from adapters.keypoints.table import KeypointTable
 from adapters.results.scores import Scores
 from engine.body.schemas import KeypointSchema
@@ -59,7 +59,7 @@ class BodyAnalysis:
     information_bits: float | None = None
     """Information of the picture about the body."""
     reprojection_error: float | None = None
-    """Error at the reference shape, person heights."""
+    """Error at the reference shape, person heights. This and the next two come from fits (``BodyAnalyzer``)."""
     reprojection_error_px: float | None = None
     oks: float | None = None
     ratios: dict[str, float | None] = field(default_factory=dict)
@@ -75,6 +75,7 @@ class BodyAnalyzer:
         detector: Detector | None = None,
         mode: Mode = "free",
         schema: KeypointSchema | str | None = None,
+        fit: bool = False,
     ) -> None:
         """
         Args:
@@ -82,8 +83,11 @@ class BodyAnalyzer:
             detector: finds keypoints if none are given.
             mode: pose mode that a bare β was fitted in (see ``smpl_optimizer``); a ``Shape`` has its own.
             schema: schema of the keypoints; by default the known one with that number of keypoints.
+            fit: fit every picture at the shape too, for reprojection error and OKS, if the evidence comes from the
+                body's network. Fits take most of the time.
         """
         self._smpl_model = smpl_model
+        self._settings = ScoreSettings(fit=fit)
         self._detector = detector
         self._mode: Mode = mode
         self._schema = schema
@@ -140,7 +144,7 @@ class BodyAnalyzer:
                 for i in range(len(table))
             ]
         body = as_body(self._smpl_model)
-        scores = Scorer(body, table.schema, as_shape(optimized_beta, body, self._mode))(table)
+        scores = Scorer(body, table.schema, as_shape(optimized_beta, body, self._mode), self._settings)(table)
         return [_analysis(scores, names[i], i, ratios, names[i] in unasked) for i in range(len(table))]
 
 
@@ -163,9 +167,9 @@ def _analysis(
         same_body_probability=numbers.get("same_body_probability"),
         log_bayes_factor=numbers.get("log_bayes_factor"),
         information_bits=numbers.get("information_bits"),
-        reprojection_error=numbers["reprojection_error"],
-        reprojection_error_px=numbers["reprojection_error_px"],
-        oks=numbers["oks"],
+        reprojection_error=numbers.get("reprojection_error"),
+        reprojection_error_px=numbers.get("reprojection_error_px"),
+        oks=numbers.get("oks"),
         ratios={name: _known(column[row]) for name, column in ratios.items()},
     )
 

@@ -24,8 +24,8 @@ from adapters.keypoints.readers import read_keypoints
 from engine.body.embedded import load_embedded_body
 from tests.places import DEMO
 body, table = load_embedded_body(), read_keypoints([DEMO / "references.parquet"])
-for mode in ("rest", "free"):
-    shape = fit_references(table, body, FitSettings(mode=mode))
+for settings in (FitSettings(mode="rest"), FitSettings(), FitSettings(solver="lm")):
+    shape = fit_references(table, body, settings)
     Scorer(body, table.schema, shape)(table)
 """
 

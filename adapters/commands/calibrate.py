@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 )
 @click.option("--provenance", default="", help="A line about the data and the detector, kept in the file.")
 @click.option(
-    "--solver", type=click.Choice(["auto", "amortised", "joint"]), default="auto", show_default=True,
-    help="Source of evidence of the scores to come: fits, the body's evidence network, or both.",
+    "--solver", type=click.Choice(["auto", "amortised", "lm", "joint"]), default="auto", show_default=True,
+    help="Source of evidence of the scores to come: the body's evidence network (amortised), fits (lm), or both "
+    "(joint). auto: the network if the body has one.",
 )  # fmt: skip
 @options.body
 @options.schema

@@ -57,10 +57,9 @@ solver = click.option(
     type=click.Choice(("auto", "joint", "amortised", "lm", "adam", "lbfgs")),
     default="auto",
     show_default=True,
-    help="auto: the closed form with --pose rest; with --pose free what the shape was fitted with, at first "
-    "Levenberg-Marquardt fits (lm). amortised: the body's evidence network, without fits; it is a hundred times as "
-    "fast, and as good at keypoint noise of 1 % and above. joint: lm and amortised together, better than either. adam "
-    "and lbfgs reach the minima of lm, but much slower.",
+    help="auto: the closed form with --pose rest; with --pose free what the shape was fitted with, at first the body's "
+    "evidence network (amortised), or lm if the body has none. lm: Levenberg-Marquardt fits of every picture, a "
+    "hundred times as slow. joint: lm and amortised together. adam and lbfgs reach the minima of lm, but much slower.",
 )
 
 

@@ -36,6 +36,13 @@ REMEDY = "pip install 'samebody[report]'"
     show_default=True,
     help="Most rows on the page; the lowest scores are taken.",
 )
+@click.option(
+    "--bodies",
+    type=click.IntRange(min=0),
+    default=500,
+    show_default=True,
+    help="Most rows with a body drawn on them, by rank; each is fitted for the page (a few hundred a second).",
+)
 def report(
     scores: Path,
     images: Path | None,
@@ -47,6 +54,7 @@ def report(
     schema: str | None,
     title: str | None,
     most: int,
+    bodies: int,
 ) -> None:
     """Make one page that shows SCORES: pictures, bodies, and a threshold to move.
 
@@ -61,7 +69,7 @@ def report(
 
     enable_told_cache("report")
     sources = FitSources(scores, keypoints, shapes, body, calibration, schema)
-    inputs = ReportInputs(sources, images, title, most)
+    inputs = ReportInputs(sources, images, title, most, bodies)
     with row_progress("report") as progress:
         made = make_report(inputs, out, lambda _, done, expected: progress(done, expected))
     say(

@@ -130,6 +130,7 @@ def score(
     from adapters.bodies.find import find_body
     from adapters.jobs.calibrate import calibrate_on_dataset as calibrate_from_dataset
     from adapters.jobs.calibrate import calibration_advice
+    from adapters.jobs.prepared import free_solver
     from adapters.jobs.ray_runner import RayCluster
     from adapters.jobs.score import RunSettings, score_to_file
     from adapters.jobs.scorer import ScoreSettings, calibration_of
@@ -168,7 +169,10 @@ def score(
         used = calibration_of(tuple(loaded))
         tables = any_source(files, schema, reading, detected)
         about = f"the data set of {out.name}, people unknown"
-        report = calibrate_from_dataset(tables, model, used, about, settings.solver)
+        source = settings.solver
+        if all(shape.mode == "free" for shape in loaded) and pose != "rest":
+            source = free_solver(model, solver, focal_length_px, [shape.solver for shape in loaded])
+        report = calibrate_from_dataset(tables, model, used, about, source)
         save_calibration(calibration, report.calibration)
         settings = replace(settings, calibration=load_calibration(calibration))
         say(*(f"warning: {warning}" for warning in report.warnings))

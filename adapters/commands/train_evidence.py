@@ -16,7 +16,7 @@ from adapters.commands.own_inputs import keep_inputs
     examples="""
     samebody export-body smplx --model-path models/smpl --gender neutral --out smpl_neutral.npz
     samebody train-evidence --body smpl_neutral.npz
-    samebody score dataset/ --body smpl_neutral.npz --shape shape.npz --solver amortised --out scores.parquet
+    samebody score dataset/ --body smpl_neutral.npz --shape shape.npz --out scores.parquet
     """,
 )
 @body_option
@@ -50,7 +50,7 @@ def train_evidence(
 ) -> None:
     """Train a body's evidence network on simulated pictures.
 
-    --solver amortised uses the network; it is a hundred times as fast as fits. The embedded body has a network. The
+    Every command then uses the network; it is a hundred times as fast as fits. The embedded body has a network. The
     same command continues an interrupted run.
     """
     from adapters.bodies.find import find_body

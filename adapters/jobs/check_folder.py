@@ -151,7 +151,7 @@ def _page(
     inputs = ReportInputs(
         FitSources(scores),
         title=settings.title,
-        most_fits=settings.fitted,
+        most_bodies=settings.fitted,
         thumbnails=looks.thumbnails,
         reasons=reasons,
         without_pictures=True,

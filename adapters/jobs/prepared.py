@@ -62,25 +62,8 @@ class PreparedBody:
     def free_solver(
         self, name: str = "auto", focal_length_px: float | None = None, shape_solvers: Collection[str] = ()
     ) -> str:
-        """Source of the evidence of free poses.
-
-        ``auto`` is the source that the shapes to compare with have their evidence from, because a calibration holds for
-        one source; it is ``lm`` (fits) without shapes, and if shapes differ.
-
-        Raises:
-            ValueError: the network is requested, but the body has no network or the focal length is known.
-        """
-        if name == "auto":
-            sources = set(shape_solvers)
-            name = sources.pop() if len(sources) == 1 and sources <= set(NETWORK_SOLVERS) else "lm"
-        if name in NETWORK_SOLVERS and focal_length_px is not None:
-            raise ValueError("the evidence network takes no focal length; use --solver lm with --focal-length")
-        if name in NETWORK_SOLVERS and self.amortised is None:
-            raise ValueError(
-                f"{self.body.name} has no evidence network; train one (samebody train-evidence --body FILE), or use "
-                "--solver lm"
-            )
-        return name
+        """Source of the evidence of free poses, by ``free_solver`` of this module."""
+        return free_solver(self.body, name, focal_length_px, shape_solvers)
 
     def evidence_stage(
         self, calibration: Calibration | None = None, solver: str = "auto", focal_length_px: float | None = None
@@ -122,6 +105,35 @@ class PreparedBody:
             ValueError: the table lacks a keypoint of the body.
         """
         return body_columns(table, self.reduced)
+
+
+def free_solver(
+    body: BodyModel, name: str = "auto", focal_length_px: float | None = None, shape_solvers: Collection[str] = ()
+) -> str:
+    """Source of the evidence of free poses.
+
+    ``auto`` is the source that the shapes to compare with have their evidence from, because a calibration holds for one
+    source. Without shapes, and if they differ, it is the body's network (``amortised``); it is ``lm`` (fits) if the
+    body has no network, or if the focal length is known, which the network does not take.
+
+    Raises:
+        ValueError: the network is requested, but the body has no network or the focal length is known.
+    """
+    if name == "auto":
+        known = {solver if solver in NETWORK_SOLVERS else "lm" for solver in shape_solvers if solver != "auto"}
+        if focal_length_px is not None:
+            name = "lm"
+        elif len(known) == 1:
+            name = known.pop()
+        else:
+            name = "lm" if amortised_model(body) is None else "amortised"
+    if name in NETWORK_SOLVERS and focal_length_px is not None:
+        raise ValueError("the evidence network takes no focal length; use --solver lm with --focal-length")
+    if name in NETWORK_SOLVERS and amortised_model(body) is None:
+        raise ValueError(
+            f"{body.name} has no evidence network; train one (samebody train-evidence --body FILE), or use --solver lm"
+        )
+    return name
 
 
 def _with_limbs(

@@ -32,10 +32,11 @@ def score_each(
         ValueError: a shape belongs to another body.
     """
     prepared = prepare(body, schema)
-    alike: dict[tuple[str, str], list[int]] = {}
+    alike: dict[tuple[str, str, str], list[int]] = {}
     for number, shape in enumerate(shapes):
         shape.check_body(prepared.reduced, body.fingerprint)
-        alike.setdefault((shape.mode, calibration_id(calibration_of((shape,)))), []).append(number)
+        solver = prepared.free_solver(shape_solvers=[shape.solver]) if shape.mode == "free" else ""
+        alike.setdefault((shape.mode, solver, calibration_id(calibration_of((shape,)))), []).append(number)
     results: dict[int, Scores] = {}
     for numbers in alike.values():
         own = [tables[number] for number in numbers]
@@ -44,7 +45,7 @@ def score_each(
 
 
 def _score_alike(prepared: PreparedBody, tables: Sequence[KeypointTable], shapes: Sequence[Shape]) -> list[Scores]:
-    """Scores of tables whose shapes have one mode and one calibration."""
+    """Scores of tables whose shapes have one mode, one source of evidence and one calibration."""
     columns = [prepared.columns(table) for table in tables]
     keypoints, confidence = (np.concatenate(parts) for parts in zip(*columns, strict=True))
     ends = np.cumsum([len(table) for table in tables]).tolist()
@@ -76,7 +77,8 @@ def _score_free(
     rows: Sequence[slice],
 ) -> ScoredColumns:
     calibration = calibration_of((shapes[0],))
-    pictures = prepared.evidence_stage(calibration)(keypoints, confidence)
+    solver = prepared.free_solver(shape_solvers=[shapes[0].solver])
+    pictures = prepared.evidence_stage(calibration, solver)(keypoints, confidence)
     compared = [
         compare_evidence(_part(pictures, own), [shape], calibration) for shape, own in zip(shapes, rows, strict=True)
     ]

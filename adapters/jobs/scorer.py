@@ -113,7 +113,7 @@ class Scorer:
             settings = replace(settings, solver=solver)
         self.solver = settings.solver
         self.fits = settings.fit or settings.solver != "amortised"
-        """True if rows have the columns of a fit."""
+        """True if rows have the columns of a fit: always, if the evidence comes from fits."""
         self.calibration = calibration_of(self.shapes, settings.calibration)
         self._score: Callable[[np.ndarray, np.ndarray], ScoredColumns] = (
             _rest_scorer(self.prepared, self.shapes, settings)

@@ -156,6 +156,14 @@ def fit_to_shapes(
     return _columns(context, fit, unknown, fit.residuals, fit.camera_px)
 
 
+def fit_near(context: PosedContext, fit: PosedFit, betas: Float[AnyArray, "images betas"]) -> Described:
+    """Fits of pictures at given shapes, starting from the poses of their fits at other shapes and staying near them.
+
+    Rows that could not be fitted hold placeholders.
+    """
+    return describe(context.problem, *_refit(context, fit, betas))
+
+
 def _columns(
     context: PosedContext, fit: PosedFit, consistency: np.ndarray, residuals: AnyArray, camera: WeakPerspective
 ) -> ReferenceFits:

@@ -43,6 +43,8 @@ from engine.body.embedded import EMBEDDED_BODY
 
 MOST_ROWS = 20_000
 """A page with this number of rows is about 12 MB without thumbnails."""
+MOST_BODIES = 500
+"""Rows with a body; fits of this number take a few seconds."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class ReportInputs:
     """The folder that holds the pictures."""
     title: str | None = None
     most_rows: int = MOST_ROWS
-    most_fits: int | None = None
-    """Number of rows with a fitted body, taken by rank; None fits all."""
+    most_bodies: int = MOST_BODIES
+    """Number of rows with a fitted body, taken by rank."""
     thumbnails: Sequence[Thumbnail | None] | None = None
     """Thumbnails of each row of the result, if they exist; by default they are made."""
     reasons: Sequence[str] | None = None
@@ -101,7 +103,7 @@ def make_report(
     if len(scores) < len(every):
         notes.append(f"The page shows the {len(scores):,} rows that rank first, of {len(every):,}: see --most.")
     person = whose(scores, people)
-    fitted = _ranked_first(decided.ranks[chosen], inputs.most_fits)
+    fitted = _ranked_first(decided.ranks[chosen], inputs.most_bodies)
     drawings = draw_rows(given, scores, people, person, on_progress, fitted)
     notes.extend(drawings.notes)
     if drawings.body is not None and given.body != EMBEDDED_BODY:
@@ -169,10 +171,10 @@ def _first_rows(ranks: Int[np.ndarray, " rows"], most: int) -> Int[np.ndarray, "
     return np.sort(order[:most])
 
 
-def _ranked_first(ranks: Int[np.ndarray, " rows"], most: int | None) -> Bool[np.ndarray, " rows"]:
+def _ranked_first(ranks: Int[np.ndarray, " rows"], most: int) -> Bool[np.ndarray, " rows"]:
     """The rows that are fitted."""
     fitted = np.zeros(len(ranks), bool)
-    fitted[_first_rows(ranks, len(ranks) if most is None else most)] = True
+    fitted[_first_rows(ranks, most)] = True
     return fitted
 
 

@@ -12,19 +12,18 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from adapters.bodies.find import find_body
+from adapters.jobs.prepared import prepare
 from adapters.jobs.scorer import calibration_of
 from adapters.keypoints.readers import ReadingOptions, open_keypoints
 from adapters.keypoints.readers.file_rules import FILE_RULES
 from adapters.results.recorded_sources import is_below, recorded_sources
-from adapters.results.report.fits import Fits, find_keypoints, fit_rows, nobody, seen_only
+from adapters.results.report.fits import Fits, Fitter, find_keypoints, fit_rows, nobody, seen_only
 from adapters.results.report.scores import Scores
 from engine.body.embedded import EMBEDDED_BODY
-from engine.body.keypoint_body import reduce_body
 from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema, find_schema
-from engine.evidence.calibration import Calibration, calibrated_noise
+from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import load_calibration
-from engine.posed.fit import POSED_NOISE, make_context
 from engine.shape import Shape
 
 Progress = Callable[[str, int, int | None], None]
@@ -134,7 +133,8 @@ def draw_rows(
     body = find_body(given.body or EMBEDDED_BODY)
     schema = find_schema(given.schema) if given.schema else None
     source = open_keypoints(given.keypoints, schema, options=given.reading or FILE_RULES)
-    reduced = reduce_body(body, source.schema)
+    prepared = prepare(body, source.schema)
+    reduced = prepared.reduced
     seen = find_keypoints(scores, source, reduced)
     if scores.mode == "rest" or not people:
         note = (
@@ -145,13 +145,12 @@ def draw_rows(
         return Drawings(seen_only(seen), reduced.schema, body.parents, None, (note,))
     for _, shape in people:
         shape.check_body(reduced, body.fingerprint)
-    calibration = calibration_in_use(given, people)
+    shapes = [shape for _, shape in people]
     fits = fit_rows(
-        make_context(reduced, noise=calibrated_noise(POSED_NOISE, calibration)),
+        Fitter.of(prepared, shapes, calibration_in_use(given, people)),
         seen,
-        [shape for _, shape in people],
+        shapes,
         person,
-        calibration,
         lambda done, expected: on_progress("fitting", done, expected),
         chosen,
     )

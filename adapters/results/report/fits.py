@@ -1,18 +1,20 @@
-"""Fits the rows of a page again, to draw poses, cameras, keypoints and own shapes.
+"""Fits the rows of a page, to draw poses, cameras, keypoints and own shapes.
 
-Result files hold scores and no poses; fits are deterministic, so fitting again gives the fits behind the scores. A row
-is found in the keypoint files by the name of its picture and its instance number.
+Result files hold scores and no poses. Evidence and fits are deterministic, so computing them again gives those behind
+the scores. Evidence from the network has no poses; then each picture is fitted at the reference shape, and from that
+pose at its own. A row is found in the keypoint files by the name of its picture and its instance number.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 from scipy.spatial.transform import Rotation
 
-from adapters.jobs.prepared import body_columns
+from adapters.jobs.prepared import PreparedBody, body_columns
 from adapters.keypoints.readers import KeypointSource
 from adapters.keypoints.table import KeypointTable
 from adapters.results.reasons import compare_proportions
@@ -21,12 +23,13 @@ from adapters.results.report.scores import Scores
 from engine.batching import AnyArray
 from engine.body.keypoint_body import KeypointBody
 from engine.evidence.calibration import Calibration, calibrated_pictures
-from engine.evidence.limbs import limb_logs, with_limbs
 from engine.evidence.shape_evidence import Evidence
-from engine.evidence.stages import calibrated_people
+from engine.evidence.stages import EvidenceStage, PictureEvidence, calibrated_people
 from engine.picture.cameras import WeakPerspective
-from engine.posed.fit import observe_pictures
-from engine.posed.scoring import excess_energy, fit_own
+from engine.picture.observation import Observation
+from engine.posed.fit import fit_poses, observe_pictures
+from engine.posed.results import Described, PosedFit
+from engine.posed.scoring import excess_energy, fit_near
 from engine.posed.search import PosedContext
 from engine.scores import Status
 from engine.shape import Shape
@@ -61,7 +64,7 @@ class Fits:
     own_camera: Float[np.ndarray, "rows 3"]
     own_betas: Float[np.ndarray, "rows betas"]
     """The most probable body given the picture's calibrated evidence, which is the evidence behind the scores. If a
-    picture is noisier than the fit assumed, this body is nearer to the average person than the fit was."""
+    picture is noisier than was assumed, this body is nearer to the average person than its fit."""
     person: Int[np.ndarray, " rows"]
     """Index of the reference among the shapes."""
     limb_change: Float[np.ndarray, "rows limbs"]
@@ -101,12 +104,31 @@ def _matches(table: KeypointTable, place: dict[tuple[str, int], int]) -> tuple[l
     return [row for row, _ in found], [at for _, at in found]
 
 
+@dataclass(frozen=True, eq=False)
+class Fitter:
+    """Everything that fits of pictures need."""
+
+    context: PosedContext
+    evidence_stage: EvidenceStage
+    """The source of the scores' evidence."""
+    calibration: Calibration
+
+    @classmethod
+    def of(cls, prepared: PreparedBody, people: Sequence[Shape], calibration: Calibration) -> "Fitter":
+        """The fitter for scores against these shapes.
+
+        Raises:
+            ValueError: the shapes have evidence of the body's network, which is missing.
+        """
+        solver = prepared.free_solver(shape_solvers=[shape.solver for shape in people])
+        return cls(prepared.context(calibration), prepared.evidence_stage(calibration, solver), calibration)
+
+
 def fit_rows(
-    context: PosedContext,
+    fitter: Fitter,
     seen: SeenKeypoints,
     people: Sequence[Shape],
     person: Int[np.ndarray, " rows"],
-    calibration: Calibration,
     on_progress: Callable[[int, int | None], None] = lambda done, expected: None,
     chosen: Bool[np.ndarray, " rows"] | None = None,
 ) -> Fits:
@@ -121,7 +143,7 @@ def fit_rows(
         ValueError: a shape was fitted in rest pose.
     """
     rows = np.flatnonzero(seen.found if chosen is None else seen.found & chosen)
-    evidence = calibrated_people(people, calibration)
+    evidence = calibrated_people(people, fitter.calibration)
     betas = np.stack([one.betas for one in people])
     parts = []
     on_progress(0, len(rows))
@@ -130,7 +152,7 @@ def fit_rows(
         at = rows[start : start + _CHUNK_SIZE]
         whose = person[at]
         theirs = Evidence(*(np.asarray(part)[whose] for part in evidence))
-        parts.append(_fit_part(context, seen, at, whose, betas[whose], theirs, calibration))
+        parts.append(_fit_part(fitter, seen, at, whose, betas[whose], theirs))
         on_progress(start + len(at), len(rows))
     fitted = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     whole = {name: _spread(values, rows, len(seen.found)) for name, values in fitted.items()}
@@ -168,29 +190,24 @@ def seen_only(seen: SeenKeypoints) -> Fits:
 
 
 def _fit_part(
-    context: PosedContext,
+    fitter: Fitter,
     seen: SeenKeypoints,
     at: Int[np.ndarray, " part"],
     person: Int[np.ndarray, " part"],
     betas: Float[np.ndarray, "part betas"],
     evidence: Evidence,
-    calibration: Calibration,
 ) -> dict[str, np.ndarray]:
-    pictures = fit_own(context, seen.keypoints_px[at], seen.confidence[at])
-    own = pictures.fit
-    drawn = np.isfinite(own.energy)
-    _, at_reference = excess_energy(context, own, betas)
-    raw = pictures.evidence
-    if calibration.limbs is not None:
-        logs = limb_logs(seen.keypoints_px[at], seen.confidence[at], context.model.body.schema)
-        raw = with_limbs(raw, calibration.limbs, logs, np.asarray(pictures.known))
-    own_evidence = calibrated_pictures(raw, calibration)
-    mean, root = calibration.axes
-    own_betas = np.where(drawn[:, None], mean + _most_probable(own_evidence) @ root.T, 0)
+    context = fitter.context
+    columns = (seen.keypoints_px[at], seen.confidence[at])
+    pictures = fitter.evidence_stage(*columns)
+    own_evidence = calibrated_pictures(pictures.evidence, fitter.calibration)
+    mean, root = fitter.calibration.axes
+    own_betas = mean + _most_probable(own_evidence) @ root.T
+    own, at_reference, drawn, fitted = _poses(context, pictures, columns, own_betas, betas)
+    own_betas = np.where(drawn[:, None], own_betas, 0)
     limbs = compare_limbs(context.model.body, own_betas, own_evidence, betas, evidence, root)
     differences = compare_proportions(context.model.body, own_evidence, evidence, mean, root)
-    observation = jax.tree.map(np.asarray, observe_pictures(context, seen.keypoints_px[at], seen.confidence[at]))
-    fitted = own.pictures.observation
+    observation = jax.tree.map(np.asarray, observe_pictures(context, *columns))
     height = np.asarray(observation.person_height_px)[:, None, None]
     values = {
         "drawn": drawn,
@@ -213,6 +230,35 @@ def _fit_part(
         for name, value in values.items()
     }
     return {**masked, "person": person}
+
+
+class _Poses(NamedTuple):
+    """Poses and cameras of pictures at their own shapes and at the reference shape."""
+
+    own: PosedFit | Described
+    at_reference: PosedFit | Described
+    drawn: Bool[np.ndarray, " images"]
+    """True for pictures that could be fitted."""
+    fitted: Observation
+    """Keypoints with swapped labels corrected."""
+
+
+def _poses(
+    context: PosedContext,
+    pictures: PictureEvidence,
+    seen: tuple[np.ndarray, np.ndarray],
+    own_betas: Float[np.ndarray, "images betas"],
+    betas: Float[np.ndarray, "images betas"],
+) -> _Poses:
+    if pictures.fit is not None:
+        own: PosedFit = pictures.fit
+        _, at_reference = excess_energy(context, own, betas)
+        return _Poses(own, at_reference, np.isfinite(own.energy), own.pictures.observation)
+    fit = fit_poses(context, observe_pictures(context, *seen), betas)
+    dtype = np.asarray(fit.energy).dtype
+    return _Poses(
+        fit_near(context, fit, own_betas.astype(dtype)), fit, np.isfinite(fit.energy), fit.pictures.observation
+    )
 
 
 def _most_probable(evidence: Evidence) -> np.ndarray:

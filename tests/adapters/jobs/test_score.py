@@ -5,12 +5,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from adapters.jobs.fit import FitSettings, fit_references
+from adapters.jobs.prepared import prepare
 from adapters.jobs.score import RunSettings, score_to_file
 from adapters.keypoints.readers import open_keypoints, read_keypoints
 from adapters.results.evidence_table import read_evidence
 from engine.body.model import BodyModel
-from engine.posed.fit import make_context
-from engine.posed.scoring import fit_own
 from engine.scores import LABELS
 from engine.shape import Shape
 from tests.places import DEMO
@@ -26,7 +25,7 @@ def rest_shape(anny: BodyModel) -> Shape:
     return fit_references(read_keypoints([DEMO / "references.parquet"]), anny, FitSettings(mode="rest"))
 
 
-def test_kept_evidence_is_that_of_the_pictures_own_fits(anny, coco_body, shape, tmp_path) -> None:
+def test_kept_evidence_is_raw_and_of_single_pictures(anny, shape, tmp_path) -> None:
     source = open_keypoints([DEMO / "dataset.parquet"])
     out, kept = tmp_path / "scores.parquet", tmp_path / "evidence.parquet"
     summary = score_to_file(source, anny, shape, out, run=RunSettings(keep_evidence=kept))
@@ -36,7 +35,8 @@ def test_kept_evidence_is_that_of_the_pictures_own_fits(anny, coco_body, shape, 
     assert stored.body_fingerprint == anny.fingerprint
     assert not any(name in scores.column_names for name in ("precision", "information"))
     table = read_keypoints([DEMO / "dataset.parquet"])
-    own = fit_own(make_context(coco_body), table.keypoints, table.confidence)
+    prepared = prepare(anny, table.schema)
+    own = prepared.evidence_stage()(*prepared.columns(table))
     np.testing.assert_array_equal(stored.evidence().precision, own.evidence.precision)
     np.testing.assert_array_equal(stored.evidence().information, own.evidence.information)
 

@@ -21,6 +21,7 @@ from adapters.host.database import (
     open_database,
     replace_references,
 )
+from adapters.jobs import prepared
 from adapters.jobs.fit import FitSettings, fit_references
 from adapters.jobs.score import ScoringJob
 from adapters.jobs.scorer import Scorer, ScoreSettings
@@ -62,7 +63,7 @@ def case(request: pytest.FixtureRequest, anny: BodyModel) -> Case:
 
 
 def assert_same_bits(scores: Scores, given: dict[str, np.ndarray]) -> None:
-    for name in score_names(scores.mode):
+    for name in score_names(scores.mode, fits=scores.fits):
         np.testing.assert_array_equal(given[name], scores[name], err_msg=name)
 
 
@@ -102,7 +103,8 @@ def test_the_host_gives_the_same_bits(case: Case, anny: BodyModel, tmp_path: Pat
     assert_same_bits(case.scores, batch)
     for row, analysis in enumerate(BodyAnalyzer(anny).analyze_batch(names, people, stored)):
         assert analysis.consistency_3d == case.scores["consistency"][row]
-        assert analysis.reprojection_error == case.scores["reprojection_error"][row]
+        if case.scores.fits:
+            assert analysis.reprojection_error == case.scores["reprojection_error"][row]
         if case.mode == "free":
             assert analysis.log_bayes_factor == case.scores["log_bayes_factor"][row]
     sql.dispose()
@@ -116,7 +118,7 @@ def test_a_worker_of_a_cluster_gives_the_same_bits(case: Case, anny: BodyModel, 
     job = ScoringJob(source, anny, case.shape, ScoreSettings(), case.mode == "free", 2, 0)
     score = job.scorer()
     batches = [score(source.read_piece(piece)) for piece in source.pieces(2)]
-    for name in score_names(case.mode):
+    for name in score_names(case.mode, fits=case.scores.fits):
         together = np.concatenate([batch.column(name).to_numpy() for batch in batches])
         np.testing.assert_array_equal(together, case.scores[name], err_msg=name)
 
@@ -146,15 +148,41 @@ def test_a_rest_shape_is_not_scored_in_free_pose(rest, anny: BodyModel) -> None:
 
 def test_scores_take_the_source_of_evidence_of_their_shapes(anny: BodyModel) -> None:
     references = read_keypoints([DEMO / "references.parquet"])
-    network = fit_references(references, anny, FitSettings(solver="amortised"))
+    network = fit_references(references, anny, FitSettings())
+    assert network.solver == "amortised"
     assert Scorer(anny, references.schema, network).solver == "amortised"
     assert Scorer(anny, references.schema, network, ScoreSettings(solver="lm")).solver == "lm"
     fits = replace(network, solver="lm")
     assert Scorer(anny, references.schema, fits).solver == "lm"
-    assert Scorer(anny, references.schema, {"a": network, "b": fits}).solver == "lm"
+    assert Scorer(anny, references.schema, replace(network, solver="adam")).solver == "lm"
+    assert Scorer(anny, references.schema, {"a": network, "b": fits}).solver == "amortised"
     assert Scorer(anny, references.schema, replace(network, solver="joint")).solver == "joint"
+    assert Scorer(anny, references.schema, network, ScoreSettings(focal_length_px=1000.0)).solver == "lm"
     with pytest.raises(ValueError, match="focal length"):
-        Scorer(anny, references.schema, network, ScoreSettings(focal_length_px=1000.0))
+        Scorer(anny, references.schema, network, ScoreSettings(solver="amortised", focal_length_px=1000.0))
+
+
+def test_the_source_of_evidence_of_a_body_without_a_network(anny: BodyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "amortised_model", lambda body: None)
+    assert prepared.free_solver(anny) == "lm"
+    assert prepared.free_solver(anny, shape_solvers=["auto", "lm"]) == "lm"
+    for given in ({"name": "amortised"}, {"name": "joint"}, {"shape_solvers": ["amortised"]}):
+        with pytest.raises(ValueError, match="no evidence network"):
+            prepared.free_solver(anny, **given)
+
+
+@pytest.mark.slow
+def test_fits_add_columns_and_change_no_other(anny: BodyModel) -> None:
+    references = read_keypoints([DEMO / "references.parquet"])
+    pictures = slice_table(read_keypoints([DEMO / "dataset.parquet"]), 0, ROWS)
+    shape = fit_references(references, anny, FitSettings())
+    plain = Scorer(anny, pictures.schema, shape)(pictures)
+    fitted = Scorer(anny, pictures.schema, shape, ScoreSettings(fit=True))(pictures)
+    assert not plain.fits
+    assert "oks" not in plain.to_arrow().column_names
+    assert_same_bits(plain, dict(fitted.numbers))
+    assert np.all((fitted["reprojection_error"] > 0) & (fitted["reprojection_error"] < 0.05))
+    assert np.all(fitted["scale"] > 0)
 
 
 def test_keypoints_of_another_schema_are_refused(rest, anny: BodyModel) -> None:
