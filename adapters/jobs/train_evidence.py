@@ -26,10 +26,10 @@ from engine.body.pose_prior import load_pose_prior
 from engine.evidence.amortised.features import NETWORK_SCHEMA
 from engine.evidence.amortised.network_file import save_network
 from engine.evidence.amortised.training import (
-    Training,
     TrainingSettings,
     TrainingState,
     begin_stage,
+    make_training,
     start_training,
     train,
 )
@@ -132,9 +132,9 @@ def train_network(
     while done < settings.steps:
         number, begins = settings.stage_at(done)
         if done == begins > 0:
-            state = begin_stage(settings, state)
-        training = Training(simulator, simulation, settings, number)
-        end = min(done + _STEPS_PER_REPORT - done % _STEPS_PER_REPORT, begins + training.stage.steps)
+            state = begin_stage(state)
+        training = make_training(simulator, simulation, settings, number)
+        end = min(done + _STEPS_PER_REPORT - done % _STEPS_PER_REPORT, begins + settings.stages[number].steps)
         state = train(training, state, jnp.asarray(end - done, jnp.int32))
         loss = float(state.loss)
         rate = (time.monotonic() - started) / (end - first)

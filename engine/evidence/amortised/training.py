@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from engine.batching import AnyArray
 from engine.evidence.amortised.evidence import network_columns
 from engine.evidence.amortised.features import Features, picture_features
 from engine.evidence.amortised.losses import SET_SIZE, density_loss, set_loss
@@ -29,6 +30,9 @@ from engine.simulation.settings import SimulationSettings
 
 _DEPTH_DEVIATION = 0.05
 _DEPTH_WEIGHT = 0.05
+_WEIGHT_DECAY = 1e-4
+_LAST_RATE = 0.002
+"""Last learning rate of a stage over its greatest."""
 
 
 @dataclass(frozen=True)
@@ -108,32 +112,58 @@ class TrainingState(NamedTuple):
     """Running mean of the stage's loss, nats; 0 before its first step."""
 
 
-def optimiser_of(stage: Stage) -> optax.GradientTransformation:
-    """AdamW with clipped gradients and a learning rate that rises and falls."""
-    warm_up = min(stage.warm_up, max(stage.steps // 10, 1))
-    rate = optax.warmup_cosine_decay_schedule(
-        0.0, stage.learning_rate, warm_up, max(stage.steps, warm_up + 1), 0.002 * stage.learning_rate
+class Schedule(NamedTuple):
+    """A stage's place among the steps of all stages, and its rates. Numbers, so that programs do not depend on them."""
+
+    begins: Int[AnyArray, ""]
+    steps: Int[AnyArray, ""]
+    warm_up: Int[AnyArray, ""]
+    learning_rate: Float[AnyArray, ""]
+    averaging: Float[AnyArray, ""]
+
+    def rate_at(self, done: Int[Array, ""]) -> Float[Array, ""]:
+        """Learning rate after ``done`` steps of the stage: a linear rise, then half a period of a cosine."""
+        rising = jnp.minimum((done + 1) / self.warm_up, 1.0)
+        place = jnp.clip((done - self.warm_up) / jnp.maximum(self.steps - self.warm_up, 1), 0.0, 1.0)
+        falling = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + jnp.cos(jnp.pi * place))
+        return jnp.asarray(self.learning_rate * rising * falling)
+
+
+def schedule_of(settings: TrainingSettings, number: int) -> Schedule:
+    """The schedule of a stage."""
+    stage = settings.stages[number]
+    return Schedule(
+        jnp.asarray(sum(earlier.steps for earlier in settings.stages[:number]), jnp.int32),
+        jnp.asarray(stage.steps, jnp.int32),
+        jnp.asarray(min(stage.warm_up, max(stage.steps // 10, 1)), jnp.int32),
+        jnp.asarray(stage.learning_rate, jnp.float32),
+        jnp.asarray(stage.averaging, jnp.float32),
     )
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, b2=0.99, weight_decay=1e-4))
+
+
+def _optimiser() -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter, 2019) with clipped gradients; the learning rate is applied afterwards."""
+    return optax.chain(
+        optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.99), optax.add_decayed_weights(_WEIGHT_DECAY)
+    )
 
 
 def start_training(settings: TrainingSettings, beta_count: int) -> TrainingState:
     """The state before the first step."""
     weights = Weights(*init_network(jax.random.key(settings.seed), settings.pairs, settings.layers, beta_count))
-    return _begin(settings.stages[0], jnp.zeros((), jnp.int32), weights)
+    return _begin(jnp.zeros((), jnp.int32), weights)
 
 
-def begin_stage(settings: TrainingSettings, state: TrainingState) -> TrainingState:
+def begin_stage(state: TrainingState) -> TrainingState:
     """The state before the first step of a later stage, which starts from the running mean of the one before."""
-    number, _ = settings.stage_at(int(state.step))
-    return _begin(settings.stages[number], state.step, state.mean)
+    return _begin(state.step, state.mean)
 
 
-def _begin(stage: Stage, step: Int[Array, ""], weights: Weights) -> TrainingState:
+def _begin(step: Int[Array, ""], weights: Weights) -> TrainingState:
     # A step frees the arrays that it replaces, so that no two parts of the state may share one.
     mean = jax.tree.map(jnp.copy, weights)
     arrays: Any = weights  # optax types trees of arrays more narrowly than it takes them
-    return TrainingState(step, weights, mean, optimiser_of(stage).init(arrays), jnp.zeros(()))
+    return TrainingState(step, weights, mean, _optimiser().init(arrays), jnp.zeros(()))
 
 
 def features_of(simulator: Simulator, picture: SimulatedPicture) -> tuple[Features, Float[Array, " keypoints"]]:
@@ -158,45 +188,44 @@ class Batch(NamedTuple):
 
 
 class Training(eqx.Module):
-    """A stage of a training: people, poses and settings."""
+    """A stage of a training. ``make_training`` makes it."""
 
     simulator: Simulator
+    schedule: Schedule
     simulation: SimulationSettings = eqx.field(static=True)
-    settings: TrainingSettings = eqx.field(static=True)
-    number: int = eqx.field(static=True)
-    """Of the stage."""
+    sizes: tuple[int, int, int] = eqx.field(static=True)
+    seed: int = eqx.field(static=True)
 
-    @property
-    def stage(self) -> Stage:
-        """The stage's settings."""
-        return self.settings.stages[self.number]
 
-    @property
-    def begins(self) -> int:
-        """The first step of the stage."""
-        return sum(stage.steps for stage in self.settings.stages[: self.number])
+def make_training(
+    simulator: Simulator, simulation: SimulationSettings, settings: TrainingSettings, number: int
+) -> Training:
+    """The stage with this number."""
+    return Training(
+        simulator, schedule_of(settings, number), simulation, settings.stages[number].sizes, settings.seed + 1
+    )
 
 
 def draw_batch(training: Training, step: Int[Array, ""]) -> Batch:
     """The pictures of one step."""
-    key = jax.random.fold_in(jax.random.key(training.settings.seed + 1), step)
-    sets = simulate_sets(training.simulator, training.simulation, key, training.stage.sizes)
+    key = jax.random.fold_in(jax.random.key(training.seed), step)
+    sets = simulate_sets(training.simulator, training.simulation, key, training.sizes)
     pictures = jax.tree.map(lambda array: array.reshape(-1, *array.shape[3:]), sets)
     features, depths = jax.vmap(partial(features_of, training.simulator))(pictures)
     return Batch(features, depths, sets.betas[:, :, 0])
 
 
-def batch_loss(weights: Weights, stage: Stage, batch: Batch) -> Float[Array, ""]:
+def batch_loss(weights: Weights, sizes: tuple[int, int, int], batch: Batch) -> Float[Array, ""]:
     """Mean loss of a batch: nats of the shapes' posteriors and of comparisons, and the depths' misfit."""
     network = weights.network
     hidden = hidden_layers(network, batch.features)
     root = root_of(hidden.even @ network.last + network.last_bias, network.beta_count)
     transposed = jnp.swapaxes(root.lower, -1, -2)
     evidence = Evidence(root.lower @ transposed, jnp.einsum("nij,nj->ni", root.lower, root.whitened))
-    each = jax.tree.map(lambda array: array.reshape(*stage.sizes, *array.shape[1:]), evidence)
+    each = jax.tree.map(lambda array: array.reshape(*sizes, *array.shape[1:]), evidence)
     found = hidden.even @ weights.depths.even + hidden.odd @ weights.depths.odd
     misfit = jnp.mean(((found - batch.depths) / _DEPTH_DEVIATION) ** 2)
-    shape_loss = density_loss(each, batch.betas) if stage.sizes[2] == 1 else set_loss(each, batch.betas)
+    shape_loss = density_loss(each, batch.betas) if sizes[2] == 1 else set_loss(each, batch.betas)
     return shape_loss + _DEPTH_WEIGHT * misfit
 
 
@@ -207,19 +236,20 @@ def train(training: Training, state: TrainingState, count: Int[Array, ""]) -> Tr
 
 
 def _step(training: Training, state: TrainingState) -> TrainingState:
-    stage = training.stage
+    schedule = training.schedule
     batch = draw_batch(training, state.step)
     weights: Any = state.weights  # optax types trees of arrays more narrowly than it takes them
-    loss, gradient = eqx.filter_value_and_grad(batch_loss)(weights, stage, batch)
-    updates, optimiser = optimiser_of(stage).update(gradient, state.optimiser, weights)
+    loss, gradient = eqx.filter_value_and_grad(batch_loss)(weights, training.sizes, batch)
+    directions, optimiser = _optimiser().update(gradient, state.optimiser, weights)
     usable = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
-    weights = optax.apply_updates(weights, updates)
+    done = state.step - schedule.begins
+    rate = schedule.rate_at(done)
+    weights = jax.tree.map(lambda old, direction: old - rate * direction, weights, directions)
     kept = jax.tree.map(
         lambda new, old: jnp.where(usable, new, old), (weights, optimiser), (state.weights, state.optimiser)
     )
     # The running mean starts with the first weights; a shorter memory in early steps lets it forget them sooner.
-    done = state.step - training.begins
-    share = jnp.maximum(1 - stage.averaging, 1.0 / (done + 1.0))
+    share = jnp.maximum(1 - schedule.averaging, 1.0 / (done + 1.0))
     mean = jax.tree.map(lambda old, new: old + share * (new - old), state.mean, kept[0])
     running = jnp.where(done == 0, loss, state.loss + 0.01 * (loss - state.loss))
     return TrainingState(state.step + 1, kept[0], mean, kept[1], jnp.where(usable, running, state.loss))
