@@ -36,6 +36,7 @@ from engine.evidence.amortised.training import (
 from engine.simulation.pictures import make_simulator
 from engine.simulation.poses import PosePool, make_pool, pool_from_prior
 from engine.simulation.settings import SimulationSettings
+from engine.simulation.surface import make_surface
 
 _STEPS_PER_SAVE = 500
 _STEPS_PER_REPORT = 20
@@ -115,18 +116,23 @@ def train_network(
     out: str | os.PathLike[str],
     on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
     simulation: SimulationSettings | None = None,
+    outlines: bool = True,
 ) -> TrainingResult:
     """Train a network for a body, or continue an interrupted run, and write it.
 
+    Args:
+        outlines: simulate outlines as well, for a network that takes them.
+
     Raises:
-        ValueError: the file cannot be written.
+        ValueError: the file cannot be written, or the body has no mesh for outlines.
     """
     simulation = simulation or SimulationSettings()
     out = Path(out)
     state_path = out.with_name(out.name + ".training.npz")
-    simulator = make_simulator(reduce_body(body, NETWORK_SCHEMA), pool)
-    made_of = _fingerprint(body, pool, settings, simulation)
-    state = _load_state(state_path, start_training(settings, body.beta_count), made_of)
+    surface = make_surface(body) if outlines else None
+    simulator = make_simulator(reduce_body(body, NETWORK_SCHEMA), pool, surface)
+    made_of = _fingerprint(body, pool, settings, simulation, outlines)
+    state = _load_state(state_path, start_training(settings, body.beta_count, outlines), made_of)
     first = done = int(state.step)
     started = time.monotonic()
     while done < settings.steps:
@@ -147,6 +153,7 @@ def train_network(
         "training": asdict(settings),
         "simulation": asdict(simulation),
         "poses": len(pool.body_pose),
+        "outlines": outlines,
         "loss": round(float(state.loss), 4),
     }
     save_network(out, jax.tree.map(np.asarray, state.mean.network), body, provenance)
@@ -154,11 +161,13 @@ def train_network(
     return TrainingResult(out, settings.steps, float(state.loss), time.monotonic() - started)
 
 
-def _fingerprint(body: BodyModel, pool: PosePool, settings: TrainingSettings, simulation: SimulationSettings) -> str:
+def _fingerprint(
+    body: BodyModel, pool: PosePool, settings: TrainingSettings, simulation: SimulationSettings, outlines: bool
+) -> str:
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(pool):
         digest.update(np.ascontiguousarray(leaf).tobytes())
-    words = [VERSION, body.fingerprint, body.beta_count, asdict(settings), asdict(simulation)]
+    words = [VERSION, body.fingerprint, body.beta_count, asdict(settings), asdict(simulation), outlines]
     digest.update(json.dumps(words, sort_keys=True).encode())
     return digest.hexdigest()[:32]
 

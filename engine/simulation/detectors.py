@@ -47,10 +47,18 @@ def _named(schema: KeypointSchema, names: tuple[str, ...]) -> np.ndarray:
     return np.isin(schema.keypoint_names, names)
 
 
+class Visible(NamedTuple):
+    """What a picture shows of a person."""
+
+    seen: Bool[Array, " keypoints"]
+    border: Float[Array, "3"]
+    """Normal of the picture's border, pointing outwards, and its distance from the pelvis; infinite without one."""
+
+
 def draw_seen(
     schema: KeypointSchema, settings: VisibilitySettings, points: Float[Array, "keypoints 2"], key: Array
-) -> Bool[Array, " keypoints"]:
-    """Draw a mask of seen keypoints."""
+) -> Visible:
+    """Draw which keypoints are seen, and the border that cuts off others."""
     keys = jax.random.split(key, 8)
     names, rates = zip(*settings.schema_rates, strict=True)
     members = np.stack([_named(schema, _SCHEMAS[name]) for name in names])
@@ -73,7 +81,9 @@ def draw_seen(
 
     cut = jax.random.bernoulli(keys[5], settings.cut_rate)
     partly = jnp.where(cut, within, kept)
-    return seen & (jax.random.bernoulli(keys[6], settings.complete_rate) | partly)
+    complete = jax.random.bernoulli(keys[6], settings.complete_rate)
+    distance = jnp.where(cut & ~complete, border, jnp.inf)
+    return Visible(seen & (complete | partly), jnp.concatenate([direction, distance[None]]))
 
 
 def draw_levels(settings: DetectorSettings, key: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:

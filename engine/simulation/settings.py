@@ -81,6 +81,60 @@ class VisibilitySettings:
 
 
 @dataclass(frozen=True)
+class ClothesSettings:
+    """Clothes of simulated people: they make parts thicker, never thinner. Thickness is in metres."""
+
+    kinds: tuple[tuple[float, float], ...] = ((0.0, 0.08), (0.003, 0.27), (0.015, 0.45), (0.03, 0.2))
+    """Standard deviation of the half-normal thickness, and share, of each kind: none, tight, ordinary, loose."""
+    other_kind_rate: float = 0.25
+    """Share of people whose legs wear another kind than the upper body."""
+    declared_rate: float = 0.5
+    """Share of pictures whose kind of clothes is known, among those of people in one kind and without skirt or coat."""
+    asymmetry: float = 0.2
+    """Standard deviation of the logarithm of left over right thickness."""
+    ripple: float = 0.4
+    """Amplitude of waves of the thickness along the body, relative to the thickness."""
+    repeat_rate: float = 0.4
+    """Share of people who wear the same in all pictures."""
+    skirt_rate: float = 0.12
+    coat_rate: float = 0.06
+    flare: float = 0.06
+    """Standard deviation of the distance of a skirt's hem from the legs."""
+    coat_thickness: tuple[float, float] = (0.01, 0.04)
+    """Of coats, beyond other clothes."""
+    hair: float = 0.02
+    long_hair_rate: float = 0.35
+    shoes: float = 0.01
+
+
+@dataclass(frozen=True)
+class OutlineSettings:
+    """Outlines of simulated people and errors of segmenters. Errors are in person heights."""
+
+    share: float = 0.5
+    """Share of detectors that come with outlines."""
+    clothes: ClothesSettings = ClothesSettings()
+    noise: tuple[float, float] = (0.002, 0.01)
+    """Least and greatest noise of the boundary; logarithms are uniform."""
+    common_share: float = 0.5
+    """Share of the noise's variance that one side of a segment has in common."""
+    dilation: float = 0.003
+    """Standard deviation of a segmenter's mean error outwards."""
+    lost_part_rate: float = 0.06
+    """Share of segments whose mask is missing."""
+    lost_end_rate: float = 0.25
+    """Share of pictures whose masks miss hands and feet, and what is next to them."""
+    hole_rate: float = 0.02
+    """Share of widths that are cut short by a hole or a bay."""
+    occluder_rate: float = 0.3
+    """Share of pictures with a round object before the person."""
+    occluder_size: tuple[float, float] = (0.03, 0.25)
+    """Its radius."""
+    carried_rate: float = 0.1
+    """Share of pictures where such an object counts as part of the person, as bags do."""
+
+
+@dataclass(frozen=True)
 class SimulationSettings:
     """Settings of simulated pictures. The defaults are those of the shipped network."""
 
@@ -88,3 +142,4 @@ class SimulationSettings:
     view: ViewSettings = ViewSettings()
     detector: DetectorSettings = DetectorSettings()
     visibility: VisibilitySettings = VisibilitySettings()
+    outline: OutlineSettings = OutlineSettings()

@@ -15,12 +15,13 @@ from engine.body.keypoint_body import KeypointBody, reduce_body
 from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema
 from engine.evidence.amortised.exact import as_integers, evidence_of_root, exact_root, from_integers
-from engine.evidence.amortised.features import NETWORK_SCHEMA, picture_features
+from engine.evidence.amortised.features import NETWORK_SCHEMA, Outline, picture_features
 from engine.evidence.amortised.network import Network
 from engine.evidence.shape_evidence import Evidence
 from engine.picture.misfit import MIN_KEYPOINTS
 from engine.picture.noise import NoiseModel
 from engine.picture.observation import observe
+from engine.picture.outline_places import PLACES, SIDES
 
 _TILE_SIZE = 512
 """Pictures in one matrix product. Results do not depend on this number."""
@@ -39,6 +40,7 @@ class _Context(eqx.Module):
     model: AmortisedModel
     level: Float[AnyArray, ""]
     factors: Float[AnyArray, " keypoints"]
+    clothes: Float[AnyArray, ""]
 
 
 def make_amortised(body: BodyModel, network: Network) -> AmortisedModel:
@@ -58,15 +60,21 @@ def amortised_evidence(
     noise: NoiseModel,
     keypoints_px: Float[AnyArray, "images keypoints 2"],
     confidence: Float[AnyArray, "images keypoints"],
+    outline_px: Float[AnyArray, "images places 2"] | None = None,
+    clothes_m: float | None = None,
 ) -> Evidence:
     """Evidence of each picture about the shape; zeros if too few keypoints are seen.
 
     Args:
         schema: schema of the columns; keypoints that the network does not know are left out.
         noise: assumed noise; its level should lie between 0.2 and 5 %.
+        outline_px: widths at ``engine.picture.outline.PLACES``, pixels; NaN if not seen. A picture whose widths are all
+            NaN gives the same evidence as without them; so does every picture if the network knows no outlines.
+        clothes_m: thickness of the clothes of all pictures if it is known (standard deviation of a half-normal law,
+            metres: 0.003 for tight clothes); by default they may be any.
 
     Raises:
-        ValueError: the arrays do not have the schema's columns.
+        ValueError: the arrays do not have the schema's columns, or the outlines not the table's places.
     """
     keypoints_px, confidence = np.asarray(keypoints_px), np.asarray(confidence)
     if keypoints_px.shape[1:] != (len(schema), 2) or confidence.shape != keypoints_px.shape[:-1]:
@@ -79,22 +87,30 @@ def amortised_evidence(
     # A keypoint that this detector lacks counts as not seen.
     own_confidence = np.where(columns >= 0, confidence[:, columns], 0.0)
     factors = np.asarray(noise.sigmas(known)) / np.asarray(NoiseModel(noise.level).sigmas(known))
-    context = _Context(model, np.asarray(noise.level, np.float64), np.asarray(factors, np.float64))
-    evidence = map_samples_in_double(_evidence, context, (keypoints_px[:, columns], own_confidence), _TILE_SIZE)
+    clothes = np.nan if clothes_m is None else clothes_m
+    context = _Context(model, *(np.asarray(value, np.float64) for value in (noise.level, factors, clothes)))
+    samples = (keypoints_px[:, columns], own_confidence)
+    if outline_px is not None:
+        expected = (len(keypoints_px), len(PLACES), SIDES)
+        if np.shape(outline_px) != expected:
+            raise ValueError(f"outlines {np.shape(outline_px)} do not fit: expected {expected}")
+        if model.network.sees_outlines:
+            samples = (*samples, np.asarray(outline_px))
+    evidence = map_samples_in_double(_evidence, context, samples, _TILE_SIZE)
     return jax.tree.map(lambda part: part.astype(np.float32), evidence)
 
 
-def _evidence(context: _Context, picture: tuple[Float[Array, "keypoints 2"], Float[Array, " keypoints"]]) -> Evidence:
-    keypoints, confidence = picture
+def _evidence(context: _Context, picture: tuple[Array, ...]) -> Evidence:
+    keypoints, confidence, *outlines = picture
     body = context.model.body
     usable = jnp.all(jnp.isfinite(keypoints), axis=-1) & (confidence > 0)
     observation = observe(body, keypoints, usable.astype(keypoints.dtype))
     enough = observation.measurable & (jnp.sum(usable) >= MIN_KEYPOINTS)
     exactness = jnp.where(usable, jnp.sqrt(jnp.clip(confidence, 0.0, 1.0)) / context.factors, 0.0)
     points, exactness = network_columns(body.schema, observation.points, exactness)
-    found = evidence_of_root(
-        exact_root(context.model.network, picture_features(points, exactness, jnp.asarray(context.level)))
-    )
+    outline = Outline(outlines[0] / observation.person_height_px, context.clothes) if outlines else None
+    features = picture_features(points, exactness, jnp.asarray(context.level), outline)
+    found = evidence_of_root(exact_root(context.model.network, features))
     return Evidence(jnp.where(enough, found.precision, 0.0), jnp.where(enough, found.information, 0.0))
 
 

@@ -19,8 +19,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int32
 
 from engine.batching import AnyArray
-from engine.evidence.amortised.features import EVEN_COUNT, ODD_COUNT, Features
-from engine.evidence.amortised.network import Network, Root, activation, root_of
+from engine.evidence.amortised.features import Features
+from engine.evidence.amortised.network import Network, Root, activation, first_layer, root_of
 from engine.evidence.shape_evidence import Evidence
 
 _FIRST_LAYER = ("first_even", "first_odd", "first_bias")
@@ -43,7 +43,7 @@ def as_integers(network: Network) -> dict[str, Int32[np.ndarray, "..."]]:
     Raises:
         ValueError: a layer is too wide, or a weight too large or not finite, for exact sums.
     """
-    widest = max(EVEN_COUNT, ODD_COUNT, network.even.shape[-1])
+    widest = max(network.first_even.shape[0], network.first_odd.shape[0], network.even.shape[-1])
     if widest > LARGEST_LAYER:
         raise ValueError(f"a layer has {widest} inputs; sums are exact up to {LARGEST_LAYER}")
     integers = {}
@@ -76,8 +76,8 @@ def exact_root(network: Network, features: Features) -> Root:
         network: result of ``from_integers``.
         features: double precision; not yet on the grid.
     """
-    even = _activations(_activations(features.even) @ network.first_even + network.first_bias)
-    odd = _activations(_activations(features.odd) @ network.first_odd)
+    on_grid = Features(*(_activations(part) for part in features))
+    even, odd = (_activations(part) for part in first_layer(network, on_grid))
     for layer in range(network.even.shape[0]):
         active_even, active_odd = _activated(even, odd)
         even = _activations(even + active_even @ network.even[layer] + network.bias[layer])

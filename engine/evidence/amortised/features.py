@@ -7,9 +7,12 @@ has the same even features and the opposite odd ones, exactly.
 
 Features: coordinates in person heights from the centre (``engine.picture.observation``: resizing and shifting change
 nothing), exactness of each keypoint (square root of its confidence over the detector's noise factor there), logarithms
-of distances and directions between keypoints that one or two bones join, and the noise level.
+of distances and directions between keypoints that one or two bones join, and the noise level. A picture with an outline
+has more features, which follow those of the keypoints: the logarithms of its widths (``engine.picture.outline``) and of
+the two sides' sums, what is seen of it, that there is an outline, and what is known of the clothes.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -19,6 +22,7 @@ from jaxtyping import Array, Float
 from engine.batching import AnyArray
 from engine.body.schema_tables import FACE_EDGES, FEET_EDGES, HEAD_EDGES, LIMB_EDGES
 from engine.body.schemas import HALPE_26
+from engine.picture.outline_places import MIRRORED_PLACES
 
 NETWORK_SCHEMA = HALPE_26
 """The keypoints that the network takes."""
@@ -35,6 +39,20 @@ _SPANS = (
 _SHORTEST = 0.004
 """Lower bound of distances, person heights."""
 _TYPICAL_LEVEL = 0.01
+_SMALLEST_WIDTH = 0.005
+"""Added to widths before the logarithm, person heights: noise of small widths stays small."""
+_TYPICAL_WIDTH = 0.06
+_SMALLEST_CLOTHES_M = 0.002
+_TYPICAL_CLOTHES_M = 0.015
+
+
+class Outline(NamedTuple):
+    """The outline of one picture, and what is known of the clothes."""
+
+    widths: Float[AnyArray, "*images places 2"]
+    """Person heights; NaN if not seen."""
+    clothes: Float[AnyArray, "*images"]
+    """Standard deviation of the half-normal thickness of clothes, metres; NaN if unknown."""
 
 
 class Features(NamedTuple):
@@ -98,9 +116,23 @@ _PARTS = (
 EVEN_COUNT = sum(even.shape[1] for even, _ in _PARTS) + 1
 ODD_COUNT = sum(odd.shape[1] for _, odd in _PARTS)
 
+# A mirror exchanges the sides of every place.
+_MIRRORED_WIDTHS = (2 * MIRRORED_PLACES[:, None] + np.array([1, 0])).reshape(-1)
+_OUTLINE_PARTS = (
+    _split(np.ones(len(_MIRRORED_WIDTHS)), _MIRRORED_WIDTHS),  # log width
+    _split(np.ones(len(_MIRRORED_WIDTHS)), _MIRRORED_WIDTHS),  # seen
+    _split(np.ones(len(MIRRORED_PLACES)), MIRRORED_PLACES),  # log sum of both sides
+)
+OUTLINE_EVEN_COUNT = sum(even.shape[1] for even, _ in _OUTLINE_PARTS) + 3
+"""Additional even features of a picture with an outline."""
+OUTLINE_ODD_COUNT = sum(odd.shape[1] for _, odd in _OUTLINE_PARTS)
+
 
 def picture_features(
-    points: Float[Array, "keypoints 2"], exactness: Float[Array, " keypoints"], level: Float[Array, ""]
+    points: Float[Array, "keypoints 2"],
+    exactness: Float[Array, " keypoints"],
+    level: Float[Array, ""],
+    outline: Outline | None = None,
 ) -> Features:
     """The features of one picture.
 
@@ -108,6 +140,7 @@ def picture_features(
         points: keypoints of ``NETWORK_SCHEMA``, person heights from the centre; 0 if not seen.
         exactness: assumed noise at the level over assumed noise of the keypoint; 0 if not seen.
         level: assumed noise level, person heights.
+        outline: without it, features of outlines are left out.
     """
     dtype = points.dtype
     seen = (exactness > 0).astype(dtype)
@@ -122,6 +155,40 @@ def picture_features(
         points[:, 0] * seen, points[:, 1] * seen, jnp.minimum(exactness, 2.0), log_length, direction[:, 0],
         direction[:, 1],
     )  # fmt: skip
-    even = [value @ jnp.asarray(matrix, dtype) for value, (matrix, _) in zip(values, _PARTS, strict=True)]
-    odd = [value @ jnp.asarray(matrix, dtype) for value, (_, matrix) in zip(values, _PARTS, strict=True)]
-    return Features(jnp.concatenate([*even, jnp.log(level / _TYPICAL_LEVEL)[None]]), jnp.concatenate(odd))
+    of_keypoints = _parts(values, _PARTS, jnp.log(level / _TYPICAL_LEVEL)[None])
+    if outline is None:
+        return of_keypoints
+    of_outline = _outline_features(outline)
+    return Features(*(jnp.concatenate(both) for both in zip(of_keypoints, of_outline, strict=True)))
+
+
+def _outline_features(outline: Outline) -> Features:
+    seen = jnp.isfinite(outline.widths)
+    widths = jnp.where(seen, outline.widths, 0.0)
+    dtype = widths.dtype
+    values = (
+        jnp.where(seen, _log_width(widths), 0.0).reshape(-1),
+        seen.astype(dtype).reshape(-1),
+        jnp.where(jnp.all(seen, axis=-1), _log_width(0.5 * (widths[:, 0] + widths[:, 1])), 0.0),
+    )
+    present = jnp.any(seen)
+    known = present & jnp.isfinite(outline.clothes)
+    thickness = jnp.where(known, outline.clothes, _TYPICAL_CLOTHES_M) + _SMALLEST_CLOTHES_M
+    clothes = jnp.where(known, jnp.log(thickness / _TYPICAL_CLOTHES_M), 0.0)
+    return _parts(values, _OUTLINE_PARTS, jnp.stack([present.astype(dtype), known.astype(dtype), clothes]))
+
+
+def _log_width(width: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    return jnp.log((jnp.maximum(width, 0.0) + _SMALLEST_WIDTH) / _TYPICAL_WIDTH)
+
+
+def _parts(
+    values: Sequence[Float[Array, " _"]],
+    matrices: Sequence[tuple[np.ndarray, np.ndarray]],
+    more: Float[Array, " more"],
+) -> Features:
+    """Even and odd parts of the values, and more even features."""
+    dtype = more.dtype
+    even = [value @ jnp.asarray(matrix, dtype) for value, (matrix, _) in zip(values, matrices, strict=True)]
+    odd = [value @ jnp.asarray(matrix, dtype) for value, (_, matrix) in zip(values, matrices, strict=True)]
+    return Features(jnp.concatenate([*even, more]), jnp.concatenate(odd))

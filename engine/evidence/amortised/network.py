@@ -24,7 +24,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from engine.batching import AnyArray
-from engine.evidence.amortised.features import EVEN_COUNT, NETWORK_SCHEMA, ODD_COUNT, Features
+from engine.evidence.amortised.features import (
+    EVEN_COUNT,
+    NETWORK_SCHEMA,
+    ODD_COUNT,
+    OUTLINE_EVEN_COUNT,
+    OUTLINE_ODD_COUNT,
+    Features,
+)
 
 LARGEST_ROOT = 60.0
 """Bound of the entries of L; it allows precisions of 3,600, which is noise of 0.1 %."""
@@ -49,6 +56,11 @@ class Network(eqx.Module):
         """Number n of shape components; there are n (n + 1) / 2 entries of L and n of u."""
         return int((-3 + np.sqrt(9 + 8 * self.last.shape[1])) / 2)
 
+    @property
+    def sees_outlines(self) -> bool:
+        """Whether the network was trained with outlines; if not, their features must be left out."""
+        return self.first_even.shape[0] > EVEN_COUNT
+
 
 class DepthHead(eqx.Module):
     """The second output, for training."""
@@ -71,8 +83,14 @@ class Root(NamedTuple):
     whitened: Float[Array, "*images betas"]
 
 
-def init_network(key: Array, pairs: int, layers: int, beta_count: int) -> tuple[Network, DepthHead]:
-    """Small random weights: the evidence of an untrained network is nearly zero."""
+def init_network(
+    key: Array, pairs: int, layers: int, beta_count: int, outlines: bool = False
+) -> tuple[Network, DepthHead]:
+    """Small random weights: the evidence of an untrained network is nearly zero.
+
+    Args:
+        outlines: take features of outlines as well.
+    """
     keys = jax.random.split(key, 7)
 
     def normal(key: Array, *shape: int, scale: float = 1.0) -> Array:
@@ -80,9 +98,11 @@ def init_network(key: Array, pairs: int, layers: int, beta_count: int) -> tuple[
 
     outputs = beta_count * (beta_count + 3) // 2
     count = len(NETWORK_SCHEMA)
+    even_count = EVEN_COUNT + outlines * OUTLINE_EVEN_COUNT
+    odd_count = ODD_COUNT + outlines * OUTLINE_ODD_COUNT
     network = Network(
-        first_even=normal(keys[0], EVEN_COUNT, pairs, scale=2.0),
-        first_odd=normal(keys[1], ODD_COUNT, pairs, scale=2.0),
+        first_even=normal(keys[0], even_count, pairs, scale=2.0),
+        first_odd=normal(keys[1], odd_count, pairs, scale=2.0),
         first_bias=jnp.zeros(pairs),
         even=normal(keys[2], layers, pairs, pairs),
         odd=normal(keys[3], layers, pairs, pairs),
@@ -91,6 +111,12 @@ def init_network(key: Array, pairs: int, layers: int, beta_count: int) -> tuple[
         last_bias=jnp.zeros(outputs),
     )
     return network, DepthHead(normal(keys[5], pairs, count, scale=0.1), normal(keys[6], pairs, count, scale=0.1))
+
+
+def first_layer(network: Network, features: Features) -> tuple[AnyArray, AnyArray]:
+    """Even and odd values before the first activation. Features of outlines come last and may be left out."""
+    even = features.even @ network.first_even[: features.even.shape[-1]] + network.first_bias
+    return even, features.odd @ network.first_odd[: features.odd.shape[-1]]
 
 
 def activation(x: AnyArray) -> Array:
@@ -105,8 +131,7 @@ def _activated(even: AnyArray, odd: AnyArray) -> tuple[Array, Array]:
 
 def hidden_layers(network: Network, features: Features) -> Hidden:
     """Last layer's activations for a whole batch, in single precision; used in training."""
-    even = features.even @ network.first_even + network.first_bias
-    odd = features.odd @ network.first_odd
+    even, odd = first_layer(network, features)
     for layer in range(network.even.shape[0]):
         active_even, active_odd = _activated(even, odd)
         even = even + active_even @ network.even[layer] + network.bias[layer]

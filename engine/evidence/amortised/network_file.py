@@ -19,7 +19,13 @@ import numpy as np
 from engine.body.files import replace_file
 from engine.body.model import BodyModel
 from engine.evidence.amortised.exact import as_integers, from_integers
-from engine.evidence.amortised.features import EVEN_COUNT, NETWORK_SCHEMA, ODD_COUNT
+from engine.evidence.amortised.features import (
+    EVEN_COUNT,
+    NETWORK_SCHEMA,
+    ODD_COUNT,
+    OUTLINE_EVEN_COUNT,
+    OUTLINE_ODD_COUNT,
+)
 from engine.evidence.amortised.network import Network
 
 FORMAT = "samebody-evidence-network"
@@ -112,9 +118,12 @@ def _checked(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], origin
             f"{body.name} ({body.fingerprint}); train one: samebody train-evidence"
         )
     layers, pairs = arrays["even"].shape[:2] if arrays["even"].ndim == 3 else (0, 0)
+    with_outlines = arrays["first_even"].shape[:1] != (EVEN_COUNT,)
+    even_count = EVEN_COUNT + with_outlines * OUTLINE_EVEN_COUNT
+    odd_count = ODD_COUNT + with_outlines * OUTLINE_ODD_COUNT
     outputs = body.beta_count * (body.beta_count + 3) // 2
     expected = {
-        "first_even": (EVEN_COUNT, pairs), "first_odd": (ODD_COUNT, pairs), "first_bias": (pairs,),
+        "first_even": (even_count, pairs), "first_odd": (odd_count, pairs), "first_bias": (pairs,),
         "even": (layers, pairs, pairs), "odd": (layers, pairs, pairs), "bias": (layers, pairs),
         "last": (pairs, outputs), "last_bias": (outputs,),
     }  # fmt: skip

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from engine.batching import AnyArray
 from engine.evidence.amortised.evidence import network_columns
-from engine.evidence.amortised.features import Features, picture_features
+from engine.evidence.amortised.features import Features, Outline, picture_features
 from engine.evidence.amortised.losses import SET_SIZE, density_loss, set_loss
 from engine.evidence.amortised.network import DepthHead, Network, hidden_layers, init_network, root_of
 from engine.evidence.shape_evidence import Evidence
@@ -148,9 +148,14 @@ def _optimiser() -> optax.GradientTransformation:
     )
 
 
-def start_training(settings: TrainingSettings, beta_count: int) -> TrainingState:
-    """The state before the first step."""
-    weights = Weights(*init_network(jax.random.key(settings.seed), settings.pairs, settings.layers, beta_count))
+def start_training(settings: TrainingSettings, beta_count: int, outlines: bool = False) -> TrainingState:
+    """The state before the first step.
+
+    Args:
+        outlines: whether the network takes outlines, which the simulator must then give.
+    """
+    key = jax.random.key(settings.seed)
+    weights = Weights(*init_network(key, settings.pairs, settings.layers, beta_count, outlines))
     return _begin(jnp.zeros((), jnp.int32), weights)
 
 
@@ -176,7 +181,10 @@ def features_of(simulator: Simulator, picture: SimulatedPicture) -> tuple[Featur
     depths = (picture.depths - jnp.mean(picture.depths)) / REFERENCE_STATURE_M
     schema = simulator.body.schema
     points, exactness = network_columns(schema, points, exactness)
-    return picture_features(points, exactness, picture.level), depths
+    # Keypoints are in metres here.
+    simulated = picture.outline
+    outline = simulated and Outline(simulated.widths / observation.person_height_px, simulated.clothes)
+    return picture_features(points, exactness, picture.level, outline), depths
 
 
 class Batch(NamedTuple):

@@ -124,7 +124,7 @@ def test_visibility_follows_the_schema(body: KeypointBody) -> None:
     settings = VisibilitySettings(schema_rates=(("coco17", 1.0),), complete_rate=0.5)
     points = np.random.default_rng(0).normal(size=(26, 2)).astype(np.float32)
     keys = jax.random.split(jax.random.key(3), 500)
-    seen = np.asarray(jax.vmap(lambda key: draw_seen(body.schema, settings, jnp.asarray(points), key))(keys))
+    seen = np.asarray(jax.vmap(lambda key: draw_seen(body.schema, settings, jnp.asarray(points), key).seen)(keys))
     assert not seen[:, 17:].any()
     assert 0.4 < seen[:, :17].all(axis=1).mean() < 0.75
     assert seen[:, :17].any(axis=0).all()
