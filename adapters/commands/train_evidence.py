@@ -44,9 +44,15 @@ from adapters.commands.own_inputs import keep_inputs
 @click.option(
     "--pairs", default=320, show_default=True, type=click.IntRange(4, 512), help="Size of the network's layers."
 )
+@click.option(
+    "--outlines/--no-outlines",
+    default=True,
+    show_default=True,
+    help="Simulate outlines of clothed people as well.  Without a GPU, the steps take several times as long with them.",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 def train_evidence(
-    body: str, out: Path | None, poses: Path | None, steps: int, batch: int, pairs: int, seed: int
+    body: str, out: Path | None, poses: Path | None, steps: int, batch: int, pairs: int, outlines: bool, seed: int
 ) -> None:
     """Train a body's evidence network on simulated pictures.
 
@@ -76,5 +82,5 @@ def train_evidence(
         def show(now: TrainingProgress) -> None:
             advance(now.step * batch, now.steps * batch)
 
-        result = train_network(found, pose_pool(poses), settings, out, show)
+        result = train_network(found, pose_pool(poses), settings, out, show, outlines=outlines)
     say(f"{found.name}: {result.steps:,} steps, mean loss {result.loss:.3f} nats", str(result.path))

@@ -63,7 +63,7 @@ def silhouette_widths(
     together = [jax.lax.reduce(word, jnp.uint32(0), jax.lax.bitwise_or, (0,)) for word in words]
     counts = jnp.stack([_run_length(together[:_WORDS]), _run_length(together[_WORDS:])])
     offset = jnp.stack([shift, 1 - shift])
-    widths = step * jnp.minimum(counts - 0.5 + offset, STEPS)
+    widths = step * jnp.where(counts == STEPS, STEPS, counts - 0.5 + offset)
     return jnp.where(jnp.all(counts > 0, axis=0), widths, jnp.nan)
 
 

@@ -63,6 +63,7 @@ def test_training_is_reproducible_and_resumable(
     assert not kept.with_name(kept.name + ".training.npz").exists()
     one, other = load_network(whole, body), load_network(kept, body)
     assert all(np.array_equal(getattr(one, name), value) for name, value in vars(other).items())
+    assert one.sees_outlines
     # A network in the folder is found by its body, and belongs to no other.
     assert find_network(body, path.parent) is not None
     with pytest.raises(NetworkFileError, match="belongs to"):
