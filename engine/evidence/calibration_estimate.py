@@ -184,13 +184,13 @@ def calibrate_unlabelled(
     prior: Population | None = None,
     limbs: SeenLimbs | None = None,
 ) -> CalibrationReport:
-    """Estimate noise scale, mean and within-person covariance from pictures of unknown people.
+    """Estimate noise scale and mean from pictures of unknown people.
 
     Args:
         evidence: each picture's evidence from its fit, not calibrated.
         provenance: the pictures and their detector; kept with the result.
         keypoint_noise: the noise that the fits used; kept with the result.
-        prior: population to start from; its spread of people is kept.
+        prior: population to start from; its covariances are kept, and the noise scale is at least its own.
         limbs: each picture's limb lengths; by default limbs give no evidence of their own.
 
     Raises:

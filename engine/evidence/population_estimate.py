@@ -6,15 +6,17 @@ is quadratic in μ, and EM would be slow with weak evidence) and an EM step in B
 while the objective grows. A longer step that lowers the objective is taken back, so the penalised likelihood never
 decreases.
 
-Without labels every picture counts as a person of its own, and the data determine only B + W. B is then kept at the
-prior's. Differences beyond those of the prior population count as one person's variation, which is the cautious choice.
+Without labels every picture counts as a person of its own, and the data determine only B + W. Both are then kept at
+the prior's, and only μ and s are estimated. A free W would explain the differences between people as variation of one
+person, the more so the more pictures there are (benchmarks/results.md, "Real people"). s is at least the prior's,
+because people who differ less than the prior assumes look like exact keypoints.
 
 Sources: Brümmer and de Villiers, "The speaker partitioning problem", Odyssey 2010 (the two-covariance model); Liu and
 Rubin, "The ECME algorithm", Biometrika 1994; Salakhutdinov and Roweis, "Adaptive overrelaxed bound optimization
 methods", ICML 2003 (the longer steps).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +72,8 @@ def estimate_population(
 
     Args:
         evidence: each picture's evidence, not calibrated.
-        person: the number of each picture's person, from 0. None if people are unknown; B then stays the prior's.
+        person: the number of each picture's person, from 0. None if people are unknown; B and W then stay the
+            prior's, and s is at least the prior's.
         weights: each picture's weight, 1 by default; pictures that repeat each other's errors should weigh less.
         prior: the body model's population by default.
 
@@ -86,14 +89,17 @@ def estimate_population(
     pictures = _observed(bounded_evidence(evidence), weights)
     labels = np.arange(count) if person is None else np.asarray(person)
     enough = _LEAST_GAIN * pictures.weights.sum()
+    least_noise = start.noise_scale if person is None else 0.0
 
     def step(state: Population) -> tuple[float, Population, Population]:
-        return _step(pictures, labels, state, start, strength or Strength(), person is not None)
+        found, here, ahead = _step(pictures, labels, state, start, strength or Strength(), person is not None)
+        return found, here, replace(ahead, noise_scale=max(ahead.noise_scale, least_noise))
 
     value, here, ahead = step(start)
     objective, length = [value], 1.0
     for _ in range(iterations):
-        value, reached, beyond = step(_farther(here, ahead, length))
+        farther = _farther(here, ahead, length)
+        value, reached, beyond = step(replace(farther, noise_scale=max(farther.noise_scale, least_noise)))
         if not value >= objective[-1] and length > 1:
             length = 1.0
             value, reached, beyond = step(ahead)
@@ -228,16 +234,16 @@ def _step(
     following = scale * apparent.spread @ precision
     moved = following @ uncertain @ following.swapaxes(1, 2)
     count, weights = len(covariance), pictures.weights
-    between = state.between
+    between, within = state.between, state.within
     if labelled:
         between = (offset.T @ offset + covariance.sum(axis=0) + strength.people * prior.between) / (
             count + strength.people
         )
-    within = (
-        (weights[:, None] * deviation).T @ deviation
-        + np.einsum("n,nij->ij", weights, apparent.spread + moved)
-        + strength.pictures * prior.within
-    ) / (weights.sum() + strength.pictures)
+        within = (
+            (weights[:, None] * deviation).T @ deviation
+            + np.einsum("n,nij->ij", weights, apparent.spread + moved)
+            + strength.pictures * prior.within
+        ) / (weights.sum() + strength.pictures)
     kept = identity - following
     unsure = kept @ uncertain @ kept.swapaxes(1, 2) + apparent.spread
     left = left - np.einsum("nij,ni->nj", roots, deviation)
@@ -287,11 +293,11 @@ def _best_mean(people: _People, state: Population, prior: Population, strength: 
 def _penalty(mean: np.ndarray, state: Population, prior: Population, strength: Strength, labelled: bool) -> float:
     away = mean - prior.mean
     total = strength.mean * away @ np.linalg.solve(prior.between, away)
-    total += strength.pictures * _wishart(state.within, prior.within)
     squared = state.noise_scale**2
     total += strength.numbers * (np.log(squared) + prior.noise_scale**2 / squared)
     if labelled:
         total += strength.people * _wishart(state.between, prior.between)
+        total += strength.pictures * _wishart(state.within, prior.within)
     return -0.5 * float(total)
 
 

@@ -152,3 +152,14 @@ def test_calibrations_of_the_embedded_body_start_from_measured_people_and_others
     assert np.sqrt(np.diag(measured.between)).max() < 3
     assert np.abs(measured.between - np.eye(anny.beta_count)).max() > 0.1
     np.testing.assert_array_equal(body_population("another body", 10).between, np.eye(10))
+
+
+def test_many_pictures_of_unknown_people_leave_differences_to_people() -> None:
+    evidence, _ = _pictures(people=400, pictures=1)
+    exact = Evidence(evidence.precision * 0.1, evidence.information * 0.1)
+    prior = Population(np.zeros(BETAS), 0.2 * np.eye(BETAS), 0.02 * np.eye(BETAS))
+    found = estimate_population(exact, prior=prior)
+    np.testing.assert_array_equal(found.population.within, prior.within)
+    np.testing.assert_array_equal(found.population.between, prior.between)
+    assert found.population.noise_scale == 1.0
+    assert np.diff(found.objective).min() > -ROUNDING
