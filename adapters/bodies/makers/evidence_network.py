@@ -24,7 +24,7 @@ from engine.evidence.amortised.features import NETWORK_SCHEMA
 from engine.evidence.amortised.losses import SET_SIZE
 from engine.evidence.amortised.network_file import SHIPPED
 from engine.evidence.amortised.training import TrainingSettings, make_training, start_training, train
-from engine.simulation.pictures import make_simulator
+from engine.simulation.pictures import Simulator, make_simulator
 from engine.simulation.poses import PosePool
 from engine.simulation.settings import SimulationSettings
 
@@ -45,11 +45,7 @@ _PROBE_STEPS = 30
 def main(poses: Path, out: Path, batch: int, pairs: int, minutes: float | None) -> None:
     """Train the network; this takes hours on two cores."""
     began = time.monotonic()
-    settings = TrainingSettings(pairs=pairs)
-    single, sets = settings.stages
-    people = sets.sizes[1]
-    sizes = (max(batch // (people * SET_SIZE), 1), people, SET_SIZE)
-    settings = replace(settings, stages=(replace(single, sizes=(batch, 1, 1)), replace(sets, sizes=sizes)))
+    settings = settings_for(batch, pairs)
     body, pool = load_embedded_body(), pose_pool(poses, LEFT_OUT)
     if minutes is not None:
         settings = fill_time(body, pool, settings, began + 60 * minutes)
@@ -65,9 +61,23 @@ def main(poses: Path, out: Path, batch: int, pairs: int, minutes: float | None) 
     train_network(body, pool, settings, out, show)
 
 
+def settings_for(batch: int, pairs: int) -> TrainingSettings:
+    """The default settings with so many pictures in a step: more detectors, each with as many people."""
+    settings = TrainingSettings(pairs=pairs)
+    single, sets = settings.stages
+    people = sets.sizes[1]
+    sizes = (max(batch // (people * SET_SIZE), 1), people, SET_SIZE)
+    return replace(settings, stages=(replace(single, sizes=(batch, 1, 1)), replace(sets, sizes=sizes)))
+
+
+def simulator_for(body: BodyModel, pool: PosePool) -> Simulator:
+    """The body's simulator."""
+    return make_simulator(reduce_body(body, NETWORK_SCHEMA), pool)
+
+
 def fill_time(body: BodyModel, pool: PosePool, settings: TrainingSettings, end: float) -> TrainingSettings:
     """The settings with as many steps as end at a time of the monotonic clock, in seconds."""
-    simulator = make_simulator(reduce_body(body, NETWORK_SCHEMA), pool)
+    simulator = simulator_for(body, pool)
     rates = []
     for number in range(len(settings.stages)):
         training = make_training(simulator, SimulationSettings(), settings, number)
