@@ -19,17 +19,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adapters.jobs.train_evidence import simulator_of
 from benchmarks.metrics import hardware
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
 from engine.body.pose_prior import load_pose_prior
-from engine.body.schemas import COCO_17, HALPE_26
+from engine.body.schemas import COCO_17
 from engine.evidence.amortised.evidence import amortised_evidence, make_amortised
 from engine.evidence.amortised.network_file import find_network
 from engine.evidence.amortised.training import TrainingSettings, make_training, start_training, train
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import fit_own
-from engine.simulation.pictures import make_simulator
 from engine.simulation.poses import pool_from_prior
 from engine.simulation.settings import SimulationSettings
 
@@ -92,9 +92,11 @@ def main(most: int, fits: bool, training: bool, digest: bool, out: Path | None) 
 
 def _training_rate() -> float:
     settings, simulation = TrainingSettings(), SimulationSettings()
-    simulator = make_simulator(reduce_body(load_embedded_body(), HALPE_26), pool_from_prior(load_pose_prior(), 1024))
+    simulator = simulator_of(load_embedded_body(), pool_from_prior(load_pose_prior(), 1024))
     training = make_training(simulator, simulation, settings, 0)
-    state = jax.block_until_ready(train(training, start_training(settings, 10), jnp.asarray(2, jnp.int32)))
+    state = jax.block_until_ready(
+        train(training, start_training(settings, 10, outlines=True), jnp.asarray(2, jnp.int32))
+    )
     start = time.perf_counter()
     jax.block_until_ready(train(training, state, jnp.asarray(20, jnp.int32)))
     return 20 / (time.perf_counter() - start)

@@ -33,7 +33,7 @@ from engine.evidence.amortised.training import (
     start_training,
     train,
 )
-from engine.simulation.pictures import make_simulator
+from engine.simulation.pictures import Simulator, make_simulator
 from engine.simulation.poses import PosePool, make_pool, pool_from_prior
 from engine.simulation.settings import SimulationSettings
 from engine.simulation.surface import make_surface
@@ -109,6 +109,15 @@ def pose_pool(path: str | os.PathLike[str] | None, left_out: tuple[str, ...] = (
 _POSE_ARRAYS = ("body_pose", "root_orient", "weight", "subject", "quality", "joint_valid")
 
 
+def simulator_of(body: BodyModel, pool: PosePool, outlines: bool = True) -> Simulator:
+    """Simulated people with this body, in these poses.
+
+    Raises:
+        ValueError: the body has no mesh for outlines.
+    """
+    return make_simulator(reduce_body(body, NETWORK_SCHEMA), pool, make_surface(body) if outlines else None)
+
+
 def train_network(
     body: BodyModel,
     pool: PosePool,
@@ -129,8 +138,7 @@ def train_network(
     simulation = simulation or SimulationSettings()
     out = Path(out)
     state_path = out.with_name(out.name + ".training.npz")
-    surface = make_surface(body) if outlines else None
-    simulator = make_simulator(reduce_body(body, NETWORK_SCHEMA), pool, surface)
+    simulator = simulator_of(body, pool, outlines)
     made_of = _fingerprint(body, pool, settings, simulation, outlines)
     state = _load_state(state_path, start_training(settings, body.beta_count, outlines), made_of)
     first = done = int(state.step)

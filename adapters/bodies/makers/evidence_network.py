@@ -16,15 +16,12 @@ import click
 import jax
 import jax.numpy as jnp
 
-from adapters.jobs.train_evidence import TrainingProgress, pose_pool, train_network
+from adapters.jobs.train_evidence import TrainingProgress, pose_pool, simulator_of, train_network
 from engine.body.embedded import load_embedded_body
-from engine.body.keypoint_body import reduce_body
 from engine.body.model import BodyModel
-from engine.evidence.amortised.features import NETWORK_SCHEMA
 from engine.evidence.amortised.losses import SET_SIZE
 from engine.evidence.amortised.network_file import SHIPPED
 from engine.evidence.amortised.training import TrainingSettings, make_training, start_training, train
-from engine.simulation.pictures import Simulator, make_simulator
 from engine.simulation.poses import PosePool
 from engine.simulation.settings import SimulationSettings
 
@@ -70,18 +67,13 @@ def settings_for(batch: int, pairs: int) -> TrainingSettings:
     return replace(settings, stages=(replace(single, sizes=(batch, 1, 1)), replace(sets, sizes=sizes)))
 
 
-def simulator_for(body: BodyModel, pool: PosePool) -> Simulator:
-    """The body's simulator."""
-    return make_simulator(reduce_body(body, NETWORK_SCHEMA), pool)
-
-
 def fill_time(body: BodyModel, pool: PosePool, settings: TrainingSettings, end: float) -> TrainingSettings:
     """The settings with as many steps as end at a time of the monotonic clock, in seconds."""
-    simulator = simulator_for(body, pool)
+    simulator = simulator_of(body, pool)
     rates = []
     for number in range(len(settings.stages)):
         training = make_training(simulator, SimulationSettings(), settings, number)
-        state = train(training, start_training(settings, body.beta_count), jnp.asarray(3, jnp.int32))
+        state = train(training, start_training(settings, body.beta_count, outlines=True), jnp.asarray(3, jnp.int32))
         jax.block_until_ready(state)
         began = time.monotonic()
         jax.block_until_ready(train(training, state, jnp.asarray(_PROBE_STEPS, jnp.int32)))
