@@ -10,13 +10,12 @@ import click
 from adapters.commands import options
 from adapters.commands.compiling import enable_told_cache
 from adapters.commands.help_text import Command
-from adapters.commands.keypoint_input import read_table, reading_options
+from adapters.commands.keypoint_input import Reading, read_table, reading_options
 from adapters.commands.own_inputs import keep_inputs
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from adapters.keypoints.readers import ReadingOptions
     from engine.evidence.calibration_estimate import CalibrationReport
 
 
@@ -55,7 +54,7 @@ def calibrate(
     solver: str,
     body: str,
     schema: str | None,
-    reading: ReadingOptions,
+    reading: Reading,
 ) -> None:
     """Estimate from PICTURES how their detector sees people.
 

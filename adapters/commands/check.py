@@ -14,14 +14,13 @@ from adapters.commands.compiling import enable_told_cache
 from adapters.commands.detector_options import detection_line, detector_option, photo_detection
 from adapters.commands.display import failed_lines, print_table, row_progress, say, stages
 from adapters.commands.help_text import Command
-from adapters.commands.keypoint_input import read_references, read_table, reading_options
+from adapters.commands.keypoint_input import Reading, read_references, read_table, reading_options, table_with_masks
 from adapters.commands.own_inputs import keep_inputs
 
 if TYPE_CHECKING:
     from adapters.jobs.check import Check
     from adapters.jobs.check_folder import CheckFolder, Looks
     from adapters.keypoints.detectors.choice import DetectorName
-    from adapters.keypoints.readers import ReadingOptions
     from adapters.keypoints.table import KeypointTable
 
 
@@ -67,7 +66,7 @@ def check_command(
     solver: str,
     calibration: Path | None,
     schema: str | None,
-    reading: ReadingOptions,
+    reading: Reading,
     detector: DetectorName | None,
     **settings: Any,
 ) -> None:
@@ -104,7 +103,7 @@ def _keypoints(
     detector: DetectorName | None,
     settings: Mapping[str, Any],
     schema: str | None,
-    reading: ReadingOptions,
+    reading: Reading,
 ) -> KeypointTable:
     from adapters.jobs.detect import detect_to_table
     from adapters.keypoints.detectors.pictures import find_pictures
@@ -117,7 +116,8 @@ def _keypoints(
     with row_progress(f"detecting in the {what}") as progress:
         table, summary = detect_to_table(find_pictures([path]), detection, progress)
     say(f"{what}: {detection_line(summary)}")
-    return table
+    outlined = table_with_masks([path], schema, reading, table)
+    return table if outlined is None else outlined
 
 
 def _photographs(path: Path) -> bool:

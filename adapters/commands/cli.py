@@ -30,6 +30,7 @@ _COMMANDS = {
     "demo": _Entry("demo", "demo", "Try samebody on packaged keypoints."),
     "check": _Entry("check", "check_command", "Make a page from references and pictures, in one command."),
     "detect": _Entry("detect", "detect", "Find people and their keypoints in photographs."),
+    "outlines": _Entry("outlines", "outlines", "Reduce masks of people to outlines, beside their keypoints."),
     "fit": _Entry("fit", "fit", "Fit one body shape to reference keypoints."),
     "score": _Entry("score", "score", "Score every person in every picture."),
     "report": _Entry("report", "report", "Make a page for looking at scores."),

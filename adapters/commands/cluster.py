@@ -11,7 +11,7 @@ from adapters.commands import options
 from adapters.commands.compiling import enable_told_cache
 from adapters.commands.display import print_table, say, stages
 from adapters.commands.help_text import Command
-from adapters.commands.keypoint_input import read_table, reading_options
+from adapters.commands.keypoint_input import Reading, read_table, reading_options
 from adapters.commands.own_inputs import keep_inputs
 from adapters.commands.report import check_page_path
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from adapters.jobs.cluster_table import ClusteredTable
-    from adapters.keypoints.readers import ReadingOptions
     from adapters.keypoints.table import KeypointTable
     from engine.body.model import BodyModel
 
@@ -65,7 +64,7 @@ def cluster(
     body: str,
     calibration: Path | None,
     schema: str | None,
-    reading: ReadingOptions,
+    reading: Reading,
 ) -> None:
     """Group the people in KEYPOINTS by body.
 

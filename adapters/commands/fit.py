@@ -13,14 +13,13 @@ from adapters.commands.compiling import enable_told_cache
 from adapters.commands.detector_options import detector_option, photograph_table
 from adapters.commands.display import failed_lines, say
 from adapters.commands.help_text import Command
-from adapters.commands.keypoint_input import read_references, reading_options
+from adapters.commands.keypoint_input import Reading, read_references, reading_options
 from adapters.commands.own_inputs import keep_inputs
 from engine.scores import LABELS, Mode
 
 if TYPE_CHECKING:
     from adapters.jobs.fit import Person
     from adapters.keypoints.detectors.choice import DetectorName
-    from adapters.keypoints.readers import ReadingOptions
     from adapters.keypoints.table import KeypointTable
     from engine.shape import Shape
 
@@ -68,7 +67,7 @@ def fit(
     calibration: Path | None,
     focal_length_px: float | None,
     schema: str | None,
-    reading: ReadingOptions,
+    reading: Reading,
     detector: DetectorName | None,
     **settings: Any,
 ) -> None:

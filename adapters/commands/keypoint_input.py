@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from adapters.commands.choices import MIN_SCORE
+from adapters.commands.display import row_progress, say
 
 if TYPE_CHECKING:
     from adapters.jobs.fit import Person
@@ -26,16 +27,36 @@ if TYPE_CHECKING:
 _FIRST_LOOK_ROWS = 256
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a command reads keypoints."""
+
+    options: ReadingOptions
+    masks: Path | None = None
+    """A folder of masks, which give outlines."""
+
+
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options ``--min-score``, ``--image-size`` and ``--force``; the command gets them as ``reading``."""
+    """The options that are common to all commands that read keypoints; the command gets them as ``reading``."""
 
     @functools.wraps(command)
-    def wrapped(*args: Any, min_score: float, image_size: str | None, force: bool, **others: Any) -> Any:
+    def wrapped(
+        *args: Any,
+        min_score: float,
+        image_size: str | None,
+        force: bool,
+        masks: Path | None,
+        no_outlines: bool,
+        **others: Any,
+    ) -> Any:
         from adapters.keypoints.readers import ReadingOptions
         from adapters.keypoints.readers.file_rules import parse_image_size
 
+        if masks is not None and no_outlines:
+            raise ValueError("--masks and --no-outlines exclude each other; give one of them")
         size = None if image_size is None else parse_image_size(image_size)
-        return command(*args, reading=ReadingOptions(min_score, size, judge=not force), **others)
+        options = ReadingOptions(min_score, size, judge=not force, outlines=not no_outlines)
+        return command(*args, reading=Reading(options, masks), **others)
 
     options = (
         click.option(
@@ -51,6 +72,12 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Size of all pictures, for files whose coordinates are fractions of it (YOLO labels, MediaPipe).",
         ),
         click.option("--force", is_flag=True, help="Accept keypoints that cannot be those of a person."),
+        click.option(
+            "--masks",
+            type=click.Path(path_type=Path),
+            help="Folder of masks of the people, NAME.png for the picture NAME.jpg and so on (docs/outlines.md).",
+        ),
+        click.option("--no-outlines", is_flag=True, help="Leave out the outlines and masks of the keypoint files."),
     )
     for option in reversed(options):
         wrapped = option(wrapped)
@@ -58,7 +85,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def open_source(
-    files: Sequence[Path], schema: str | None, reading: ReadingOptions, processes: int = 1
+    files: Sequence[Path], schema: str | None, options: ReadingOptions, processes: int = 1
 ) -> KeypointSource:
     """The files, after a check of their first rows: if no row can be used, nothing is computed.
 
@@ -69,7 +96,7 @@ def open_source(
     from adapters.keypoints.reading_report import ReadingReport
     from engine.body.schemas import find_schema
 
-    source = open_keypoints(files, find_schema(schema) if schema else None, processes=processes, options=reading)
+    source = open_keypoints(files, find_schema(schema) if schema else None, processes=processes, options=options)
     first = replace(source, chunk_size=_FIRST_LOOK_ROWS, processes=1, report=ReadingReport())
     for _ in first:
         if first.report.readable:
@@ -80,9 +107,12 @@ def open_source(
 
 
 def any_source(
-    files: Sequence[Path], schema: str | None, reading: ReadingOptions, detected: KeypointTable | None = None
+    files: Sequence[Path], schema: str | None, reading: Reading, table: KeypointTable | None = None
 ) -> KeypointSource | TableSource:
-    """The files, read by one process per core, or the results of a detector in photographs.
+    """The files, read by one process per core, or a table in memory.
+
+    Args:
+        table: the result of ``table_with_masks``.
 
     Raises:
         ValueError: as ``open_source``.
@@ -90,10 +120,39 @@ def any_source(
     from adapters.keypoints.table_source import TableSource
     from engine.batching import worker_count
 
-    return open_source(files, schema, reading, worker_count()) if detected is None else TableSource(detected, reading)
+    if table is None:
+        return open_source(files, schema, reading.options, worker_count())
+    return TableSource(table, reading.options)
 
 
-def read_table(files: Sequence[Path], schema: str | None, reading: ReadingOptions) -> KeypointTable:
+def table_with_masks(
+    files: Sequence[Path], schema: str | None, reading: Reading, detected: KeypointTable | None = None
+) -> KeypointTable | None:
+    """All rows with the outlines of the masks, which are reported on stderr; None if the files can be read as they are.
+
+    Args:
+        detected: results of a detector in photographs, in place of files.
+
+    Raises:
+        ValueError: as ``open_source``, or there are no masks.
+    """
+    from adapters.keypoints.table import concat_tables
+
+    if reading.masks is None:
+        return detected if detected is None or reading.options.outlines else replace(detected, outline_px=None)
+    from adapters.keypoints.outlines.mask_folder import add_outlines, find_masks
+
+    masks = find_masks(reading.masks)
+    if detected is None:
+        source = open_source(files, schema, replace(reading.options, judge=False))
+        detected = concat_tables(source.schema, list(source))
+    with row_progress("measuring outlines") as progress:
+        table, summary = add_outlines(detected, masks, progress)
+    say(*summary.lines())
+    return table
+
+
+def read_table(files: Sequence[Path], schema: str | None, reading: Reading) -> KeypointTable:
     """All rows; unusable rows are reported on stderr.
 
     Raises:
@@ -101,7 +160,7 @@ def read_table(files: Sequence[Path], schema: str | None, reading: ReadingOption
     """
     from adapters.keypoints.table import concat_tables
 
-    source = open_source(files, schema, reading)
+    source = any_source(files, schema, reading, table_with_masks(files, schema, reading))
     table = concat_tables(source.schema, list(source))
     tell(source.report)
     return table
@@ -110,7 +169,7 @@ def read_table(files: Sequence[Path], schema: str | None, reading: ReadingOption
 def read_references(
     files: Sequence[Path],
     schema: str | None,
-    reading: ReadingOptions,
+    reading: Reading,
     person: Person,
     detected: KeypointTable | None = None,
 ) -> KeypointTable:
@@ -126,9 +185,9 @@ def read_references(
     from adapters.keypoints.people import chosen_lines
     from adapters.keypoints.table import concat_tables
 
-    source = any_source(files, schema, reading, detected)
+    source = any_source(files, schema, reading, table_with_masks(files, schema, reading, detected))
     table = concat_tables(source.schema, list(source))
-    source.report.check_references(force=not reading.judge)
+    source.report.check_references(force=not reading.options.judge)
     tell(source.report)
     if person == "largest":
         for line in chosen_lines(table, choose_people(table, person)):

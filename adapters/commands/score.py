@@ -14,13 +14,12 @@ from adapters.commands.compiling import enable_told_cache
 from adapters.commands.detector_options import detector_option, photograph_table
 from adapters.commands.display import row_progress, say, summary_lines
 from adapters.commands.help_text import Command
-from adapters.commands.keypoint_input import any_source, reading_options, tell
+from adapters.commands.keypoint_input import Reading, any_source, reading_options, table_with_masks, tell
 from adapters.commands.own_inputs import keep_inputs
 from engine.scores import Mode
 
 if TYPE_CHECKING:
     from adapters.keypoints.detectors.choice import DetectorName
-    from adapters.keypoints.readers import ReadingOptions
 
 
 @click.command(
@@ -114,7 +113,7 @@ def score(
     calibrate_on_dataset: bool,
     focal_length_px: float | None,
     schema: str | None,
-    reading: ReadingOptions,
+    reading: Reading,
     detector: DetectorName | None,
     **detection: Any,
 ) -> int:
@@ -159,7 +158,7 @@ def score(
         focal_length_px=focal_length_px,
     )
     model = find_body(body)
-    detected = photograph_table(dataset, detector, detection)
+    detected = table_with_masks(dataset, schema, reading, photograph_table(dataset, detector, detection))
     files = dataset if detected is None else (out.with_suffix(".keypoints.parquet"),)
     if detected is not None:
         # The report finds the keypoints of a result beside it.
@@ -182,7 +181,7 @@ def score(
             keep_evidence=keep_evidence,
             one_person=one_person,
             resume=resume,
-            sources=record_sources(out, files, shapes, body, calibration, schema, reading),
+            sources=record_sources(out, files, shapes, body, calibration, schema, reading.options),
             on_progress=progress,
             compute=None if cluster is None else cluster.batches,
         )

@@ -88,7 +88,10 @@ class RayCluster:
         from ray.exceptions import RayError
 
         if isinstance(job.source, TableSource):
-            raise ValueError("photographs cannot be scored on a cluster; run samebody detect first, and score its file")
+            raise ValueError(
+                "photographs and masks cannot be read on a cluster; run samebody detect or samebody outlines first, "
+                "and score the file that it writes"
+            )
         pieces = job.source.pieces(job.chunk_size, job.skip)
         if not pieces:
             return

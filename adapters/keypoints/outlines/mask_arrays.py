@@ -26,6 +26,8 @@ HALF = 127.5
 
 _MOST_GREY_LABELS = 16
 _BRIGHT = 128
+_VOID, _MOST_VOID_LABELS = 255, 20
+"""The mark for borders between objects beside the labels of PASCAL VOC; it belongs to nobody."""
 
 
 class BadMask(ValueError):
@@ -58,7 +60,10 @@ def masks_of_array(values: np.ndarray) -> list[Mask]:
     if values.ndim != 2:
         raise BadMask(f"an array of shape {values.shape}, expected height and width")
     check_size(*values.shape)
-    return _labelled(values) if values.dtype.kind in "iu" else [_one_mask(values)]
+    found = _labelled(values) if values.dtype.kind in "iu" else [_one_mask(values)]
+    if not any(mask.any() for mask in found):
+        raise BadMask("an empty mask")
+    return found
 
 
 def _one_mask(values: np.ndarray) -> Mask:
@@ -82,6 +87,8 @@ def _labelled(values: np.ndarray) -> list[Mask]:
         raise BadMask(f"labels from {values.min()} to {values.max()}, expected 0 to {np.iinfo(np.uint16).max}")
     labels = np.flatnonzero(np.bincount(values.ravel()))
     labels = labels[labels > 0]
+    if len(labels) > 1 and labels[-1] == _VOID and labels[-2] <= _MOST_VOID_LABELS:
+        labels = labels[:-1]
     if len(labels) > _MOST_GREY_LABELS and _BRIGHT <= labels[-1] <= 255:
         return [values.astype(np.uint8)]
     check_size(*values.shape, count=max(len(labels), 1))

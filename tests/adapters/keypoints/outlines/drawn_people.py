@@ -4,7 +4,7 @@ import numpy as np
 
 from engine.body.schemas import COCO_17
 
-RADII_PX = {"upper_arm": 12.0, "forearm": 9.0, "thigh": 20.0, "shin": 13.0, "trunk": 42.0}
+RADII_PX = {"upper_arm": 12.0, "forearm": 9.0, "thigh": 20.0, "shin": 13.0, "trunk": 42.0, "neck": 14.0, "head": 26.0}
 _STANDING = {
     "nose": (0, 10), "eye": (3, 8), "ear": (7, 10), "shoulder": (24, 30), "elbow": (38, 58), "wrist": (50, 82),
     "hip": (10, 80), "knee": (14, 120), "ankle": (17, 160),
@@ -27,7 +27,7 @@ def standing(shift: tuple[float, float] = (256, 16), scale: float = 2.8) -> np.n
 
 
 def drawn(points: np.ndarray, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """The mask of a person: capsules around the limbs, and one from the middle of the shoulders to that of the hips."""
+    """The mask of a person: capsules around limbs, trunk and neck, and a disc for the head."""
     place = dict(zip(COCO_17.keypoint_names, points.astype(float), strict=True))
     inside = np.zeros(size, bool)
     for part, ends in _LIMBS.items():
@@ -35,6 +35,10 @@ def drawn(points: np.ndarray, size: tuple[int, int] = SIZE) -> np.ndarray:
             inside |= _capsule(*(place[f"{side}_{end}"] for end in ends), RADII_PX[part], size)
     middles = [(place[f"left_{end}"] + place[f"right_{end}"]) / 2 for end in ("shoulder", "hip")]
     inside |= _capsule(*middles, RADII_PX["trunk"], size)
+    ears = (place["left_ear"] + place["right_ear"]) / 2
+    inside |= _capsule(middles[0], ears, RADII_PX["neck"], size) | _capsule(
+        ears, ears + np.array([0, 1]), RADII_PX["head"], size
+    )
     return inside.astype(np.uint8) * np.uint8(255)
 
 

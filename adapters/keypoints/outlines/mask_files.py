@@ -1,0 +1,106 @@
+"""Masks in files: PNG and other pictures without loss, and .npz.
+
+    grey, palette    one mask, or labels with one number a person (``mask_arrays``); a palette's entries are labels
+    transparency     one soft mask: programs that cut people out write it beside the colours
+    colours          every colour but black is a person
+    .npz             the array ``masks`` (people, height, width), or the only array, which may also have two axes
+
+Pictures need Pillow, which comes with the extras report, plot and those of detectors.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.keypoints.outlines.mask_arrays import MOST_MASKS, MOST_PIXELS, BadMask, Mask, check_size, masks_of_array
+from engine.body.files.arrays import open_arrays
+
+PICTURE_SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+SUFFIXES = (*PICTURE_SUFFIXES, ".npz")
+
+_LARGEST_FILE_BYTES = 1 << 28
+
+
+def read_masks(path: Path) -> list[Mask]:
+    """The masks of a file.
+
+    Raises:
+        BadMask: the file cannot be read, or holds something else.
+        ValueError: Pillow is missing.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_FILE_BYTES:
+            raise BadMask(f"a file of {path.stat().st_size >> 20} MiB; masks are smaller")
+        if path.suffix.lower() == ".npz":
+            return _of_npz(path)
+        return _of_picture(path.read_bytes())
+    except OSError as error:
+        raise BadMask(f"it cannot be read: {error.strerror or error}") from error
+
+
+def _of_npz(path: Path) -> list[Mask]:
+    with open_arrays(path, BadMask, 4 * 8 * MOST_PIXELS) as stored:
+        names = stored.names
+        name = "masks" if "masks" in names else names[0] if len(names) == 1 else None
+        if name is None:
+            raise BadMask(f"an archive without an array masks; it has {', '.join(sorted(names)[:20])}")
+        shape = stored.header(name).shape
+        if len(shape) in (2, 3):
+            check_size(*shape[-2:], count=max(shape[0], 1) if len(shape) == 3 else 1)
+        return masks_of_array(stored.read(name))
+
+
+def _of_picture(content: bytes) -> list[Mask]:
+    pillow = _pillow()
+    try:
+        with pillow.open(io.BytesIO(content)) as image:
+            check_size(image.height, image.width)
+            return _of_image(image)
+    except BadMask:
+        raise
+    except pillow.DecompressionBombError:
+        raise BadMask(f"it has more pixels than are read ({MOST_PIXELS:,})") from None
+    except pillow.UnidentifiedImageError:
+        raise BadMask("not a picture that can be read") from None
+    except Exception as error:  # decoders raise many types for hostile files: OSError, SyntaxError, struct.error ...
+        raise BadMask(f"a broken picture: {error}") from error
+
+
+def _of_image(image: Any) -> list[Mask]:
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+        if (alpha < 255).any():
+            return [alpha]
+        image = image.convert("RGB")
+    if image.mode in ("1", "L", "P", "I", "F") or image.mode.startswith("I;16"):
+        return masks_of_array(np.asarray(image))
+    return _of_colours(np.asarray(image.convert("RGB")))
+
+
+def _of_colours(pixels: np.ndarray) -> list[Mask]:
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    if np.array_equal(red, green) and np.array_equal(red, blue):
+        return masks_of_array(np.ascontiguousarray(red))
+    codes = (red.astype(np.uint32) << 16) | (green.astype(np.uint32) << 8) | blue
+    # A photograph is recognised by a few of its pixels.
+    if len(np.unique(codes[:: max(len(codes) // 64, 1)])) > 4 * MOST_MASKS:
+        raise BadMask("a picture with many colours, expected one for each person on black")
+    colours, labels = np.unique(codes, return_inverse=True)
+    if colours[0] != 0:
+        raise BadMask("a picture in colours without black, expected one colour for each person on black")
+    return masks_of_array(labels.reshape(codes.shape))
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ValueError(
+            "masks in pictures need Pillow: pip install 'samebody[report]'; masks in .npz and in COCO's JSON do not"
+        ) from error
+    # Pillow's own guard is one number for the process and warns at half of what is read; ours is checked before it.
+    if Image.MAX_IMAGE_PIXELS is not None and Image.MAX_IMAGE_PIXELS < MOST_PIXELS:
+        Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+    return Image
