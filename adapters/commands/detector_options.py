@@ -59,6 +59,18 @@ _OPTIONS = (
         help="Take every N-th frame of videos.",
     ),
     click.option("--no-cache", is_flag=True, help="Detect again, and keep nothing."),
+    click.option(
+        "--outlines",
+        is_flag=True,
+        help="Segment people too, and measure their outlines (docs/outlines.md). mediapipe does it by itself, the "
+        "others need --mask-model.",
+    ),
+    click.option(
+        "--mask-model",
+        metavar="NAME|FILE",
+        help="mmpose and rtmpose-onnx: model that segments people (MMDetection's config, or the name of one it ships).",
+    ),
+    click.option("--mask-weights", type=click.Path(exists=True, dir_okay=False), help="Checkpoint of that model."),
 )
 
 _DEFAULTS: dict[str, Any] = {
@@ -72,6 +84,9 @@ _DEFAULTS: dict[str, Any] = {
     "trust_weights": False,
     "every": 1,
     "no_cache": False,
+    "outlines": False,
+    "mask_model": None,
+    "mask_weights": None,
 }
 
 

@@ -184,7 +184,7 @@ def calibrate_on_dataset(
     prepared = prepare(body, table.schema)
     columns = prepared.columns(table)
     with COMPUTING:
-        pictures = prepared.evidence_without_limbs(fitted, solver)(*columns)
+        pictures = prepared.evidence_without_limbs(fitted, solver)(*columns, table.outline_px)
     return _unlabelled(_OwnPictures.of(pictures, prepared, columns, fitted.keypoint_noise), provenance, body)
 
 
@@ -257,14 +257,14 @@ def _own_pictures(table: KeypointTable, rows: np.ndarray, body: BodyModel, solve
     The noise of keypoints is estimated from fits. The network was trained on all kinds of detectors and needs none.
     """
     prepared = prepare(body, table.schema)
-    keypoints, confidence = (values[rows] for values in prepared.columns(table))
+    seen = prepared.seen(table).rows(rows)
     stage, factors = prepared.evidence_without_limbs(solver=solver), {}
     if prepared.free_solver(solver) != "amortised":
-        factors = keypoint_noise(prepared.context(), stage(keypoints, confidence).fit)
+        factors = keypoint_noise(prepared.context(), stage(*seen).fit)
         # All later fits use this noise. Estimating it again would drift (results.md, "Identity").
         with_factors = replace(default_calibration(), keypoint_noise=factors)
         stage = prepared.evidence_without_limbs(with_factors, solver)
-    return _OwnPictures.of(stage(keypoints, confidence), prepared, (keypoints, confidence), factors)
+    return _OwnPictures.of(stage(*seen), prepared, (seen.keypoints, seen.confidence), factors)
 
 
 def _unlabelled(own: _OwnPictures, provenance: str, body: BodyModel) -> CalibrationReport:

@@ -55,7 +55,7 @@ def cluster_table(
     trusted.check_body(body.fingerprint)
     prepared = prepare(body, table.schema)
     with COMPUTING:
-        pictures = prepared.evidence_stage(trusted)(*prepared.columns(table))
+        pictures = prepared.evidence_stage(trusted)(*prepared.seen(table))
     evidence = calibrated_pictures(pictures.evidence, trusted)
     usable = np.flatnonzero(pictures.known & (table.status == Status.OK))
     found = cluster_pictures(type(evidence)(*(np.asarray(part)[usable] for part in evidence)), least)

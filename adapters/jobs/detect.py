@@ -29,6 +29,7 @@ from adapters.keypoints.readers.json_rows import Row, bad_input, no_detection, t
 from adapters.keypoints.table import KeypointTable, concat_tables
 from adapters.keypoints.writers import write_keypoints
 from engine.batching import worker_count
+from engine.body.schemas import KeypointSchema
 from engine.scores import LABELS
 
 _BATCH_BYTES = 512 << 20
@@ -217,6 +218,17 @@ def detect_to_file(
     return summary
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """An outline that a detector has measured."""
+
+    outline_px: np.ndarray
+
+    def measure(self, points: np.ndarray, seen: np.ndarray, schema: KeypointSchema) -> np.ndarray:
+        """The outline, whatever the keypoints."""
+        return self.outline_px
+
+
 def _rows(file: _File) -> Iterator[Row]:
     name = file.source.name
     for suffix, people in file.found:
@@ -224,7 +236,9 @@ def _rows(file: _File) -> Iterator[Row]:
             yield no_detection(name + suffix)
         for number, person in enumerate(people):
             points, place = person.keypoints.ravel().tolist(), f"{file.source.path}: person {number}"
-            yield Row(name + suffix, number, points, person.confidence.tolist(), place=place, box=person.box)
+            outline = None if person.outline_px is None else _Measured(person.outline_px)
+            scores = person.confidence.tolist()
+            yield Row(name + suffix, number, points, scores, place=place, box=person.box, outline=outline)
     if file.error is not None:
         yield bad_input(name, -1, f"{file.source.path}: {file.error}")
 
@@ -234,7 +248,11 @@ def _in_file(person: Detection, picture: Picture) -> Detection:
         return person
     corners = picture.to_original(np.array(person.box, np.float64).reshape(2, 2)).ravel()
     box = (float(corners[0]), float(corners[1]), float(corners[2]), float(corners[3]))
-    return Detection(picture.to_original(person.keypoints), person.confidence, box, person.box_score)
+    outline_px = person.outline_px
+    if outline_px is not None:
+        # Both axes are shrunk by the same number but for one row of pixels.
+        outline_px = outline_px * np.float32(np.sqrt(np.prod(picture.shrunk_by)))
+    return Detection(picture.to_original(person.keypoints), person.confidence, box, person.box_score, outline_px)
 
 
 def _moved(boxes: Sequence[Box], picture: Picture) -> list[Box]:

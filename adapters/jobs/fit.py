@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 import jax.numpy as jnp
 import numpy as np
 
-from adapters.jobs.prepared import COMPUTING, NETWORK_SOLVERS, PreparedBody, prepare
+from adapters.jobs.prepared import COMPUTING, NETWORK_SOLVERS, PreparedBody, Seen, prepare
 from adapters.jobs.scorer import check_focal_length, check_solver
 from adapters.keypoints.people import box_areas
 from adapters.keypoints.table import KeypointTable
@@ -79,13 +79,13 @@ def fit_references(table: KeypointTable, body: BodyModel, settings: FitSettings 
     prepared = prepare(body, table.schema)
     if settings.mode == "free":
         settings = replace(settings, solver=prepared.free_solver(settings.solver, settings.focal_length_px))
-    keypoints, confidence = (values[rows] for values in prepared.columns(table))
+    seen = prepared.seen(table).rows(rows)
     fit = _fit_rest if settings.mode == "rest" else _fit_free
     with COMPUTING:
-        found = fit(prepared, keypoints, confidence, settings)
+        found = fit(prepared, seen, settings)
         odd = found.alike < OUTLIER
         if settings.drop_outliers and 0 < np.count_nonzero(odd) <= len(rows) // 2:
-            again = fit(prepared, keypoints[~odd], confidence[~odd], settings)
+            again = fit(prepared, seen.rows(~odd), settings)
             found = _with_dropped(again, odd, found.alike)
     return _shape(table, rows, body, found, settings)
 
@@ -193,7 +193,8 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _fit_rest(prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndarray, settings: FitSettings) -> _Fitted:
+def _fit_rest(prepared: PreparedBody, seen: Seen, settings: FitSettings) -> _Fitted:
+    keypoints, confidence, _ = seen
     fit = fit_rest_shape(prepared.reduced, keypoints, confidence, settings.solver)
     scores = score_rest_pictures(prepared.reduced, fit.betas, keypoints, confidence)
     error = np.asarray(scores.reprojection_error)
@@ -217,9 +218,10 @@ def _fit_rest_people(
     ]
 
 
-def _fit_free(prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndarray, settings: FitSettings) -> _Fitted:
+def _fit_free(prepared: PreparedBody, seen: Seen, settings: FitSettings) -> _Fitted:
     if settings.solver in NETWORK_SOLVERS:
-        return _of_evidence(prepared, keypoints, confidence, settings)
+        return _of_evidence(prepared, seen, settings)
+    keypoints, confidence, _ = seen
     context = prepared.context(settings.calibration)
     focal_px = np.inf if settings.focal_length_px is None else settings.focal_length_px
     pictures = observe_pictures(context, keypoints, confidence, focal_px)
@@ -254,19 +256,17 @@ def _unknown(like: np.ndarray) -> np.ndarray:
     return np.full(len(like), np.nan)
 
 
-def _of_evidence(
-    prepared: PreparedBody, keypoints: np.ndarray, confidence: np.ndarray, settings: FitSettings
-) -> _Fitted:
+def _of_evidence(prepared: PreparedBody, seen: Seen, settings: FitSettings) -> _Fitted:
     """The joint posterior mean of all references. No shape is fitted to all of them, so there are no errors.
 
     Raises:
         ValueError: no reference has enough keypoints.
     """
-    pictures = prepared.evidence_without_limbs(settings.calibration, settings.solver)(keypoints, confidence)
+    pictures = prepared.evidence_without_limbs(settings.calibration, settings.solver)(*seen)
     if not pictures.known.any():
         raise ValueError("no reference has enough keypoints to fit a shape")
     evidence = Evidence(*(np.asarray(part, np.float64).sum(axis=0).astype(np.float32) for part in pictures.evidence))
     betas = np.asarray(posterior(Evidence(*map(jnp.asarray, evidence))).mean)
-    logs = limb_logs(keypoints, confidence, prepared.reduced.schema)
+    logs = limb_logs(seen.keypoints, seen.confidence, prepared.reduced.schema)
     alike = _alike(pictures.evidence, settings.calibration, logs)
     return _Fitted(betas, True, evidence, np.asarray(pictures.status), _unknown(alike), alike)

@@ -5,9 +5,10 @@ lock up if two threads run batched linear algebra at once.
 """
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from engine.posed.search import PosedContext
 
 NETWORK_SOLVERS = ("amortised", "joint")
 """Sources of evidence that need the body's network: the network alone, and fits and network together."""
+
+FitStage = Callable[[np.ndarray, np.ndarray], PictureEvidence]
+"""The evidence of fits, which use keypoints and confidence."""
 
 COMPUTING = threading.RLock()
 """Lock that is held while the engine computes."""
@@ -80,12 +84,16 @@ class PreparedBody:
         chosen = self.free_solver(solver, focal_length_px)
         focal_px = np.inf if focal_length_px is None else focal_length_px
         if chosen not in NETWORK_SOLVERS or self.amortised is None:
-            return partial(fit_own, self.context(calibration), solver=chosen, focal_px=focal_px)
+            return partial(_fitted, partial(fit_own, self.context(calibration), solver=chosen, focal_px=focal_px))
         noise = calibrated_noise(POSED_NOISE, default_calibration() if calibration is None else calibration)
         network = partial(picture_evidence, self.amortised, self.reduced.schema, noise)
         if chosen == "amortised":
             return network
         return partial(_jointly, partial(fit_own, self.context(calibration)), network)
+
+    def sees_outlines(self, solver: str) -> bool:
+        """True if a source of evidence uses outlines."""
+        return solver in NETWORK_SOLVERS and self.amortised is not None and self.amortised.network.sees_outlines
 
     @cached_property
     def limb_slopes(self) -> np.ndarray | None:
@@ -105,6 +113,26 @@ class PreparedBody:
             ValueError: the table lacks a keypoint of the body.
         """
         return body_columns(table, self.reduced)
+
+    def seen(self, table: KeypointTable) -> "Seen":
+        """The arguments of an evidence stage.
+
+        Raises:
+            ValueError: the table lacks a keypoint of the body.
+        """
+        return Seen(*self.columns(table), table.outline_px)
+
+
+class Seen(NamedTuple):
+    """Everything that was seen in pictures, in the body's columns."""
+
+    keypoints: np.ndarray
+    confidence: np.ndarray
+    outline_px: np.ndarray | None = None
+
+    def rows(self, chosen: np.ndarray) -> "Seen":
+        """Some of the pictures."""
+        return Seen(*(None if part is None else part[chosen] for part in self))
 
 
 def free_solver(
@@ -137,17 +165,32 @@ def free_solver(
 
 
 def _with_limbs(
-    stage: EvidenceStage, limbs: LimbModel, schema: KeypointSchema, keypoints: np.ndarray, confidence: np.ndarray
+    stage: EvidenceStage,
+    limbs: LimbModel,
+    schema: KeypointSchema,
+    keypoints: np.ndarray,
+    confidence: np.ndarray,
+    outline_px: np.ndarray | None = None,
 ) -> PictureEvidence:
-    pictures = stage(keypoints, confidence)
+    pictures = stage(keypoints, confidence, outline_px)
     logs = limb_logs(keypoints, confidence, schema)
     return pictures._replace(evidence=with_limbs(pictures.evidence, limbs, logs, np.asarray(pictures.known)))
 
 
-def _jointly(
-    fits: EvidenceStage, network: EvidenceStage, keypoints: np.ndarray, confidence: np.ndarray
+def _fitted(
+    fits: FitStage, keypoints: np.ndarray, confidence: np.ndarray, outline_px: np.ndarray | None = None
 ) -> PictureEvidence:
-    return joint_evidence(fits(keypoints, confidence), network(keypoints, confidence))
+    return fits(keypoints, confidence)
+
+
+def _jointly(
+    fits: FitStage,
+    network: EvidenceStage,
+    keypoints: np.ndarray,
+    confidence: np.ndarray,
+    outline_px: np.ndarray | None = None,
+) -> PictureEvidence:
+    return joint_evidence(fits(keypoints, confidence), network(keypoints, confidence, outline_px))
 
 
 def body_columns(table: KeypointTable, body: KeypointBody) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adapters.jobs.prepared import COMPUTING, PreparedBody, prepare
+from adapters.jobs.prepared import COMPUTING, PreparedBody, Seen, prepare
 from adapters.jobs.scorer import ScoredColumns, ScoreSettings, calibration_of, fit_columns, scores_of
-from adapters.keypoints.table import KeypointTable
+from adapters.keypoints.table import KeypointTable, concat_tables
 from adapters.results.scores import Scores
 from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema
@@ -46,45 +46,44 @@ def score_each(
 
 def _score_alike(prepared: PreparedBody, tables: Sequence[KeypointTable], shapes: Sequence[Shape]) -> list[Scores]:
     """Scores of tables whose shapes have one mode, one source of evidence and one calibration."""
-    columns = [prepared.columns(table) for table in tables]
-    keypoints, confidence = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+    seen = prepared.seen(concat_tables(tables[0].schema, tables))
     ends = np.cumsum([len(table) for table in tables]).tolist()
     rows = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
     score = _score_rest if shapes[0].mode == "rest" else _score_free
     with COMPUTING:
-        found = score(prepared, keypoints, confidence, shapes, rows)
+        found = score(prepared, seen, shapes, rows)
     return [scores_of(shapes[0].mode, table, found.rows(own)) for table, own in zip(tables, rows, strict=True)]
 
 
 def _score_rest(
     prepared: PreparedBody,
-    keypoints: np.ndarray,
-    confidence: np.ndarray,
+    seen: Seen,
     shapes: Sequence[Shape],
     rows: Sequence[slice],
 ) -> ScoredColumns:
     person = np.repeat(np.arange(len(shapes)), [own.stop - own.start for own in rows])
     betas = np.stack([shape.betas for shape in shapes])
-    found = score_rest_people(prepared.reduced, betas, keypoints, confidence, person)
+    found = score_rest_people(prepared.reduced, betas, seen.keypoints, seen.confidence, person)
     return ScoredColumns(np.asarray(found.status), vars(found))
 
 
 def _score_free(
     prepared: PreparedBody,
-    keypoints: np.ndarray,
-    confidence: np.ndarray,
+    seen: Seen,
     shapes: Sequence[Shape],
     rows: Sequence[slice],
 ) -> ScoredColumns:
     calibration = calibration_of((shapes[0],))
     solver = prepared.free_solver(shape_solvers=[shapes[0].solver])
-    pictures = prepared.evidence_stage(calibration, solver)(keypoints, confidence)
+    pictures = prepared.evidence_stage(calibration, solver)(*seen)
     compared = [
         compare_evidence(_part(pictures, own), [shape], calibration) for shape, own in zip(shapes, rows, strict=True)
     ]
     together = Comparison(*(np.concatenate(column) for column in zip(*compared, strict=True)))
     betas = np.repeat(np.stack([shape.betas for shape in shapes]), [own.stop - own.start for own in rows], axis=0)
-    fits = fit_columns(prepared.context, pictures, (keypoints, confidence), betas, ScoreSettings(), calibration)
+    fits = fit_columns(
+        prepared.context, pictures, (seen.keypoints, seen.confidence), betas, ScoreSettings(), calibration
+    )
     numbers = {**together._asdict(), **fits}
     return ScoredColumns(
         together.status, numbers, together.best, np.asarray(pictures.swapped_labels), pictures.evidence

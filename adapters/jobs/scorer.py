@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32
 
-from adapters.jobs.prepared import COMPUTING, NETWORK_SOLVERS, PreparedBody, prepare
+from adapters.jobs.prepared import COMPUTING, NETWORK_SOLVERS, PreparedBody, Seen, prepare
 from adapters.keypoints.table import KeypointTable
 from adapters.results.scores import Scores, arrow_columns
 from engine.body.model import BodyModel
@@ -115,7 +115,7 @@ class Scorer:
         self.fits = settings.fit or settings.solver != "amortised"
         """True if rows have the columns of a fit: always, if the evidence comes from fits."""
         self.calibration = calibration_of(self.shapes, settings.calibration)
-        self._score: Callable[[np.ndarray, np.ndarray], ScoredColumns] = (
+        self._score: Callable[[Seen], ScoredColumns] = (
             _rest_scorer(self.prepared, self.shapes, settings)
             if self.mode == "rest"
             else _free_scorer(self.prepared, self.shapes, settings, self.calibration)
@@ -132,9 +132,9 @@ class Scorer:
         Raises:
             ValueError: the table lacks keypoints of the scorer's schema.
         """
-        keypoints, confidence = self.prepared.columns(table)
+        seen = self.prepared.seen(table)
         with COMPUTING:
-            found = self._score(keypoints, confidence)
+            found = self._score(seen)
         return scores_of(self.mode, table, found, self.names)
 
 
@@ -185,15 +185,15 @@ def scores_of(mode: Mode, table: KeypointTable, found: ScoredColumns, people: tu
 
 def _rest_scorer(
     prepared: PreparedBody, shapes: tuple[Shape, ...], settings: ScoreSettings
-) -> Callable[[np.ndarray, np.ndarray], ScoredColumns]:
+) -> Callable[[Seen], ScoredColumns]:
     shape, *others = shapes
     if others:
         raise ValueError("several shapes go with --pose free; the rest pose cannot tell bodies apart")
     level = REST_THRESHOLD if settings.threshold is None else settings.threshold
 
-    def score(keypoints: np.ndarray, confidence: np.ndarray) -> ScoredColumns:
+    def score(seen: Seen) -> ScoredColumns:
         found = score_rest_pictures(
-            prepared.reduced, shape.betas, keypoints, confidence, settings.solver, threshold=level
+            prepared.reduced, shape.betas, seen.keypoints, seen.confidence, settings.solver, threshold=level
         )
         return ScoredColumns(np.asarray(found.status), vars(found))
 
@@ -202,17 +202,17 @@ def _rest_scorer(
 
 def _free_scorer(
     prepared: PreparedBody, shapes: tuple[Shape, ...], settings: ScoreSettings, calibration: Calibration
-) -> Callable[[np.ndarray, np.ndarray], ScoredColumns]:
+) -> Callable[[Seen], ScoredColumns]:
     if settings.threshold is not None and not settings.threshold > 0:
         raise ValueError(f"the threshold must be positive, not {settings.threshold}")
     evidence_stage = prepared.evidence_stage(calibration, settings.solver, settings.focal_length_px)
     betas = np.stack([shape.betas for shape in shapes])
 
-    def score(keypoints: np.ndarray, confidence: np.ndarray) -> ScoredColumns:
-        pictures = evidence_stage(keypoints, confidence)
+    def score(seen: Seen) -> ScoredColumns:
+        pictures = evidence_stage(*seen)
         compared = compare_evidence(pictures, shapes, calibration)
         best = betas[compared.best]
-        fits = fit_columns(prepared.context, pictures, (keypoints, confidence), best, settings, calibration)
+        fits = fit_columns(prepared.context, pictures, (seen.keypoints, seen.confidence), best, settings, calibration)
         return ScoredColumns(
             compared.status,
             {**compared._asdict(), **fits},

@@ -52,9 +52,15 @@ class EvidenceStage(Protocol):
     """Stage 1."""
 
     def __call__(
-        self, keypoints_px: Float[AnyArray, "images keypoints 2"], confidence: Float[AnyArray, "images keypoints"]
+        self,
+        keypoints_px: Float[AnyArray, "images keypoints 2"],
+        confidence: Float[AnyArray, "images keypoints"],
+        outline_px: Float[AnyArray, "images places 2"] | None = None,
     ) -> PictureEvidence:
         """Evidence of every picture, independent of the other pictures.
+
+        Args:
+            outline_px: widths at ``engine.picture.outline.PLACES``, NaN if not seen; fits do not use them.
 
         Raises:
             ValueError: the arrays do not have the body's columns.

@@ -27,6 +27,12 @@ class DetectorChoice:
     """mmpose: let MMPose find the weights of ``model`` by its name and download them."""
     trust_weights: bool = False
     """Load a checkpoint even if that runs code in it."""
+    outlines: bool = False
+    """Segment people, and measure their outlines."""
+    mask_model: str | None = None
+    """mmpose and rtmpose-onnx: MMDetection's config of the model that segments people."""
+    mask_weights: str | None = None
+    """Its checkpoint; None leaves the weights random."""
 
 
 def make_detector(choice: DetectorChoice) -> Detector:
@@ -35,12 +41,32 @@ def make_detector(choice: DetectorChoice) -> Detector:
     Raises:
         DetectorError: its library is missing, or it does not have these options.
     """
+    _check_outlines(choice)
     makers: dict[DetectorName, Callable[[DetectorChoice], Detector]] = {
         "mediapipe": _mediapipe,
         "mmpose": _mmpose,
         "rtmpose-onnx": _rtmpose_onnx,
     }
-    return makers[choice.name](choice)
+    detector = makers[choice.name](choice)
+    if choice.name == "mediapipe" or choice.mask_model is None:
+        return detector
+    from adapters.keypoints.detectors.mmdet_masks import MaskedDetector, MaskModel
+
+    model = MaskModel(choice.mask_model, choice.mask_weights, choice.device, choice.trust_weights)
+    return MaskedDetector(detector, model)
+
+
+def _check_outlines(choice: DetectorChoice) -> None:
+    asked = choice.mask_model is not None or choice.mask_weights is not None
+    if choice.name == "mediapipe" and asked:
+        raise DetectorError("the detector mediapipe segments people itself; leave out --mask-model and --mask-weights")
+    if asked and not choice.outlines:
+        raise DetectorError("--mask-model and --mask-weights go with --outlines")
+    if choice.name != "mediapipe" and choice.outlines and choice.mask_model is None:
+        raise DetectorError(
+            f"the detector {choice.name} gives no masks; --outlines needs --mask-model with it: a config of "
+            "MMDetection for instance segmentation, and --mask-weights"
+        )
 
 
 def _mediapipe(choice: DetectorChoice) -> Detector:
@@ -48,7 +74,7 @@ def _mediapipe(choice: DetectorChoice) -> Detector:
 
     if choice.model or choice.weights or choice.device != "cpu":
         raise DetectorError("the detector mediapipe has one model, on the CPU; leave out --model, --weights, --device")
-    return MediaPipeDetector()
+    return MediaPipeDetector(outlines=choice.outlines)
 
 
 def _mmpose(choice: DetectorChoice) -> Detector:

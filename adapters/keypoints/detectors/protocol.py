@@ -37,10 +37,8 @@ class Detection:
     box: Box
     box_score: float
     """0 to 1; 1 if the box was given."""
-    mask: UInt8[np.ndarray, "height width"] | None = None
-    """The person's mask, as large as the picture: 0 outside, 255 inside. It is reduced to the outline and not kept."""
     outline_px: Float32[np.ndarray, "places 2"] | None = None
-    """Widths of the mask (``outlines.measure``); None without a mask."""
+    """Widths of the person's mask (``outlines.measure``), in pixels of the given picture; None without a mask."""
 
 
 class Detector(Protocol):

@@ -66,7 +66,7 @@ def make_cluster_report(inputs: ClusterInputs, out: str | os.PathLike[str]) -> P
         place[group.rows] = number
     prepared = prepare(inputs.body, table.schema)
     keypoints, confidence = prepared.columns(table)
-    fits = seen_only(SeenKeypoints(table.status == Status.OK, keypoints, confidence))
+    fits = seen_only(SeenKeypoints(table.status == Status.OK, keypoints, confidence, table.outline_px))
     boxes = [person_box(points, seen > 0) for points, seen in zip(fits.keypoints_px, fits.confidence, strict=True)]
     frames = [
         made.frame if made is not None else empty_frame(box) for made, box in zip(inputs.thumbnails, boxes, strict=True)

@@ -6,7 +6,7 @@ pose at its own. A row is found in the keypoint files by the name of its picture
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -27,6 +27,7 @@ from engine.evidence.shape_evidence import Evidence
 from engine.evidence.stages import EvidenceStage, PictureEvidence, calibrated_people
 from engine.picture.cameras import WeakPerspective
 from engine.picture.observation import Observation
+from engine.picture.outline_places import PLACES, SIDES
 from engine.posed.fit import fit_poses, observe_pictures
 from engine.posed.results import Described, PosedFit
 from engine.posed.scoring import excess_energy, fit_near
@@ -44,6 +45,8 @@ class SeenKeypoints:
     found: Bool[np.ndarray, " rows"]
     keypoints_px: Float32[np.ndarray, "rows keypoints 2"]
     confidence: Float32[np.ndarray, "rows keypoints"]
+    outline_px: Float32[np.ndarray, "rows places 2"] | None = None
+    """NaN where nothing was seen; None if no row has an outline."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def find_keypoints(scores: Scores, source: KeypointSource, body: KeypointBody) -
     seen = SeenKeypoints(
         np.zeros(count, bool), np.zeros((count, width, 2), np.float32), np.zeros((count, width), np.float32)
     )
+    outlines, outlined = np.full((count, len(PLACES), SIDES), np.nan, np.float32), False
     met = 0
     for table in source:
         rows, places = _matches(table, place)
@@ -93,9 +97,11 @@ def find_keypoints(scores: Scores, source: KeypointSource, body: KeypointBody) -
         keypoints, confidence = body_columns(table, body)
         seen.keypoints_px[places], seen.confidence[places] = keypoints[rows], confidence[rows]
         seen.found[places] = table.status[rows] == Status.OK
+        if table.outline_px is not None:
+            outlines[places], outlined = table.outline_px[rows], True
     if count and not met:
         raise ValueError("the keypoint files hold none of the pictures of the scores; give those that were scored")
-    return seen
+    return replace(seen, outline_px=outlines) if outlined else seen
 
 
 def _matches(table: KeypointTable, place: dict[tuple[str, int], int]) -> tuple[list[int], list[int]]:
@@ -199,7 +205,7 @@ def _fit_part(
 ) -> dict[str, np.ndarray]:
     context = fitter.context
     columns = (seen.keypoints_px[at], seen.confidence[at])
-    pictures = fitter.evidence_stage(*columns)
+    pictures = fitter.evidence_stage(*columns, None if seen.outline_px is None else seen.outline_px[at])
     own_evidence = calibrated_pictures(pictures.evidence, fitter.calibration)
     mean, root = fitter.calibration.axes
     own_betas = mean + _most_probable(own_evidence) @ root.T
