@@ -7,6 +7,9 @@ are not compared.
 
 ``expressed`` gives the covariance B of β with which the body's segments vary as measured ones do; --out writes it where
 calibrations start from (``engine.evidence.population.body_population``).
+
+Girths of waist and chest by stature are regressed on the seven segments: how much of a girth do proportions determine, in
+life, in bodies from N(0, I), and in bodies from N(0, B)?
 """
 
 import json
@@ -17,10 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial import ConvexHull
 
 from adapters.commands.display import print_table
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import KeypointBody, reduce_body, rest_keypoints
+from engine.body.model import BodyModel
 from engine.body.schemas import COCO_17
 
 _PROVENANCE = (
@@ -47,10 +52,54 @@ _MEASURES = {
 }
 
 
+GIRTHS = {"waist": ("waistcircumference", 0.35), "chest": ("chestcircumference", 0.72)}
+"""Names of measures, and heights between hips and shoulders."""
+_SLAB_M = 0.02
+_GIRTH_BODIES = 1500
+
+
+def _measures(folder: Path) -> dict[str, Float[np.ndarray, " people"]]:
+    with np.load(folder / "ansur2.npz", allow_pickle=False) as stored:
+        return dict(zip(stored["names"].tolist(), stored["values"].astype(float).T, strict=True))
+
+
+def measured_girths(folder: Path) -> Float[np.ndarray, "people girths"]:
+    """Logarithms of ANSUR's girths by stature."""
+    values = _measures(folder)
+    return np.log(np.stack([values[name] / values["stature"] for name, _ in GIRTHS.values()], axis=1))
+
+
+def body_girths(model: BodyModel, betas: Float[np.ndarray, "people betas"]) -> Float[np.ndarray, "people girths"]:
+    """Logarithms of girths by stature: convex hulls of slices of the trunk in T-pose."""
+    body = reduce_body(model, COCO_17)
+    places = {name: body.schema.keypoint_names.index(name) for name in ("left_hip", "left_shoulder")}
+    girths = []
+    for own in betas:
+        keypoints = np.asarray(rest_keypoints(body, jnp.asarray(own, jnp.float32)), float)
+        hip, shoulder = (keypoints[place] for place in places.values())
+        vertices = np.asarray(model.v_template) + np.asarray(model.shapedirs)[..., : len(own)] @ own
+        slices = []
+        for _, share in GIRTHS.values():
+            near = np.abs(vertices[:, 1] - hip[1] - share * (shoulder[1] - hip[1])) < _SLAB_M
+            near &= np.abs(vertices[:, 0]) < abs(shoulder[0])
+            # The area of a hull in the plane is its perimeter.
+            slices.append(ConvexHull(vertices[near][:, [0, 2]]).area)
+        girths.append(np.log(np.array(slices) / np.ptp(vertices[:, 1])))
+    return np.array(girths)
+
+
+def explained(
+    segments: Float[np.ndarray, "people segments"], girths: Float[np.ndarray, "people girths"]
+) -> Float[np.ndarray, " girths"]:
+    """The share of each girth's variance that segments determine linearly."""
+    known, found = segments - segments.mean(axis=0), girths - girths.mean(axis=0)
+    rest = found - known @ np.linalg.lstsq(known, found, rcond=1e-6)[0]
+    return 1 - (rest**2).sum(axis=0) / (found**2).sum(axis=0)
+
+
 def measured(folder: Path) -> Float[np.ndarray, "people segments"]:
     """Logarithms of ANSUR's segments, the mean taken off."""
-    with np.load(folder / "ansur2.npz", allow_pickle=False) as stored:
-        values = dict(zip(stored["names"].tolist(), stored["values"].astype(float).T, strict=True))
+    values = _measures(folder)
     lengths = [values[first] - (0 if less is None else values[less]) for first, less in _MEASURES.values()]
     return _without_size(np.stack(lengths, axis=1))
 
@@ -99,6 +148,12 @@ def main(folder: Path, out: Path | None) -> None:
     correlations = [np.corrcoef(one.T)[np.triu_indices(len(SEGMENTS), 1)] for one in (ours, theirs)]
     click.echo(f"correlation of the {len(correlations[0])} correlations {np.corrcoef(correlations)[0, 1]:.2f}")
     between = expressed(body, np.cov(theirs.T))
+    betas = np.random.default_rng(6).normal(size=(_GIRTH_BODIES, body.beta_count))
+    known = [explained(theirs, measured_girths(folder))]
+    for own in (betas, betas @ np.linalg.cholesky(between).T):
+        known.append(explained(body_segments(body, own), body_girths(model, own)))
+    shares = [(name, *(f"{share[i]:.2f}" for share in known)) for i, name in enumerate(GIRTHS)]
+    print_table("girth that proportions determine", ("girth", "measured", "body, N(0, I)", "body, N(0, B)"), shares)
     if out is not None:
         record = {
             "provenance": _PROVENANCE,

@@ -190,7 +190,7 @@ def calibrate_unlabelled(
         evidence: each picture's evidence from its fit, not calibrated.
         provenance: the pictures and their detector; kept with the result.
         keypoint_noise: the noise that the fits used; kept with the result.
-        prior: population to start from; its covariances are kept, and the noise scale is at least its own.
+        prior: population to start from; its covariances are kept.
         limbs: each picture's limb lengths; by default limbs give no evidence of their own.
 
     Raises:

@@ -8,8 +8,10 @@ decreases.
 
 Without labels every picture counts as a person of its own, and the data determine only B + W. Both are then kept at
 the prior's, and only μ and s are estimated. A free W would explain the differences between people as variation of one
-person, the more so the more pictures there are (benchmarks/results.md, "Real people"). s is at least the prior's,
-because people who differ less than the prior assumes look like exact keypoints.
+person, the more so the more pictures there are (benchmarks/results.md, "Real people").
+
+s is at least the prior's, with and without labels. Errors that pictures share and people who differ less than the prior
+assumes make keypoints look exact, and probabilities of several pictures together would become too sure.
 
 Sources: Brümmer and de Villiers, "The speaker partitioning problem", Odyssey 2010 (the two-covariance model); Liu and
 Rubin, "The ECME algorithm", Biometrika 1994; Salakhutdinov and Roweis, "Adaptive overrelaxed bound optimization
@@ -73,7 +75,7 @@ def estimate_population(
     Args:
         evidence: each picture's evidence, not calibrated.
         person: the number of each picture's person, from 0. None if people are unknown; B and W then stay the
-            prior's, and s is at least the prior's.
+            prior's.
         weights: each picture's weight, 1 by default; pictures that repeat each other's errors should weigh less.
         prior: the body model's population by default.
 
@@ -89,7 +91,7 @@ def estimate_population(
     pictures = _observed(bounded_evidence(evidence), weights)
     labels = np.arange(count) if person is None else np.asarray(person)
     enough = _LEAST_GAIN * pictures.weights.sum()
-    least_noise = start.noise_scale if person is None else 0.0
+    least_noise = start.noise_scale
 
     def step(state: Population) -> tuple[float, Population, Population]:
         found, here, ahead = _step(pictures, labels, state, start, strength or Strength(), person is not None)
