@@ -8,8 +8,8 @@ are not compared.
 ``expressed`` gives the covariance B of β with which the body's segments vary as measured ones do; --out writes it where
 calibrations start from (``engine.evidence.population.body_population``).
 
-Girths of waist and chest by stature are regressed on the seven segments: how much of a girth do proportions determine, in
-life, in bodies from N(0, I), and in bodies from N(0, B)?
+Girths of waist and chest by stature are regressed on the seven segments: how much of a girth do proportions determine,
+in life, in bodies from N(0, I), and in bodies from N(0, B)?
 """
 
 import json
