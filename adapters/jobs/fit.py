@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-import jax.numpy as jnp
 import numpy as np
 
 from adapters.jobs.prepared import COMPUTING, NETWORK_SOLVERS, PreparedBody, Seen, prepare
@@ -16,9 +15,10 @@ from engine import VERSION
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
+from engine.evidence.comparison import marginals
 from engine.evidence.limbs import limb_logs, with_limbs
 from engine.evidence.one_person import OUTLIER, against_the_others
-from engine.evidence.shape_evidence import Evidence, posterior
+from engine.evidence.shape_evidence import Evidence
 from engine.posed.fit import POSED_NOISE, observe_pictures
 from engine.posed.shared_shape import fit_shared_shapes
 from engine.rest.fit import fit_rest_shape, fit_rest_shapes
@@ -266,7 +266,7 @@ def _of_evidence(prepared: PreparedBody, seen: Seen, settings: FitSettings) -> _
     if not pictures.known.any():
         raise ValueError("no reference has enough keypoints to fit a shape")
     evidence = Evidence(*(np.asarray(part, np.float64).sum(axis=0).astype(np.float32) for part in pictures.evidence))
-    betas = np.asarray(posterior(Evidence(*map(jnp.asarray, evidence))).mean)
+    betas = marginals(Evidence(*(part[None] for part in evidence))).mean[0]
     logs = limb_logs(seen.keypoints, seen.confidence, prepared.reduced.schema)
     alike = _alike(pictures.evidence, settings.calibration, logs)
     return _Fitted(betas, True, evidence, np.asarray(pictures.status), _unknown(alike), alike)

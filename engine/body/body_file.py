@@ -210,10 +210,11 @@ def build_body(arrays: Mapping[str, np.ndarray], name: str, origin: str) -> Body
     digest = hashlib.sha256()
     for key in expected:
         digest.update(np.ascontiguousarray(arrays[key], np.int32 if key == "faces" else np.float32).tobytes())
-    floats = {k: jnp.asarray(v, jnp.result_type(float)) for k, v in arrays.items() if k in expected and k != "faces"}
+    dtype = jnp.result_type(float)
+    floats = {k: jnp.asarray(np.asarray(v, dtype), dtype) for k, v in arrays.items() if k in expected and k != "faces"}
     return BodyModel(
         **floats,
-        faces=jnp.asarray(arrays["faces"], jnp.int32),
+        faces=jnp.asarray(np.asarray(arrays["faces"], np.int32), np.int32),
         keypoint_names=names,
         parents=parents,
         name=name,

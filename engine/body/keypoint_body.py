@@ -64,12 +64,13 @@ def reduce_body(body: BodyModel, schema: KeypointSchema) -> KeypointBody:
 
     template, shapedirs, posedirs = exact(body.v_template), exact(body.shapedirs), exact(body.posedirs)
     regressor, skinning = exact(body.J_regressor), exact(body.weights)
+    keypoint_vertices, keypoint_joints = exact(body.keypoint_vertices), exact(body.keypoint_joints)
     joints = regressor @ template
     joint_shapedirs = np.einsum("jv,vcb->jcb", regressor, shapedirs)
 
     offsets, offset_shapedirs, offset_posedirs, masses = [], [], [], []
     for row in rows:
-        of_vertices, of_joints = exact(body.keypoint_vertices[row]), exact(body.keypoint_joints[row])
+        of_vertices, of_joints = keypoint_vertices[row], keypoint_joints[row]
         support = np.flatnonzero(of_vertices)
         carried = of_vertices[support, None] * skinning[support]
         mass = carried.sum(axis=0)
@@ -79,13 +80,18 @@ def reduce_body(body: BodyModel, schema: KeypointSchema) -> KeypointBody:
         )
         offset_posedirs.append(np.einsum("vj,vcp->jcp", carried, posedirs[support]))
         masses.append(mass + of_joints)
+
+    def given(values: np.ndarray | list[np.ndarray]) -> Array:
+        dtype = jnp.result_type(float)
+        return jnp.asarray(np.asarray(values, dtype), dtype)
+
     return KeypointBody(
-        offsets=jnp.asarray(np.stack(offsets)),
-        offset_shapedirs=jnp.asarray(np.stack(offset_shapedirs)),
-        offset_posedirs=jnp.asarray(np.stack(offset_posedirs)),
-        masses=jnp.asarray(np.stack(masses)),
-        joints=jnp.asarray(joints),
-        joint_shapedirs=jnp.asarray(joint_shapedirs),
+        offsets=given(offsets),
+        offset_shapedirs=given(offset_shapedirs),
+        offset_posedirs=given(offset_posedirs),
+        masses=given(masses),
+        joints=given(joints),
+        joint_shapedirs=given(joint_shapedirs),
         schema=kept,
         parents=body.parents,
         name=body.name,

@@ -67,7 +67,10 @@ class BodyModel(eqx.Module):
         """
         if not 1 <= count <= self.beta_count:
             raise ValueError(f"body {self.name} has {self.beta_count} shape components, {count} were asked for")
-        return eqx.tree_at(lambda body: body.shapedirs, self, self.shapedirs[..., :count])
+        # Here and in ``reduce_body`` NumPy cuts arrays and ``asarray`` is told their type: otherwise JAX compiles a
+        # program for each of them, at every start.
+        kept = np.ascontiguousarray(np.asarray(self.shapedirs)[..., :count])
+        return eqx.tree_at(lambda body: body.shapedirs, self, jnp.asarray(kept, kept.dtype))
 
 
 class PosedBody(NamedTuple):

@@ -18,7 +18,7 @@ computed, and to a shape's evidence when shapes are compared (``engine.evidence.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -147,7 +147,8 @@ def calibrated(evidence: Evidence, calibration: Calibration, pictures: int = 1) 
             exact if all of them are equally informative.
     """
     within = np.asarray(calibration.within_person) / max(pictures, 1)
-    return _calibrated((calibration.noise_scale, within, *calibration.axes), evidence)
+    alone = Evidence(*(np.asarray(part)[None] for part in evidence))
+    return Evidence(*(part[0] for part in calibrated_pictures(alone, replace(calibration, within_person=within))))
 
 
 def calibrated_pictures(evidence: Evidence, calibration: Calibration) -> Evidence:

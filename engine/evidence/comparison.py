@@ -1,7 +1,9 @@
 """Many pictures against many people: log Bayes factors of all pairs, the best match, and groups of pictures.
 
 A pair's log Bayes factor (``engine.evidence.shape_evidence``) is log m(r + p) − log m(r) − log m(p). The last two
-belong to one side and are computed once each; the first one is computed for every pair, elementwise over pairs.
+belong to one side and are computed once each; the first one is computed for every pair. With many people this is done
+elementwise over pairs; with up to ``_FEW_PEOPLE`` by the program that serves single evidence. The two ways may differ
+in the last digit; apart from that a pair's factor depends on nothing but the pair.
 
 The best match: N people are equally likely a priori, and π is the prior probability that the picture shows a stranger
 from the population instead. The posterior is
@@ -23,8 +25,8 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int32
 
 from engine.batching import AnyArray, map_samples, map_tiles, pad_rows
-from engine.evidence.shape_evidence import Evidence, log_marginal
-from engine.solvers.small_systems import log_gaussian_integral, lower_triangle
+from engine.evidence.shape_evidence import Evidence
+from engine.solvers.small_systems import log_gaussian_integral, lower_triangle, solve_and_weigh
 
 GROUP_CORRELATION = 0.9
 """ρ of frames of one clip: real keypoints are off by 1 % of stature, of which 0.27 % changes from frame to frame
@@ -37,8 +39,20 @@ NONE_PRIOR = 0.5
 # (benchmarks/results.md, "Identity", "All pairs").
 _TILE_PEOPLE = 64
 _TILE_PICTURES = 4096
+_TILE_EVIDENCE = 1024
 _CHUNK_SIZE = 65536
-_TILE_ROWS = 1024
+_FEW_PEOPLE = 4
+
+
+class Marginals(NamedTuple):
+    """Evidence weighed against the population N(0, I)."""
+
+    log_marginal: Float32[np.ndarray, " n"]
+    """log m(Λ, h), nats."""
+    information_bits: Float32[np.ndarray, " n"]
+    """½ log₂|I + Λ|."""
+    mean: Float32[np.ndarray, "n betas"]
+    """(I + Λ)⁻¹ h: the most probable shape."""
 
 
 class Matches(NamedTuple):
@@ -61,13 +75,26 @@ def log_bayes_factors(pictures: Evidence, people: Evidence) -> Float32[np.ndarra
 
     The table takes 4 bytes a pair; ``match_people`` needs no table. Pictures whose evidence is NaN get NaN.
     """
-    own_pictures, own_people = _log_marginals(pictures), _log_marginals(people)
+    return factors_of(pictures, marginals(pictures).log_marginal, people)
+
+
+def factors_of(
+    pictures: Evidence, own_pictures: Float32[np.ndarray, " images"], people: Evidence
+) -> Float32[np.ndarray, "images people"]:
+    """``log_bayes_factors`` of pictures whose ``marginals`` are known."""
+    pictures, people = _float32(pictures), _float32(people)
+    own_people = marginals(people).log_marginal
     count = len(own_people)
     table = np.empty((len(own_pictures), count), np.float32)
-    samples = (_float32(pictures), own_pictures)
+    if count <= _FEW_PEOPLE:
+        for person in range(count):
+            both = Evidence(*(own + one[person] for own, one in zip(pictures, people, strict=True)))
+            table[:, person] = marginals(both).log_marginal - (own_pictures + own_people[person])
+        return table
+    samples = (pictures, own_pictures)
     for start in range(0, count, _TILE_PEOPLE):
         stop = min(start + _TILE_PEOPLE, count)
-        tile = [pad_rows(np.asarray(part[start:stop]), _TILE_PEOPLE) for part in (*_float32(people), own_people)]
+        tile = [pad_rows(np.asarray(part[start:stop]), _TILE_PEOPLE) for part in (*people, own_people)]
         # People last: values for neighbouring pairs must be neighbours in memory.
         run = partial(_against_tile, *(np.ascontiguousarray(np.moveaxis(part, 0, -1)) for part in tile))
         table[:, start:stop] = map_tiles(run, samples, _TILE_PICTURES)[:, : stop - start]
@@ -100,25 +127,16 @@ def best_matches(log_bayes: Float32[np.ndarray, "images people"], none_prior: fl
         raise ValueError(f"the probability of none of them is {none_prior}; it must be at least 0 and below 1")
     none = np.float32(np.log(none_prior) if none_prior else -np.inf)
     each = np.float32(np.log1p(-none_prior) - np.log(count))
-    run = partial(_best_of_tile, each, none)
-    return Matches(*map(np.asarray, map_tiles(run, np.asarray(log_bayes, np.float32), _TILE_ROWS)))
-
-
-def _best_of_tile(
-    each: np.float32, none: np.float32, log_bayes: Float32[np.ndarray, "images people"]
-) -> tuple[Array, ...]:
-    return _best(each, none, log_bayes)
-
-
-@jax.jit
-def _best(each: AnyArray, none: AnyArray, log_bayes: Float[AnyArray, "images people"]) -> tuple[Array, ...]:
-    best = jnp.argmax(log_bayes, axis=1).astype(jnp.int32)
-    highest = jnp.max(log_bayes, axis=1)
-    others = jnp.where(jnp.arange(log_bayes.shape[1]) == best[:, None], -jnp.inf, log_bayes)
-    top = jnp.maximum(highest + each, none)
-    total = jnp.exp(none - top) + jnp.sum(jnp.exp(log_bayes + each - top[:, None]), axis=1)
-    margin = highest - jnp.max(others, axis=1)
-    return best, highest, margin, jnp.exp(highest + each - top) / total, jnp.exp(none - top) / total
+    log_bayes = np.asarray(log_bayes, np.float32)
+    rows, best = np.arange(len(log_bayes)), np.argmax(log_bayes, axis=1).astype(np.int32)
+    highest = log_bayes[rows, best]
+    top = np.maximum(highest + each, none)
+    of_none = np.exp(none - top)
+    total = of_none + np.sum(np.exp(log_bayes + each - top[:, None]), axis=1)
+    others = log_bayes.copy()
+    others[rows, best] = -np.inf
+    margin = highest - np.max(others, axis=1)
+    return Matches(best, highest, margin, np.exp(highest + each - top) / total, of_none / total)
 
 
 def fuse_groups(
@@ -167,12 +185,17 @@ def _float32(evidence: Evidence) -> Evidence:
     return Evidence(*(np.asarray(part, np.float32) for part in evidence))
 
 
-def _log_marginals(evidence: Evidence) -> Float32[np.ndarray, " n"]:
-    return np.asarray(map_samples(_log_marginal, None, _float32(evidence), _TILE_PICTURES))
+def marginals(evidence: Evidence) -> Marginals:
+    """Weigh much evidence against the population; NaN where evidence is NaN."""
+    return Marginals(*map(np.asarray, map_samples(_marginals, None, _float32(evidence), _TILE_EVIDENCE)))
 
 
-def _log_marginal(_: None, evidence: Evidence) -> Float[Array, ""]:
-    return log_marginal(evidence)
+def _marginals(_: None, evidence: Evidence) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, " betas"]]:
+    information = jnp.asarray(evidence.information)
+    matrix = jnp.asarray(evidence.precision) + jnp.eye(len(information), dtype=information.dtype)
+    mean, quadratic, log_determinant = solve_and_weigh(matrix, information)
+    half = 0.5 * log_determinant
+    return 0.5 * quadratic - half, half * np.float32(1 / np.log(2)), mean
 
 
 def _against_tile(

@@ -11,15 +11,14 @@ and needs nothing but evidence, so every implementation of stage 1 gets the same
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32, Int, Int8, Int32
+from jaxtyping import Bool, Float, Float32, Int, Int8, Int32
 
-from engine.batching import AnyArray, map_samples
+from engine.batching import AnyArray
 from engine.evidence.calibration import Calibration, calibrated, calibrated_pictures
-from engine.evidence.comparison import best_matches, log_bayes_factors
+from engine.evidence.comparison import best_matches, factors_of, marginals
 from engine.evidence.limbs import limb_evidence
-from engine.evidence.shape_evidence import Evidence, information_bits
+from engine.evidence.shape_evidence import Evidence
 from engine.scores import Status
 from engine.shape import Shape
 
@@ -28,8 +27,6 @@ LOW_INFORMATION_BITS = 0.3
 
 PRIOR_PROBABILITY = 0.5
 """Prior probability of "same body"."""
-
-_TILE_SIZE = 1024
 
 
 class PictureEvidence(NamedTuple):
@@ -105,8 +102,9 @@ def compare_evidence(
     evidence = calibrated_pictures(pictures.evidence, calibration)
     alone = len(shapes) == 1 and shapes[0].evidence is None
     people = _no_evidence(shapes[0]) if alone else calibrated_people(shapes, calibration)
-    matches = best_matches(log_bayes_factors(evidence, people), 1 - prior_probability)
-    bits = map_samples(_bits, None, evidence, _TILE_SIZE, concurrent=False)
+    own = marginals(evidence)
+    matches = best_matches(factors_of(evidence, own.log_marginal, people), 1 - prior_probability)
+    bits = own.information_bits
     unsure = (pictures.status == Status.OK) & (bits < LOW_INFORMATION_BITS)
 
     def known(values: AnyArray, these: AnyArray = pictures.known) -> np.ndarray:
@@ -133,9 +131,9 @@ def calibrated_people(shapes: Sequence[Shape], calibration: Calibration) -> Evid
     for shape in shapes:
         if shape.evidence is None:
             raise ValueError("a shape has no evidence to compare with; fit it with --pose free")
-        evidence = Evidence(*map(jnp.asarray, _with_own_limbs(shape.evidence, shape, calibration)))
+        evidence = _with_own_limbs(shape.evidence, shape, calibration)
         each.append(calibrated(evidence, calibration, shape.used_references))
-    return Evidence(*(np.stack([np.asarray(part) for part in parts]) for parts in zip(*each, strict=True)))
+    return Evidence(*(np.stack(parts) for parts in zip(*each, strict=True)))
 
 
 def _with_own_limbs(evidence: Evidence, shape: Shape, calibration: Calibration) -> Evidence:
@@ -153,7 +151,3 @@ def _with_own_limbs(evidence: Evidence, shape: Shape, calibration: Calibration) 
 def _no_evidence(shape: Shape) -> Evidence:
     count = len(shape.betas)
     return Evidence(np.zeros((1, count, count), np.float32), np.zeros((1, count), np.float32))
-
-
-def _bits(_: None, evidence: Evidence) -> Float[Array, ""]:
-    return information_bits(evidence)

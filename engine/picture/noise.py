@@ -33,4 +33,6 @@ class NoiseModel(eqx.Module):
         """One standard deviation per keypoint, in person heights."""
         by_name = dict(self.factors)
         factors = np.array([by_name.get(name, 1.0) for name in schema.keypoint_names])
-        return jnp.asarray(schema.sigmas) * (factors * (self.level / _TYPICAL_OKS_SIGMA))
+        dtype = jnp.result_type(float)
+        scale = np.asarray(factors * (self.level / _TYPICAL_OKS_SIGMA), dtype)
+        return jnp.asarray(np.asarray(schema.sigmas, dtype) * scale, dtype)

@@ -64,6 +64,26 @@ def solve_and_log_determinant(
     return rows[:, len(matrix) :], log_determinant
 
 
+def solve_and_weigh(
+    matrix: Float[Array, "n n"], right: Float[Array, " n"]
+) -> tuple[Float[Array, " n"], Float[Array, ""], Float[Array, ""]]:
+    """M⁻¹b, bᵀM⁻¹b and log|M|, for a matrix without eigenvalues below 1.
+
+    The quadratic is the sum of b_k²/d_k over pivots, which are positive: nothing cancels.
+    """
+
+    def step(pivot: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        rows, quadratic, log_determinant = carry
+        own = jax.lax.dynamic_slice_in_dim(rows[:, -1], pivot, 1)
+        rows, size = _eliminate(rows, pivot, jnp.ones((), rows.dtype))
+        return rows, quadratic + own[0] ** 2 / size[0, 0], log_determinant + jnp.log(size[0, 0])
+
+    both = jnp.concatenate([matrix, right[:, None]], axis=1)
+    zero = jnp.zeros((), both.dtype)
+    rows, quadratic, log_determinant = jax.lax.fori_loop(0, len(matrix), step, (both, zero, zero))
+    return rows[:, -1], quadratic, log_determinant
+
+
 def whitening_factor(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """W with Wᵀ matrix W = 1 for a positive definite matrix: L⁻ᵀ of its Cholesky factor.
 

@@ -8,19 +8,17 @@ is the loss of log likelihood from the picture's own shape to the reference shap
 reference shape was made from.
 """
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32
 
-from engine.batching import AnyArray, map_samples
+from engine.batching import AnyArray
 from engine.body.schemas import KeypointSchema
 from engine.evidence.amortised.evidence import AmortisedModel, amortised_evidence
-from engine.evidence.shape_evidence import Evidence, posterior
+from engine.evidence.comparison import marginals
+from engine.evidence.shape_evidence import Evidence
 from engine.evidence.stages import PictureEvidence
 from engine.picture.noise import NoiseModel
 from engine.scores import Status
-
-_TILE_SIZE = 1024
 
 JOINT_SHARE = 0.6
 """1/(1 + ρ) for the correlation ρ = 2/3 of the errors of fits and of the network: two equally informative sources are
@@ -77,11 +75,6 @@ def quadratic_excess(evidence: Evidence, betas: Float[AnyArray, "images betas"])
     Args:
         betas: one shape for each picture.
     """
-    samples = (Evidence(*(np.asarray(part, np.float32) for part in evidence)), np.asarray(betas, np.float32))
-    return np.asarray(map_samples(_excess, None, samples, _TILE_SIZE, concurrent=False))
-
-
-def _excess(_: None, sample: tuple[Evidence, Float[Array, " betas"]]) -> Float[Array, ""]:
-    evidence, betas = sample
-    apart = betas - posterior(evidence).mean
-    return jnp.maximum(0.5 * apart @ jnp.asarray(evidence.precision) @ apart, 0.0)
+    apart = np.asarray(betas, np.float32) - marginals(evidence).mean
+    squared = apart[:, None] @ np.asarray(evidence.precision, np.float32) @ apart[:, :, None]
+    return np.maximum(np.float32(0.5) * squared[:, 0, 0], 0)

@@ -50,10 +50,12 @@ def test_pairs_are_those_of_one_pair_at_a_time() -> None:
 
 def test_a_pair_gets_the_same_bits_in_any_company() -> None:
     pictures, people = _evidence(1030, 0.5, 4), _evidence(70, 1.0, 5)
-    whole = log_bayes_factors(pictures, people)
-    some = log_bayes_factors(*(Evidence(*(part[at] for part in side)) for side, at in
-                               ((pictures, [1029, 3]), (people, [69, 0, 64]))))  # fmt: skip
-    np.testing.assert_array_equal(some, whole[np.ix_([1029, 3], [69, 0, 64])])
+    company = ((people, [69, 0, 64, 2, 33]), (Evidence(*(part[:3] for part in people)), [1]))
+    for everyone, chosen in company:
+        whole = log_bayes_factors(pictures, everyone)
+        some = log_bayes_factors(*(Evidence(*(part[at] for part in side)) for side, at in
+                                   ((pictures, [1029, 3]), (everyone, chosen))))  # fmt: skip
+        np.testing.assert_array_equal(some, whole[np.ix_([1029, 3], chosen)])
 
 
 def test_best_match_margin_and_probabilities_by_hand() -> None:

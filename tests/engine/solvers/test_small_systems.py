@@ -10,6 +10,7 @@ from engine.solvers.small_systems import (
     lower_triangle,
     positive_diagonal,
     solve_and_log_determinant,
+    solve_and_weigh,
     solve_positive,
     whitening_factor,
 )
@@ -74,3 +75,13 @@ def test_a_matrix_that_is_not_positive_has_no_factor() -> None:
 def test_unknowns_that_nothing_depends_on_stay() -> None:
     matrix = positive_diagonal(jnp.diag(jnp.array([2.0, 0.0])))
     np.testing.assert_array_equal(solve_positive(matrix, jnp.array([[4.0], [0.0]])), [[2.0], [0.0]])
+
+
+def test_solution_quadratic_and_determinant_of_a_loop() -> None:
+    draw = np.random.default_rng(3)
+    root, right = draw.normal(size=(6, 6)), draw.normal(size=6)
+    matrix = np.eye(6) + root @ root.T
+    solved, quadratic, log_determinant = solve_and_weigh(jnp.asarray(matrix), jnp.asarray(right))
+    np.testing.assert_allclose(solved, np.linalg.solve(matrix, right), rtol=1e-9)
+    assert float(quadratic) == pytest.approx(right @ np.linalg.solve(matrix, right), rel=1e-9)
+    assert float(log_determinant) == pytest.approx(np.linalg.slogdet(matrix)[1], rel=1e-9)
