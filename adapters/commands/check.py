@@ -79,6 +79,7 @@ def check_command(
     from adapters.bodies.find import find_body
     from adapters.jobs.check import CheckSettings, check
     from adapters.jobs.check_folder import FILES, FolderSettings, look_at, write_check
+    from adapters.jobs.prepared import unused_outlines
     from adapters.results.own_folder import check_own_files
     from engine.evidence.calibration_file import load_calibration
 
@@ -94,6 +95,7 @@ def check_command(
         looks = look_at(asked, images or _folder_of_photographs(pictures), progress)
         found = check(known, asked, model, chosen, looks.alike, progress)
         folder = write_check(found, asked, looks, out, FolderSettings(body), progress)
+    say(*unused_outlines(known.outlined + asked.outlined, model, "free", found.shape.solver))
     _show(found, folder, looks)
 
 

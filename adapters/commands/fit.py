@@ -78,6 +78,7 @@ def fit(
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.fit import FitSettings, fit_references
+    from adapters.jobs.prepared import unused_outlines
     from engine.evidence.calibration_file import load_calibration
 
     if not out.parent.is_dir():
@@ -88,13 +89,15 @@ def fit(
     table = read_references(references, schema, reading, person, detected)
     chosen = None if calibration is None else load_calibration(calibration)
     fitting = FitSettings(person, pose, solver, chosen, focal_length_px, drop_outliers)
-    shape = fit_references(table, find_body(body), fitting)
+    model = find_body(body)
+    shape = fit_references(table, model, fitting)
     shape.save(out)
     say(
         f"{_used(table, shape)}, {shape.body_name}, {shape.schema}, pose {pose}",
         *failed_lines(_unused(table, shape)),
         "betas " + " ".join(f"{beta:+.2f}" for beta in shape.betas),
         *_odd_ones(shape),
+        *unused_outlines(table.outlined, model, pose, shape.solver),
         *([] if shape.converged else ["warning: the fit did not converge; look at the references"]),
         f"{out}",
     )

@@ -129,7 +129,7 @@ def score(
     from adapters.bodies.find import find_body
     from adapters.jobs.calibrate import calibrate_on_dataset as calibrate_from_dataset
     from adapters.jobs.calibrate import calibration_advice
-    from adapters.jobs.prepared import free_solver
+    from adapters.jobs.prepared import free_solver, unused_outlines
     from adapters.jobs.ray_runner import RayCluster
     from adapters.jobs.score import RunSettings, score_to_file
     from adapters.jobs.scorer import ScoreSettings, calibration_of
@@ -188,6 +188,7 @@ def score(
         summary = score_to_file(source, model, people, out, settings, run)
     tell(source.report)
     advice = calibration_advice(calibration_of(tuple(loaded), settings.calibration)) if summary.verdicts else None
+    say(*unused_outlines(source.report.outlined, model, *summary.source))
     say(*summary_lines(summary, str(out)), *([] if advice is None else [advice]))
     return 1 if strict and not summary.all_scored else 0
 

@@ -27,6 +27,7 @@ from engine.picture.noise import NoiseModel
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import fit_own
 from engine.posed.search import PosedContext
+from engine.scores import Mode
 
 NETWORK_SOLVERS = ("amortised", "joint")
 """Sources of evidence that need the body's network: the network alone, and fits and network together."""
@@ -162,6 +163,24 @@ def free_solver(
             f"{body.name} has no evidence network; train one (samebody train-evidence --body FILE), or use --solver lm"
         )
     return name
+
+
+def unused_outlines(outlined: int, body: BodyModel, mode: Mode, solver: str) -> list[str]:
+    """A line for the user if outlines were given that the source of evidence does not use.
+
+    Args:
+        outlined: number of people with an outline.
+        solver: the source that was used, never ``auto`` for free poses.
+    """
+    if not outlined:
+        return []
+    option = "--pose rest" if mode == "rest" else f"--solver {solver}"
+    model = amortised_model(body) if mode == "free" and solver in NETWORK_SOLVERS else None
+    if model is None:
+        return [f"the outlines of {outlined:,} people are not used: {option} fits keypoints alone"]
+    if not model.network.sees_outlines:
+        return [f"the outlines of {outlined:,} people are not used: the network of {body.name} was trained without"]
+    return []
 
 
 def _with_limbs(

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from adapters.results.recorded_sources import RecordedSources
 from adapters.results.scores import Scores, concat_scores
 from adapters.results.writers import ResultWriter, check_result_path, open_result_writer
 from engine.body.model import BodyModel
-from engine.scores import LABELS, SCORED
+from engine.scores import LABELS, SCORED, Mode
 from engine.shape import Shape
 
 FIRST_FAILED = 10
@@ -54,6 +54,8 @@ class ScoreSummary:
     """Joint verdict about all rows as pictures of one person, if requested."""
     failed: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By status, the names of the first ``FIRST_FAILED`` pictures with a row that could not be scored."""
+    source: tuple[Mode, str] = ("free", "")
+    """Pose mode and solver, the source of the evidence."""
 
     @property
     def all_scored(self) -> bool:
@@ -255,4 +257,5 @@ def score_to_file(
         else:
             job = ScoringJob(source, body, people, settings, keep, chunk_size, parts.pictures_done)
             seconds = stream(run.compute(job), lambda batch: batch, write)
-    return tally.summary(seconds, None if together is None else together.verdict())
+    summary = tally.summary(seconds, None if together is None else together.verdict())
+    return replace(summary, source=(scorer.mode, scorer.solver))

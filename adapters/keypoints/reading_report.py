@@ -18,6 +18,8 @@ class ReadingReport:
 
     rows: int = 0
     readable: int = 0
+    outlined: int = 0
+    """The count of people with an outline."""
     nobody: int = 0
     """The count of pictures in which nobody was found."""
     unusable: dict[Status, int] = field(default_factory=dict)
@@ -31,7 +33,7 @@ class ReadingReport:
         Args:
             paths: the files that will be read.
         """
-        self.rows = self.readable = self.nobody = 0
+        self.rows = self.readable = self.nobody = self.outlined = 0
         self.unusable, self.reasons, self.plausibility = {}, {}, FilesPlausibility(tuple(paths))
 
     def add(self, table: KeypointTable) -> None:
@@ -39,6 +41,7 @@ class ReadingReport:
         self.rows += len(table)
         self.readable += int(np.sum(table.status == Status.OK))
         self.nobody += int(np.sum(table.status == Status.NO_DETECTION))
+        self.outlined += table.outlined
         for status in _UNUSABLE:
             found = np.flatnonzero(table.status == status)
             if len(found):

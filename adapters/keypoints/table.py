@@ -85,6 +85,11 @@ class KeypointTable:
     def __len__(self) -> int:
         return len(self.image)
 
+    @property
+    def outlined(self) -> int:
+        """The number of people with an outline."""
+        return 0 if self.outline_px is None else int(np.isfinite(self.outline_px).any(axis=(1, 2)).sum())
+
 
 def concat_tables(schema: KeypointSchema, tables: Sequence[KeypointTable]) -> KeypointTable:
     """All rows in order; no tables give a table without rows."""

@@ -21,6 +21,7 @@ from adapters.keypoints.detectors.mmpose_detector import (
     library_versions,
     quietly,
     seeded,
+    shipped_config,
 )
 from adapters.keypoints.detectors.mmpose_imports import import_mmpose
 from adapters.keypoints.detectors.protocol import Box, Detection, Detector, DetectorError, Pixels, file_digest
@@ -54,10 +55,9 @@ class MaskModel:
         Raises:
             DetectorError: MMDetection is missing, there is no such config, or the checkpoint is refused or broken.
         """
-        import_mmpose()
+        path = mask_config(config)
         from mmdet.apis import init_detector
 
-        path = _config_file(config)
         with quietly(), seeded(), checkpoint_rules(checkpoint, trust_checkpoint):
             self._model: Any = init_detector(str(path), checkpoint, device=device)
         classes = self._model.dataset_meta.get("classes") or ()
@@ -119,18 +119,16 @@ class MaskedDetector:
         return [replace(person, outline_px=outline) for person, outline in zip(people, outlines, strict=True)]
 
 
-def _config_file(config: str) -> Path:
-    given = Path(config)
-    if given.suffix == ".py" and given.is_file():
-        return given
+def mask_config(config: str) -> Path:
+    """The file of a config that is given by path or by the name that MMDetection ships it under.
+
+    Raises:
+        DetectorError: there is no such config, or no MMDetection.
+    """
+    import_mmpose()
     import mmdet
 
-    name = given.name.removesuffix(".py")
-    for place in (Path(mmdet.__file__).parent / ".mim", Path(mmdet.__file__).parents[1]):
-        found = sorted((place / "configs").rglob(f"{name}.py"))
-        if found:
-            return found[0]
-    raise DetectorError(f"no config {config}: neither a file nor one of MMDetection's (mmdet/.mim/configs)")
+    return shipped_config(config, mmdet, "MMDetection")
 
 
 def _one_core() -> None:

@@ -24,6 +24,7 @@ from contextlib import contextmanager, redirect_stdout
 from importlib import metadata
 from io import StringIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -175,17 +176,26 @@ def config_file(config: str) -> Path:
     Raises:
         DetectorError: there is no such config.
     """
+    import mmpose
+
+    return shipped_config(config, mmpose, "MMPose")
+
+
+def shipped_config(config: str, package: ModuleType, called: str) -> Path:
+    """A config file that is given by path, or by the name under which one of OpenMMLab's packages ships it.
+
+    Raises:
+        DetectorError: there is no such config.
+    """
     given = Path(config)
     if given.suffix == ".py" and given.is_file():
         return given
-    import mmpose
-
-    name = given.name.removesuffix(".py")
-    for place in (Path(mmpose.__file__).parent / ".mim", Path(mmpose.__file__).parents[1]):
+    name, folder = given.name.removesuffix(".py"), Path(str(package.__file__)).parent
+    for place in (folder / ".mim", folder.parent):
         found = sorted((place / "configs").rglob(f"{name}.py"))
         if found:
             return found[0]
-    raise DetectorError(f"no config {config}: neither a file nor one of MMPose's (mmpose/.mim/configs)")
+    raise DetectorError(f"no config {config}: neither a file nor one of {called}'s ({package.__name__}/.mim/configs)")
 
 
 def person_of(found: Any, number: int, picture: Pixels, least_score: float, box: Box | None = None) -> Detection | None:

@@ -57,9 +57,14 @@ def polygon_mask(polygons: list[Float[np.ndarray, "corners 2"]], height: int, wi
     inside = np.zeros((height, width), bool)
     for polygon in polygons:
         rows, columns = _crossings(polygon - 0.5, height, width)
-        toggles = np.zeros((height, width + 1), np.uint8)
-        np.add.at(toggles, (rows, columns), np.uint8(1))
-        inside |= (np.add.accumulate(toggles[:, :-1], axis=1, dtype=np.uint8) & 1).astype(bool)
+        if not len(rows):
+            continue
+        (top, left), (bottom, right) = ((int(edge(rows)), int(edge(columns))) for edge in (np.min, np.max))
+        toggles = np.zeros((bottom - top + 1, right - left + 1), np.uint8)
+        np.add.at(toggles, (rows - top, columns - left), np.uint8(1))
+        # An odd number of crossings on the left means inside; nothing is inside from the last crossing on.
+        odd = np.add.accumulate(toggles[:, :-1], axis=1, dtype=np.uint8) & 1
+        inside[top : bottom + 1, left:right] |= odd.astype(bool)
     if not inside.any():
         raise BadMask("its polygons hold no pixel of the picture")
     return inside.astype(np.uint8) * np.uint8(255)

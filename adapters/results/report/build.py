@@ -28,7 +28,15 @@ from adapters.results.report.drawings import (
 )
 from adapters.results.report.fits import Fits
 from adapters.results.report.page import PageParts, pictures_folder, write_page
-from adapters.results.report.page_data import ArrayBlock, add_body, add_fits, add_scores, drawing_texts, row_texts
+from adapters.results.report.page_data import (
+    ArrayBlock,
+    add_body,
+    add_fits,
+    add_outlines,
+    add_scores,
+    drawing_texts,
+    row_texts,
+)
 from adapters.results.report.scores import Scores, read_scores
 from adapters.results.report.summary import summarise
 from adapters.results.report.thumbnails import (
@@ -135,6 +143,7 @@ def make_report(
     decision = decided.on_page(chosen, decide(scores, first, known))
     decided_texts = add_decision(block, decision, reasons, group, first)
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails], bool))
+    outline_words = add_outlines(block, drawings.outlines, frames)
     if drawings.body is not None:
         add_body(block, drawings.body, drawings.fits.own_betas.shape[1])
     manifest = {
@@ -153,6 +162,7 @@ def make_report(
         "grouped_by": "best match",
         "digest": result_digest(scores),
         "body": people[0][1].body_name if people else None,
+        "outlines": outline_words,
         **decided_texts,
         **row_texts(scores),
         **drawing_texts(drawings.schema, drawings.parents),

@@ -18,6 +18,7 @@ from adapters.keypoints.readers import ReadingOptions, open_keypoints
 from adapters.keypoints.readers.file_rules import FILE_RULES
 from adapters.results.recorded_sources import is_below, recorded_sources
 from adapters.results.report.fits import Fits, Fitter, find_keypoints, fit_rows, nobody, seen_only
+from adapters.results.report.outlines import OutlineDrawings, draw_outlines
 from adapters.results.report.scores import Scores
 from engine.body.embedded import EMBEDDED_BODY
 from engine.body.model import BodyModel
@@ -57,6 +58,8 @@ class Drawings:
     """None if no row could be fitted."""
     notes: tuple[str, ...]
     """Missing parts, and the options that add them."""
+    outlines: OutlineDrawings | None = None
+    """None if there are no masks."""
 
 
 def complete(sources: FitSources, scores: Scores) -> FitSources:
@@ -142,7 +145,9 @@ def draw_rows(
             if scores.mode == "rest"
             else "No bodies are drawn: the shape file was not found; give it with --shape."
         )
-        return Drawings(seen_only(seen), reduced.schema, body.parents, None, (note,))
+        fits = seen_only(seen)
+        outlines = draw_outlines(seen, reduced.schema, fits, None, ())
+        return Drawings(fits, reduced.schema, body.parents, None, (note,), outlines)
     for _, shape in people:
         shape.check_body(reduced, body.fingerprint)
     shapes = [shape for _, shape in people]
@@ -154,7 +159,8 @@ def draw_rows(
         lambda done, expected: on_progress("fitting", done, expected),
         chosen,
     )
-    return Drawings(fits, reduced.schema, body.parents, body if fits.drawn.any() else None, ())
+    outlines = draw_outlines(seen, reduced.schema, fits, body, [shape.betas for shape in shapes])
+    return Drawings(fits, reduced.schema, body.parents, body if fits.drawn.any() else None, (), outlines)
 
 
 def calibration_in_use(given: FitSources, people: People) -> Calibration:

@@ -15,6 +15,7 @@ import numpy as np
 
 from adapters.results.report.fits import Fits
 from adapters.results.report.limbs import LIMBS
+from adapters.results.report.outlines import OutlineDrawings
 from adapters.results.report.scores import Scores
 from adapters.results.report.thumbnails import Frame
 from engine.body.model import BodyModel
@@ -85,6 +86,17 @@ def add_fits(block: ArrayBlock, fits: Fits, frames: list[Frame], has_picture: np
     block.add_rounded("limb_change", fits.limb_change, _LIMB)
     block.add_rounded("limb_deviation", fits.limb_deviation, _LIMB)
     block.add("limb_shown", np.rint(np.clip(fits.limb_shown, 0, 1) * 255).astype(np.uint8), 1 / 255)
+
+
+def add_outlines(block: ArrayBlock, outlines: OutlineDrawings | None, frames: list[Frame]) -> dict[int, str]:
+    """Ends of rays in pixels of the thumbnails, with a mark for those that were seen; gives the words by row."""
+    if outlines is None:
+        return {}
+    place = np.array(frames, float).reshape(-1, 5)
+    ends = (outlines.ends_px - place[:, None, :2]) * place[:, 2, None, None]
+    block.add("edge_seen", np.isfinite(ends[..., 0]).astype(np.uint8))
+    block.add_rounded("edges", ends, _PLACE)
+    return {row: words for row, words in outlines.words.items() if words}
 
 
 def add_body(block: ArrayBlock, body: BodyModel, betas: int) -> None:

@@ -57,6 +57,7 @@ const numberOf = (name, row) => arrays[name].values[row];
 const isDrawn = (row) => arrays.drawn.values[row] === 1;
 const statusOf = (row) => manifest.statuses[arrays.status.values[row]];
 const hasBodies = () => "template" in arrays;
+const hasOutlines = () => "edges" in arrays;
 
 /** Address of a row's thumbnail; null if there is none. */
 function pictureOf(row) {

@@ -17,7 +17,8 @@ class Detail {
     part("next").addEventListener("click", () => step(1));
     for (const button of dialog.querySelectorAll("[data-mark]")) button.addEventListener("click", () => this.mark(button.dataset.mark));
     for (const box of dialog.querySelectorAll("input[data-overlay]")) {
-      box.parentElement.hidden = box.dataset.overlay === "keypoints" ? !arrays.confidence.shape[1] : !hasBodies();
+      const there = { keypoints: () => arrays.confidence.shape[1] > 0, edges: hasOutlines }[box.dataset.overlay] ?? hasBodies;
+      box.parentElement.hidden = !there();
       box.addEventListener("change", () => {
         this.parts[box.checked ? "add" : "delete"](box.dataset.overlay);
         this.drawPicture();
@@ -100,6 +101,7 @@ class Detail {
     if (!drawn) return;
     const { sure, limbs } = limbsOf(row);
     part("limb-words").textContent = limbWords(row, limbs, sure);
+    part("outline-words").textContent = manifest.outlines?.[row] ?? "";
     const widest = Math.max(0.08, ...limbs.map((limb) => Math.abs(limb.change) + 2 * limb.deviation));
     part("limbs").replaceChildren(...limbs.map((limb) => limbLine(limb, widest)));
   }
@@ -129,7 +131,7 @@ class Detail {
     part("least").textContent = "0 mm";
     part("most").textContent = `${largest} mm`;
     const mean = distance.reduce((sum, mm) => sum + mm, 0) / distance.length;
-    part("body-words").textContent = `${mean.toFixed(0)} mm apart on average, ${ranked[ranked.length - 1].toFixed(0)} mm at most, both at the same overall size.`;
+    part("body-words").textContent = `${mean.toFixed(0)} mm apart on average, ${ranked[ranked.length - 1].toFixed(0)} mm at most, both at the same overall size. ${manifest.outlines?.[row] ? "Girth follows the outline as far as clothes allow." : "Girth is a guess: keypoints do not show it."}`;
   }
 }
 

@@ -1,8 +1,8 @@
-// What is drawn over a picture: outline and skeleton of the fitted reference body, detected keypoints, and arrows from
-// where a keypoint was seen to where the body has it.
+// What is drawn over a picture: outline and skeleton of the fitted reference body, the edge of the person's mask, detected
+// keypoints, and arrows from where a keypoint was seen to where the body has it.
 
-const OVERLAY = { body: "#39b7ff", bodyFill: "rgba(57,183,255,0.20)", halo: "rgba(8,14,22,0.75)", point: "#ff9d2e", arrow: "#ffe14d" };
-const PARTS = ["outline", "skeleton", "keypoints", "arrows"];
+const OVERLAY = { body: "#39b7ff", bodyFill: "rgba(57,183,255,0.20)", halo: "rgba(8,14,22,0.75)", point: "#ff9d2e", arrow: "#ffe14d", edge: "#7dff8a" };
+const PARTS = ["outline", "skeleton", "edges", "keypoints", "arrows"];
 
 /** How a thumbnail lies in a box of this size. */
 function placement(row, width, height) {
@@ -27,6 +27,7 @@ function drawOverlay(canvas, row, parts) {
     if (parts.has("skeleton")) drawSkeleton(context, fit, unit);
   }
   if (parts.has("arrows") && isDrawn(row)) drawArrows(context, row, unit);
+  if (parts.has("edges") && hasOutlines()) drawEdges(context, row, unit);
   if (parts.has("keypoints")) drawKeypoints(context, row, unit);
 }
 
@@ -60,6 +61,21 @@ function drawKeypoints(context, row, unit) {
     context.stroke();
   }
   context.globalAlpha = 1;
+}
+
+/** Where the rays from the limbs leave the person's mask. */
+function drawEdges(context, row, unit) {
+  const ends = rowOf("edges", row), seen = rowOf("edge_seen", row);
+  context.fillStyle = OVERLAY.edge;
+  context.strokeStyle = OVERLAY.halo;
+  context.lineWidth = 0.8 * unit;
+  for (let k = 0; k < seen.length; k++) {
+    if (!seen[k]) continue;
+    context.beginPath();
+    context.arc(ends[2 * k], ends[2 * k + 1], 2 * unit, 0, 7);
+    context.fill();
+    context.stroke();
+  }
 }
 
 /** Arrows of true length; those too short to be seen are left out. */
