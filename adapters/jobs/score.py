@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from adapters.jobs.memory import give_back_memory
 from adapters.jobs.run_parts import PICTURES_PER_PART, fingerprint, open_run
 from adapters.jobs.scorer import CHUNK_SIZE, Scorer, ScoreSettings
 from adapters.jobs.set_verdict import DIFFER, MATCH, SetTally, SetVerdict
@@ -29,6 +30,7 @@ from engine.shape import Shape
 
 FIRST_FAILED = 10
 _BINS = 1 << 20
+_ROWS_PER_RELEASE = 65536
 
 
 class Verdicts(NamedTuple):
@@ -245,7 +247,10 @@ def score_to_file(
 
         def write(batch: pa.RecordBatch) -> None:
             parts.add(batch, len(batch))
+            before = tally.rows
             write_rows(batch)
+            if tally.rows // _ROWS_PER_RELEASE > before // _ROWS_PER_RELEASE:
+                give_back_memory()
             run.on_progress(tally.rows, expectation.rows())
 
         for batch, _ in parts.stored():

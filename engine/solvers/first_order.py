@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
@@ -104,6 +103,8 @@ def descend(energy: Energy, start: Float[Array, " n"], settings: FirstOrderSetti
 def _adam(
     energy: Energy, start: Float[Array, " n"], settings: AdamSettings
 ) -> tuple[Float[Array, " n"], Int[Array, ""]]:
+    import optax  # here and below: it takes 0.1 s to import, and only these loops need it
+
     optimiser = optax.adam(optax.cosine_decay_schedule(settings.learning_rate, settings.steps))
 
     def step(state, _):
@@ -118,6 +119,8 @@ def _adam(
 def _lbfgs(
     energy: Energy, start: Float[Array, " n"], settings: LBFGSSettings
 ) -> tuple[Float[Array, " n"], Int[Array, ""]]:
+    import optax
+
     optimiser = optax.lbfgs(memory_size=settings.memory)
     value_and_grad = optax.value_and_grad_from_state(energy)
     first_norm = jnp.linalg.norm(jax.grad(energy)(start))
