@@ -8,12 +8,14 @@ Areas under the ROC curve have 95 % intervals from drawing people anew, with rep
 people, the right one has the highest score. Calibration error: expected, both kinds of pairs weighted alike.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import click
+import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -25,6 +27,7 @@ from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
 from engine.body.schemas import COCO_17
 from engine.evidence.amortised.evidence import amortised_evidence, make_amortised
+from engine.evidence.amortised.network import Network
 from engine.evidence.amortised.network_file import find_network
 from engine.evidence.amortised.stage import join_evidence
 from engine.evidence.calibration import Calibration, calibrated_pictures
@@ -40,7 +43,7 @@ from engine.posed.scoring import fit_own
 
 _LEAST_SEEN = 12
 _DRAWS = {(1, 1): 10, (2, 2): 6, (4, 4): 6, (4, 1): 10}
-_RESAMPLES, _BINS = 200, 400
+_RESAMPLES, _BINS = 100, 400
 _SEED = 14
 _OF_A_CAMERA = 2
 _UNLABELLED = (200, 2000)
@@ -119,17 +122,18 @@ def figures(scores: list[Float[np.ndarray, "people people"]], draws: list[Trials
 
 def own_evidence(pictures: RealPictures, solver: str, cache: Path | None) -> Evidence:
     """Raw evidence of each picture; zeros where it could not be fitted."""
-    stored = None if cache is None else cache / f"{pictures.name}-{solver}.npz"
+    body = load_embedded_body()
+    network = find_network(body) if solver == "amortised" else None
+    stored = None if cache is None else cache / f"{pictures.name}-{solver}{_digest(network)}.npz"
     if stored is not None and stored.exists():
         with np.load(stored, allow_pickle=False) as arrays:
             return Evidence(arrays["precision"], arrays["information"])
     if solver == "joint":
-        own, other = (own_evidence(pictures, source, cache) for source in ("auto", "amortised"))
+        own, other = (own_evidence(pictures, source, cache) for source in ("lm", "amortised"))
         both = np.any(own.precision, axis=(1, 2)) & np.any(other.precision, axis=(1, 2))
         return join_evidence(own, other, both)
-    body, seen = load_embedded_body(), (pictures.keypoints, pictures.confidence)
+    seen = (pictures.keypoints, pictures.confidence)
     if solver == "amortised":
-        network = find_network(body)
         if network is None:
             raise click.ClickException("no network comes with this body; make one with: samebody train-evidence")
         evidence = amortised_evidence(make_amortised(body, network), COCO_17, POSED_NOISE, *seen)
@@ -140,6 +144,15 @@ def own_evidence(pictures: RealPictures, solver: str, cache: Path | None) -> Evi
         stored.parent.mkdir(parents=True, exist_ok=True)
         np.savez(stored, **evidence._asdict())
     return evidence
+
+
+def _digest(network: Network | None) -> str:
+    """Kept evidence of another network is not used."""
+    if network is None:
+        return ""
+    return (
+        "-" + hashlib.sha256(b"".join(np.asarray(part).tobytes() for part in jax.tree.leaves(network))).hexdigest()[:8]
+    )
 
 
 def calibrations(pictures: RealPictures, evidence: Evidence) -> dict[str, Calibrated]:
@@ -242,8 +255,8 @@ def compare(
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
-    "--solver", "solvers", multiple=True, default=("auto",), show_default=True,
-    help="Which evidence: a solver of fits, amortised, or joint; several times to compare them.",
+    "--solver", "solvers", multiple=True, default=("amortised", "lm"), show_default=True,
+    help="Which evidence: amortised, a solver of fits, or joint; several times to compare them.",
 )  # fmt: skip
 @click.option("--cache", type=click.Path(path_type=Path), help="A folder that keeps evidence between runs.")
 def main(folder: Path, solvers: tuple[str, ...], cache: Path | None) -> None:
