@@ -17,11 +17,13 @@ from engine.body.model import BodyModel
 from engine.body.schemas import COCO_17, HALPE_26, WHOLEBODY_133
 from engine.evidence.amortised.evidence import AmortisedModel, amortised_evidence, make_amortised
 from engine.evidence.amortised.exact import as_integers, exact_root, from_integers
-from engine.evidence.amortised.features import NETWORK_SCHEMA, Features, picture_features
+from engine.evidence.amortised.features import NETWORK_SCHEMA, Features, Outline, picture_features
 from engine.evidence.amortised.losses import density_loss, log_marginals
 from engine.evidence.amortised.network import Network, hidden_layers, init_network, root_of
+from engine.evidence.amortised.network_file import NetworkFileError, load_network, save_network
 from engine.evidence.shape_evidence import Evidence, log_marginal
 from engine.picture.noise import NoiseModel
+from engine.picture.outline import mirrored_outline
 
 NOISE = NoiseModel(0.01)
 
@@ -64,6 +66,81 @@ def test_a_mirror_leaves_even_features_alone_and_negates_odd_ones() -> None:
     assert np.allclose(own.even, other.even, atol=1e-6)
     assert np.allclose(own.odd, -other.odd, atol=1e-6)
     assert np.abs(own.odd).max() > 0.1
+
+
+def test_a_mirror_does_the_same_to_features_of_outlines() -> None:
+    generator = np.random.default_rng(7)
+    widths = np.where(generator.random((45, 2)) < 0.7, generator.uniform(0.02, 0.2, (45, 2)), np.nan)
+    points, exactness = np.zeros((26, 2)), np.ones(26)
+
+    def features(outline: np.ndarray) -> Features:
+        return picture_features(*map(jnp.asarray, (points, exactness)), jnp.asarray(0.01), Outline(outline, np.nan))
+
+    with jax.enable_x64(True):
+        own, other = features(widths), features(mirrored_outline(widths))
+        bare = picture_features(jnp.asarray(points), jnp.asarray(exactness), jnp.asarray(0.01))
+    assert np.array_equal(own.even, other.even)
+    assert np.array_equal(own.odd, -other.odd)
+    assert np.array_equal(own.even[: bare.even.shape[0]], bare.even)
+    assert np.abs(own.odd[bare.odd.shape[0] :]).max() > 0.1
+
+
+@pytest.fixture(scope="module")
+def seeing(anny: BodyModel) -> AmortisedModel:
+    """A network that takes outlines."""
+    network, _ = init_network(jax.random.key(4), pairs=24, layers=2, beta_count=10, outlines=True)
+    return make_amortised(anny, jax.tree.map(np.asarray, network))
+
+
+def outlines(count: int) -> np.ndarray:
+    generator = np.random.default_rng(8)
+    return np.where(generator.random((count, 45, 2)) < 0.7, np.round(generator.uniform(5, 60, (count, 45, 2))), np.nan)
+
+
+def with_outlines(model: AmortisedModel, keypoints: np.ndarray, confidence: np.ndarray, widths: np.ndarray) -> Evidence:
+    return amortised_evidence(model, COCO_17, NOISE, keypoints, confidence, widths)
+
+
+def test_outlines_are_used_and_unseen_ones_change_no_bit(seeing: AmortisedModel) -> None:
+    keypoints, confidence = pictures(40)
+    widths = outlines(40)
+    widths[::2] = np.nan
+    bare, own = evaluate(seeing, keypoints, confidence), with_outlines(seeing, keypoints, confidence, widths)
+    changed = (own.precision != bare.precision).any(axis=(1, 2))
+    assert not changed[::2].any()
+    assert changed[1::2].all()
+    assert np.isfinite(own.precision).all()
+    known = amortised_evidence(seeing, COCO_17, NOISE, keypoints, confidence, widths, clothes_m=0.003)
+    assert ((known.precision != own.precision).any(axis=(1, 2)) == changed).all()
+    with pytest.raises(ValueError, match=r"\(40, 45, 2\)"):
+        with_outlines(seeing, keypoints, confidence, widths[:, :3])
+
+
+def test_outlines_are_mirrored_and_resized_without_a_change(seeing: AmortisedModel) -> None:
+    keypoints, confidence = pictures(64)
+    keypoints, widths = np.round(keypoints), outlines(64)
+    own = with_outlines(seeing, keypoints, confidence, widths)
+    swap = list(COCO_17.swap)
+    mirrored = keypoints[:, swap] * np.array([-1, 1]) + np.array([1024, 0])
+    assert equal(own, with_outlines(seeing, mirrored, confidence[:, swap], mirrored_outline(widths)))
+    assert equal(own, with_outlines(seeing, 4 * keypoints, confidence, 4 * widths))
+
+
+def test_a_network_without_outlines_ignores_them(model: AmortisedModel) -> None:
+    keypoints, confidence = pictures(40)
+    assert equal(evaluate(model, keypoints, confidence), with_outlines(model, keypoints, confidence, outlines(40)))
+
+
+def test_networks_with_and_without_outlines_are_kept_in_files(anny: BodyModel, network: Network, tmp_path) -> None:
+    larger, _ = init_network(jax.random.key(4), pairs=24, layers=2, beta_count=10, outlines=True)
+    for name, one in (("small.npz", network), ("large.npz", jax.tree.map(np.asarray, larger))):
+        save_network(tmp_path / name, one, anny, {})
+        read = load_network(tmp_path / name, anny)
+        assert read.sees_outlines == (name == "large.npz")
+        assert np.allclose(read.first_even, one.first_even, atol=2**-13)
+    save_network(tmp_path / "odd.npz", eqx.tree_at(lambda n: n.first_even, larger, larger.first_even[:-1]), anny, {})
+    with pytest.raises(NetworkFileError, match="fit together"):
+        load_network(tmp_path / "odd.npz", anny)
 
 
 def test_mirrored_pictures_give_the_same_bits(model: AmortisedModel) -> None:
