@@ -35,6 +35,8 @@ _HEIGHT_PX = 512.0
 _SIZE_PX = (1100, 1100)
 _WAVES = 24
 _CHUNK = 25
+_STEP_PX = 0.9
+"""Distance between points of a face."""
 _PARTS = ((0, 3), (6, 9, 13, 14), (1,), (2,), (4,), (5,), (16,), (17,), (18,), (19,))
 """Joints of the parts with one thickness each; hands, feet and the head are bare."""
 _LEGS, _TRUNK_AND_THIGHS = (1, 2), (0, 1, 2, 3, 6, 9)
@@ -164,15 +166,25 @@ def _smooth_field(
 def _mask(
     image: Float[np.ndarray, "vertices 2"], faces: np.ndarray, hull: Float[np.ndarray, "points 2"] | None
 ) -> UInt8[np.ndarray, "height width"]:
-    """The silhouette of a closed mesh: its faces that are turned towards the camera."""
+    """The silhouette of a closed mesh: points of its faces, closer together than pixels.
+
+    Either half of the faces, those turned towards the camera or away from it, covers the silhouette.
+    """
+    picture = Image.new("L", _SIZE_PX)
+    if hull is not None:
+        ImageDraw.Draw(picture).polygon(hull[ConvexHull(hull).vertices].reshape(-1).tolist(), fill=255)
+    mask = np.array(picture)
     corners = image[faces]
     edges = corners[:, 1:] - corners[:, :1]
-    area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
-    picture = Image.new("L", _SIZE_PX)
-    draw = ImageDraw.Draw(picture)
-    # Either half of the faces covers the silhouette; a picture is mirrored in y, so the sign does not matter.
-    for triangle in corners[area > 0].reshape(-1, 6).tolist():
-        draw.polygon(triangle, fill=255)
-    if hull is not None:
-        draw.polygon(hull[ConvexHull(hull).vertices].reshape(-1).tolist(), fill=255)
-    return np.asarray(picture)
+    half = edges[:, 0, 0] * edges[:, 1, 1] > edges[:, 0, 1] * edges[:, 1, 0]
+    corners = corners[half]
+    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1).max(axis=1)
+    steps = np.ceil(longest / _STEP_PX).astype(int)
+    for count in np.unique(steps):
+        first, second = np.divmod(np.arange((count + 1) ** 2), count + 1)
+        inside = first + second <= count
+        shares = np.stack([first, second, count - first - second], axis=-1)[inside] / max(count, 1)
+        points = np.rint(np.einsum("sc,fcd->fsd", shares, corners[steps == count])).astype(int).reshape(-1, 2)
+        x, y = np.clip(points, 0, np.array(_SIZE_PX) - 1).T
+        mask[y, x] = 255
+    return mask
