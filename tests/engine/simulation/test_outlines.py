@@ -79,6 +79,7 @@ def test_the_small_surface_has_the_bodys_widths(anny: BodyModel) -> None:
     assert abs((own - whole)[plain].mean()) < 0.002
 
 
+@pytest.mark.slow
 def test_one_key_gives_the_same_outlines(simulator: Simulator, bare: SimulatedPicture) -> None:
     assert np.array_equal(widths_of(draw(simulator, PERFECT)), widths_of(bare), equal_nan=True)
     seen = np.isfinite(widths_of(bare))
@@ -93,6 +94,7 @@ def test_widths_need_keypoints(bare: SimulatedPicture) -> None:
         assert not (widths > rays.longest * 1.0001).any()
 
 
+@pytest.mark.slow
 def test_clothes_add_and_skirts_close_the_gap_between_the_legs(simulator: Simulator, bare: SimulatedPicture) -> None:
     """The same keys draw the same people, poses and samples."""
     clothes = replace(BARE, kinds=((0.02, 1.0),), ripple=0.2, skirt_rate=1.0)
@@ -106,6 +108,7 @@ def test_clothes_add_and_skirts_close_the_gap_between_the_legs(simulator: Simula
     assert np.nanmean(gain[:, part == "thigh"]) > np.nanmean(gain[:, part == "forearm"]) + 0.01
 
 
+@pytest.mark.slow
 def test_noise_has_its_size(simulator: Simulator, bare: SimulatedPicture) -> None:
     noisy = widths_of(draw(simulator, replace(PERFECT, noise=(0.0099, 0.0101))))
     both = np.isfinite(noisy) & np.isfinite(widths_of(bare)) & (widths_of(bare) > 0.06) & (widths_of(bare) < 0.3)
@@ -134,4 +137,4 @@ def test_some_people_wear_the_same_in_all_pictures() -> None:
 
 def test_bodies_without_a_mesh_are_refused(anny: BodyModel) -> None:
     with pytest.raises(ValueError, match="faces"):
-        make_surface(replace(anny, faces=np.zeros((0, 3), np.int32)))
+        make_surface(replace(anny, faces=jnp.zeros((0, 3), jnp.int32)))
