@@ -104,9 +104,9 @@ class Detected(NamedTuple):
     seconds: float
 
 
-def detect_people(folder: Path, every: int, least_visibility: float = 0.5) -> Detected:
+def detect_people(folder: Path, every: int, least_visibility: float = 0.5, outlines: bool = False) -> Detected:
     """Everybody in every so many-th frame of all videos."""
-    detection = PhotoDetection(MediaPipeDetector(least_visibility), every=every)
+    detection = PhotoDetection(MediaPipeDetector(least_visibility, outlines), every=every)
     groups: dict[str, KeypointTable] = {}
     beside: list[KeypointTable] = []
     begin = time.perf_counter()
@@ -153,6 +153,7 @@ def _rows(table: KeypointTable, rows: np.ndarray) -> KeypointTable:
         table.confidence[rows],
         table.status[rows],
         table.detail.take(pa.array(rows)),
+        outline_px=None if table.outline_px is None else table.outline_px[rows],
     )
 
 
@@ -175,7 +176,7 @@ def score_groups(
             keypoints, out = Path(folder) / "keypoints.parquet", Path(folder) / "scores.parquet"
             write_keypoints(keypoints, table)
             summary = score_to_file(open_keypoints([keypoints]), body, shape, out, run=RunSettings(one_person=True))
-            columns = ("consistency", "same_body_probability", "log_bayes_factor", "reprojection_error")
+            columns = ("consistency", "same_body_probability", "log_bayes_factor", "information_bits")
             scores = {column: pq.read_table(out, columns=[column])[column].to_numpy() for column in columns}
             together = summary.together
             scores["together"] = np.array([np.nan if together is None else together.same_body_probability])
@@ -200,7 +201,7 @@ def separation(
                 "consistency",
                 "probability",
                 "log Bayes factor",
-                "error, %",
+                "bits",
                 "all as one person",
             ),
             [
@@ -211,7 +212,7 @@ def separation(
                     f"{np.nanmedian(scores['consistency']):.3f}",
                     f"{np.nanmedian(scores['same_body_probability']):.3f}",
                     f"{np.nanmedian(scores['log_bayes_factor']):+.2f}",
-                    f"{100 * np.nanmedian(scores['reprojection_error']):.2f}",
+                    f"{np.nanmedian(scores['information_bits']):.2f}",
                     f"{scores['together'][0]:.3f}",
                 )
                 for name, scores in results.items()
@@ -280,14 +281,15 @@ def throughput(folder: Path, count: int = 40) -> list[tuple[str, float]]:
 @click.option("--every", default=5, show_default=True, help="Take every so many-th frame.")
 @click.option("--confidences", is_flag=True, help="Also compare rules from visibility to confidence.")
 @click.option("--calibrated", is_flag=True, help="Calibrate on the pictures, people unknown.")
+@click.option("--outlines", is_flag=True, help="Measure BlazePose's masks, and score with and without them.")
 @click.option("--speed", is_flag=True, help="Time detectors and fits instead.")
-def main(every: int, confidences: bool, calibrated: bool, speed: bool) -> None:
+def main(every: int, confidences: bool, calibrated: bool, outlines: bool, speed: bool) -> None:
     """Fit and score the people of the videos."""
     if speed:
         rates = throughput(fetch_videos())
         print_table("pictures a second", ("what", "rate"), [(name, f"{rate:.1f}") for name, rate in rates])
         return
-    found = detect_people(fetch_videos(), every)
+    found = detect_people(fetch_videos(), every, outlines=outlines)
     click.echo(f"{found.pictures} pictures, {found.pictures / found.seconds:.1f} a second, decoding included")
     calibration = None
     if calibrated:
@@ -298,6 +300,11 @@ def main(every: int, confidences: bool, calibrated: bool, speed: bool) -> None:
         click.echo("\n".join(report.warnings))
     for name, area in separation(found.groups, calibration=calibration).items():
         click.echo(f"area under ROC, the man against {name}: {area:.2f}")
+    if outlines:
+        click.echo("the same without outlines")
+        bare = {name: replace(table, outline_px=None) for name, table in found.groups.items()}
+        for name, area in separation(bare, calibration=calibration).items():
+            click.echo(f"area under ROC without outlines, the man against {name}: {area:.2f}")
     if confidences:
         rows = []
         for rule, groups in _confidence_rules(fetch_videos(), every):

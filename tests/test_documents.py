@@ -62,9 +62,13 @@ PARSED = {
     "samebody apply marks.csv --pictures pictures/ --move-to dropped/ --yes": APPLY,
     "samebody apply marks.csv --pictures pictures/ --copy-to kept/ --mark keep --yes": APPLY,
     "samebody apply marks.csv --pictures pictures/ --copy-to train/10_anna --mark keep --yes": APPLY,
+    "samebody detect photos/ --detector mmpose --model CONFIG --weights CHECKPOINT --outlines --mask-model "
+    "solov2-light_r50_fpn_ms-3x_coco --mask-weights MASKS --out keypoints.parquet": (
+        "wants weights; tests/adapters/keypoints/detectors/test_outlines.py runs the model"
+    ),
     "samebody doctor": "loads every detector that is installed; tests/adapters/test_cli.py runs it",
 }
-WEIGHT_FILES = ("CHECKPOINT", "rtmpose-m.pth")
+WEIGHT_FILES = ("CHECKPOINT", "MASKS", "rtmpose-m.pth")
 INSTALL = "installs packages; .ci/run does it in a fresh environment"
 CLUSTER = "starts and stops a cluster; tests/adapters/jobs/test_ray_runner.py starts a local one"
 OTHER_PROGRAMS = {
@@ -88,6 +92,7 @@ OTHER_PROGRAMS = {
     "ray start --head --port 6379": CLUSTER,
     "ray start --address HEAD:6379": CLUSTER,
     "ray stop": CLUSTER,
+    "rembg p -om pictures/ masks/": "another program; tests/adapters/keypoints/outlines reads such masks",
 }
 REPLACED = "the host's code as it was before, with names of the host's own; tests/test_host_app.py compiles it"
 NOT_RUN = {
@@ -95,6 +100,9 @@ NOT_RUN = {
     ("host-guide.md", "class BodyAnalyzer:"): REPLACED,
     ("host-guide.md", '@app.post("/characters/{name}/references")'): REPLACED,
     ("host-guide.md", "def process_dataset(character_id, image_paths):"): REPLACED,
+    ("outlines.md", "import numpy as np"): (
+        "wants weights of another program; tests/adapters/keypoints/outlines reads such masks"
+    ),
     ("host-guide.md", "def limit_rate(user: Annotated[User, Depends(require_user)]) -> None:"): (
         "wants an application's users; tests/adapters/host/test_serving.py limits a rate"
     ),
@@ -281,6 +289,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("references", "photos"):
         shutil.copy(MAN, folder / name / "man.jpg")
     invented_photograph(folder / "pictures" / "anna_07.jpg")
+    (folder / "masks").mkdir()
+    for part in parts:
+        # A box around the person, which is not a body but a mask.
+        points = part.keypoints[0][part.confidence[0] > 0].astype(int)
+        mask = np.zeros(points.max(axis=0)[::-1] + 50, np.uint8)
+        (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+        mask[top:bottom, left:right] = 255
+        Image.fromarray(mask).save(folder / "masks" / f"{Path(part.image[0].as_py()).stem}.png")
     invented_photograph(folder / "photos" / "nobody.png")
     # Without pose blendshapes, which would be a problem of its own to compile.
     smpl = sample_model()
