@@ -25,7 +25,8 @@ NAMES = ("anna", "boris", "chen", "dalia", "emil")
 REFERENCES = 16
 PICTURES = 24
 _NOISE = 0.01
-_SEED = 20
+_SEED = 25
+"""People and pictures drawn with other seeds are described in benchmarks/results.md, "Evidence by simulation"."""
 
 
 @click.command()

@@ -1,20 +1,24 @@
-"""What scores must do whatever the data: ``python -m benchmarks.score_laws [--poses FILE]``.
+"""What scores must do whatever the data: ``python -m benchmarks.score_laws [--poses FILE] [--solver amortised]``.
 
 A picture as its only reference, and as one of four; another body in the same pose before the same camera; and pictures
 that are resized, shifted, or mirrored with left and right swapped.
 """
 
 from pathlib import Path
+from typing import Protocol
 
 import click
 import numpy as np
 
 from adapters.bodies.makers.pose_prior_export import read_poses
+from benchmarks.identity_methods import amortised_of
 from benchmarks.synthetic import PoseSet, SyntheticSettings, held_out_poses, make_pictures, sampled_poses
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
 from engine.body.pose_prior import load_pose_prior
 from engine.body.schemas import COCO_17
+from engine.evidence.amortised.stage import quadratic_excess
+from engine.evidence.comparison import marginals
 from engine.evidence.shape_evidence import Evidence
 from engine.picture.noise import NoiseModel
 from engine.posed.fit import make_context, observe_pictures
@@ -39,24 +43,66 @@ def _draw(context: PosedContext, poses: PoseSet, level: float, deviation: float 
     return keypoints.astype(np.float32), confidence.astype(np.float32)
 
 
-def _consistency(context: PosedContext, pictures: tuple[np.ndarray, np.ndarray], betas: np.ndarray) -> np.ndarray:
-    excess, _ = excess_energy(context, fit_own(context, *pictures).fit, betas)
-    return np.exp(-excess / EXCESS_THRESHOLD)
+class Source(Protocol):
+    """Shapes and consistency by one source of evidence."""
+
+    def shapes(self, context: PosedContext, pictures: tuple[np.ndarray, np.ndarray], person: np.ndarray) -> np.ndarray:
+        """One shape per person from all pictures of that person."""
+        ...
+
+    def consistency(
+        self, context: PosedContext, pictures: tuple[np.ndarray, np.ndarray], betas: np.ndarray
+    ) -> np.ndarray:
+        """Consistency of each picture with the shape at the same position."""
+        ...
 
 
-def same_picture(context: PosedContext, pictures: tuple[np.ndarray, np.ndarray], references: int) -> np.ndarray:
+class ByFits:
+    """Levenberg-Marquardt fits."""
+
+    def shapes(self, context: PosedContext, pictures: tuple[np.ndarray, np.ndarray], person: np.ndarray) -> np.ndarray:
+        return fit_shared_shapes(context, observe_pictures(context, *pictures), person).betas
+
+    def consistency(
+        self, context: PosedContext, pictures: tuple[np.ndarray, np.ndarray], betas: np.ndarray
+    ) -> np.ndarray:
+        excess, _ = excess_energy(context, fit_own(context, *pictures).fit, betas)
+        return np.exp(-excess / EXCESS_THRESHOLD)
+
+
+class ByNetwork:
+    """The embedded body's evidence network."""
+
+    def shapes(self, context: PosedContext, pictures: tuple[np.ndarray, np.ndarray], person: np.ndarray) -> np.ndarray:
+        evidence = amortised_of(context, *pictures)
+        people = person.max() + 1
+        sums = (np.zeros((people, *part.shape[1:]), np.float32) for part in evidence)
+        together = Evidence(*sums)
+        for part, total in zip(evidence, together, strict=True):
+            np.add.at(total, person, part)
+        return marginals(together).mean
+
+    def consistency(
+        self, context: PosedContext, pictures: tuple[np.ndarray, np.ndarray], betas: np.ndarray
+    ) -> np.ndarray:
+        return np.exp(-quadratic_excess(amortised_of(context, *pictures), betas) / EXCESS_THRESHOLD)
+
+
+SOURCES: dict[str, Source] = {"amortised": ByNetwork(), "lm": ByFits()}
+
+
+def same_picture(
+    source: Source, context: PosedContext, pictures: tuple[np.ndarray, np.ndarray], references: int
+) -> np.ndarray:
     """Consistency of pictures that are among their own person's references."""
-    observed = observe_pictures(context, *pictures)
     person = np.arange(len(pictures[0])) // references
-    return _consistency(context, pictures, fit_shared_shapes(context, observed, person).betas[person])
+    return source.consistency(context, pictures, source.shapes(context, pictures, person)[person])
 
 
-def other_body(context: PosedContext, poses: PoseSet, level: float, deviation: float) -> np.ndarray:
+def other_body(source: Source, context: PosedContext, poses: PoseSet, level: float, deviation: float) -> np.ndarray:
     """Consistency of pictures with the body of others in the same poses before the same cameras."""
     one, other = (_draw(context, poses, level, sign * deviation) for sign in (1.0, -1.0))
-    person = np.arange(len(one[0]))
-    betas = fit_shared_shapes(context, observe_pictures(context, *one), person).betas
-    return _consistency(context, other, betas)
+    return source.consistency(context, other, source.shapes(context, one, np.arange(len(one[0]))))
 
 
 def largest_changes(context: PosedContext, keypoints: np.ndarray, confidence: np.ndarray) -> dict[str, float]:
@@ -85,26 +131,28 @@ def largest_changes(context: PosedContext, keypoints: np.ndarray, confidence: np
 @click.command()
 @click.option("--poses", "poses_path", type=click.Path(exists=True, path_type=Path), help="Captured poses (.npz).")
 @click.option("--noise", "levels", multiple=True, type=float, default=(0.01, 0.003), show_default=True)
-def main(poses_path: Path | None, levels: tuple[float, ...]) -> None:
+@click.option("--solver", type=click.Choice(list(SOURCES)), default="amortised", show_default=True)
+def main(poses_path: Path | None, levels: tuple[float, ...], solver: str) -> None:
     """Measure all of it; without --poses the poses come from the shipped prior."""
+    source = SOURCES[solver]
     poses = sampled_poses(load_pose_prior()) if poses_path is None else held_out_poses(read_poses(poses_path))
     body = reduce_body(load_embedded_body(), COCO_17)
     for level in levels:
         context = make_context(body, noise=NoiseModel(level))
         pictures = _draw(context, poses, level)
         for references in (1, _PICTURES):
-            values = same_picture(context, pictures, references)
+            values = same_picture(source, context, pictures, references)
             click.echo(
                 f"{100 * level:g} % noise, one of {references} references: consistency median {np.median(values):.3f}, "
                 f"lowest {values.min():.3f}, share of 0.99 or more {np.mean(values >= 0.99):.3f}"
             )
         for name, deviation in _APART.items():
-            values = other_body(context, poses, level, deviation)
+            values = other_body(source, context, poses, level, deviation)
             click.echo(
                 f"{100 * level:g} % noise, same pose and camera, another body, {name}: consistency median "
                 f"{np.median(values):.3f}, quartiles {np.quantile(values, 0.25):.3f} {np.quantile(values, 0.75):.3f}"
             )
-        for name, change in largest_changes(context, *pictures).items():
+        for name, change in largest_changes(context, *pictures).items() if solver == "lm" else ():
             click.echo(f"{100 * level:g} % noise, {name}: largest change of a score {change:.1e}")
 
 
