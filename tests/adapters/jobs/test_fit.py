@@ -42,8 +42,8 @@ def fitted_rows(monkeypatch) -> list[int]:
     """How many references each fit gets; the fourth picture shows somebody else."""
     calls: list[int] = []
 
-    def fit(prepared, keypoints, confidence, settings) -> job._Fitted:
-        count = len(keypoints)
+    def fit(prepared, seen, settings) -> job._Fitted:
+        count = len(seen.keypoints)
         calls.append(count)
         shapes = np.zeros((count, BETAS), np.float32)
         shapes[:, 0] = 2.0
