@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32
 
+from adapters.keypoints.detectors.pictures import STILL_SUFFIXES
 from adapters.keypoints.outlines.mask_arrays import BadMask, Mask, check_size
 from adapters.keypoints.outlines.mask_files import SUFFIXES, read_masks
 from adapters.keypoints.outlines.whose import outlines_of_people
@@ -159,10 +160,10 @@ def _read(file: Path) -> list[Mask]:
 
 def _names(image: str) -> list[str]:
     """Names of the file that may hold a picture's masks, without suffix, the most exact one first."""
-    folder, slash, last = image.rpartition("/")
-    stem = folder + slash + (os.path.splitext(last)[0] or last)
-    frame = _FRAME.fullmatch(image)
-    return [*dict.fromkeys([image, stem, *([f"{frame[1]}_{frame[2]}"] if frame else [])])]
+    if frame := _FRAME.fullmatch(image):
+        return [image, f"{frame[1]}_{frame[2]}"]
+    stem, suffix = os.path.splitext(image)
+    return [image, stem] if suffix.lower() in STILL_SUFFIXES else [image]
 
 
 def _below(folder: Path) -> list[str]:

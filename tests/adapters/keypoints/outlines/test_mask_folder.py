@@ -67,6 +67,12 @@ def test_a_picture_finds_its_mask(tmp_path: Path, image: str, file: str) -> None
     assert (summary.outlined, summary.without_file, summary.refused) == (1, 1, 0)
 
 
+@pytest.mark.parametrize(("image", "file"), [("walk.mp4#000120", "walk.npz"), ("version 1.2", "version 1.npz")])
+def test_a_part_of_a_name_is_not_the_name(tmp_path: Path, image: str, file: str) -> None:
+    _mask(tmp_path / file, drawn(POINTS))
+    assert not find_masks(tmp_path).of(image)
+
+
 def test_a_name_that_two_folders_have_finds_nothing(tmp_path: Path) -> None:
     for day in ("day1", "day2"):
         _mask(tmp_path / day / "anna.npz", drawn(POINTS))
