@@ -31,7 +31,6 @@ from adapters.jobs.calibrate import calibrate_from_pictures
 from adapters.jobs.detect import PhotoDetection, detect_to_table
 from adapters.jobs.fit import FitSettings, fit_references
 from adapters.jobs.score import RunSettings, score_to_file
-from adapters.jobs.scorer import ScoreSettings
 from adapters.keypoints.detectors.mediapipe_detector import MediaPipeDetector
 from adapters.keypoints.detectors.pictures import PictureFile, decode_frames, find_pictures
 from adapters.keypoints.detectors.protocol import Detector
@@ -176,8 +175,7 @@ def score_groups(
                 continue
             keypoints, out = Path(folder) / "keypoints.parquet", Path(folder) / "scores.parquet"
             write_keypoints(keypoints, table)
-            run = RunSettings(one_person=True)
-            summary = score_to_file(open_keypoints([keypoints]), body, shape, out, ScoreSettings(fit=True), run)
+            summary = score_to_file(open_keypoints([keypoints]), body, shape, out, run=RunSettings(one_person=True))
             columns = ("consistency", "same_body_probability", "log_bayes_factor", "information_bits")
             scores = {column: pq.read_table(out, columns=[column])[column].to_numpy() for column in columns}
             together = summary.together
