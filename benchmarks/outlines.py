@@ -22,7 +22,7 @@ from adapters.bodies.makers.pose_prior_export import read_poses
 from adapters.bodies.networks import amortised_model
 from benchmarks.identity_methods import REFERENCES, fused, log_bayes_factors, pairs_of
 from benchmarks.identity_metrics import separation
-from benchmarks.outline_pictures import DRESSES, NOISE, PICTURES, Dressed, dressed_people
+from benchmarks.outline_pictures import DRESSES, NOISE, PICTURES, SIMULATED, Dressed, dressed_people, simulated_people
 from benchmarks.synthetic import PoseSet, SyntheticSettings, held_out_poses, make_pictures, sampled_poses
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
@@ -71,6 +71,17 @@ def figures(model: AmortisedModel, people: Dressed, level: float) -> list[Row]:
                 model, COCO_17, noise, people.keypoints_px, people.confidence, outline, clothes
             )
             rows.append(_row(dress.name, given, evidence, people))
+    return rows
+
+
+def simulated_figures(model: AmortisedModel, poses: PoseSet, people: int, level: float) -> list[Row]:
+    """Rows of dresses as the training knows them."""
+    rows, noise = [], NoiseModel(level)
+    for name, clothes in SIMULATED.items():
+        drawn = simulated_people(poses, people, level, clothes)
+        seen = (model, COCO_17, noise, drawn.keypoints_px, drawn.confidence)
+        rows.append(_row(name, "keypoints", amortised_evidence(*seen), drawn))
+        rows.append(_row(name, "outlines", amortised_evidence(*seen, drawn.outlines_px[""]), drawn))
     return rows
 
 
@@ -173,7 +184,8 @@ def main(poses_path: Path | None, network: Path | None, people: int, cache: Path
     if model is None or not model.network.sees_outlines:
         raise click.ClickException("this network knows no outlines: samebody train-evidence --out FILE, then --network")
     dressed = dressed_people(poses, people, cache)
-    rows = figures(model, dressed, _level(poses))
+    level = _level(poses)
+    rows = figures(model, dressed, level) + simulated_figures(model, poses, people, level)
     console = Console(width=160)
     print_rows(console, rows)
     rates = speeds(model, dressed)
