@@ -76,11 +76,10 @@ class ByNetwork:
     def shapes(self, context: PosedContext, pictures: tuple[np.ndarray, np.ndarray], person: np.ndarray) -> np.ndarray:
         evidence = amortised_of(context, *pictures)
         people = person.max() + 1
-        sums = (np.zeros((people, *part.shape[1:]), np.float32) for part in evidence)
-        together = Evidence(*sums)
-        for part, total in zip(evidence, together, strict=True):
+        sums = [np.zeros((people, *part.shape[1:]), np.float32) for part in evidence]
+        for part, total in zip(evidence, sums, strict=True):
             np.add.at(total, person, part)
-        return marginals(together).mean
+        return marginals(Evidence(*sums)).mean
 
     def consistency(
         self, context: PosedContext, pictures: tuple[np.ndarray, np.ndarray], betas: np.ndarray

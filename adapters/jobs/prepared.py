@@ -133,7 +133,8 @@ class Seen(NamedTuple):
 
     def rows(self, chosen: np.ndarray) -> "Seen":
         """Some of the pictures."""
-        return Seen(*(None if part is None else part[chosen] for part in self))
+        outline_px = None if self.outline_px is None else self.outline_px[chosen]
+        return Seen(self.keypoints[chosen], self.confidence[chosen], outline_px)
 
 
 def free_solver(

@@ -81,7 +81,7 @@ def part_differences(
     """
     known = np.isfinite(outline_px) & np.isfinite(model_px)
     known &= (outline_px < _CAPPED * longest_px) & (model_px < _CAPPED * longest_px)
-    both = known.all(axis=1)
+    both = np.asarray(known.all(axis=1))
     ratio = np.where(both, outline_px.sum(axis=1), 1.0) / np.where(both, model_px.sum(axis=1), 1.0)
     found = {}
     parts = [place.part.removeprefix("left_").removeprefix("right_") for place in PLACES]

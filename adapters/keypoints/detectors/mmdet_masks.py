@@ -60,10 +60,10 @@ class MaskModel:
 
         with quietly(), seeded(), checkpoint_rules(checkpoint, trust_checkpoint):
             self._model: Any = init_detector(str(path), checkpoint, device=device)
-        classes = self._model.dataset_meta.get("classes") or ()
+        classes: list[str] = list(self._model.dataset_meta.get("classes") or ())
         if _PERSON not in classes:
             raise DetectorError(f"{path}: the model knows no class {_PERSON}")
-        self._person = list(classes).index(_PERSON)
+        self._person = classes.index(_PERSON)
         self._least_score = least_score
         text = hashlib.sha256(str(self._model.cfg.pretty_text).encode()).hexdigest()[:16]
         weights = "random" if checkpoint is None else file_digest(checkpoint)
@@ -83,9 +83,10 @@ class MaskModel:
         # A fresh thread: the caller's own number of threads in torch stays as it is, and bits do not depend on it.
         with quietly(), ThreadPoolExecutor(1, initializer=_one_core) as pool:
             try:
-                found = pool.submit(inference_detector, self._model, picture).result().pred_instances
+                sample: Any = pool.submit(inference_detector, self._model, picture).result()
             except NotImplementedError as error:
                 raise DetectorError(str(error)) from error
+        found = sample.pred_instances
         if "masks" not in found:
             raise DetectorError("the mask model finds boxes only; give a config for instance segmentation")
         scores = found.scores.detach().cpu().numpy()

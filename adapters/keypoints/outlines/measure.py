@@ -49,7 +49,7 @@ def measure_outline(
     rays = outline_rays(np.asarray(points, np.float64), np.asarray(seen, bool), schema)
     widths = np.full((len(PLACES), SIDES), np.nan, np.float32)
     longest, size = float(rays.longest), np.array(mask.shape[::-1])
-    places = np.flatnonzero(rays.usable & _within(rays.origins, size))
+    places = np.flatnonzero(rays.usable & _within(np.asarray(rays.origins), size))
     if not len(places) or not 0 < longest < np.inf:
         return widths
     origins = np.concatenate([rays.origins[places]] * SIDES)

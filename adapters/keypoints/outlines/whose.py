@@ -9,6 +9,7 @@ it: the shirt is not somebody else.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
@@ -86,7 +87,7 @@ def _own_pieces(
     shared = [False] * len(owner)
     for number in sorted({k for k in owner if k is not None and owner.count(k) > 1}):
         people = [person for person, k in enumerate(owner) if k == number]
-        labels, count = label(masks[number])
+        labels, count = cast("tuple[np.ndarray, int]", label(masks[number]))
         held = np.stack([np.bincount(labels[y[p], x[p]], weights[p], count + 1) / total[p] for p in people])
         held[:, 0] = 0
         contested = (held > _SHARED).sum(axis=0) > 1
