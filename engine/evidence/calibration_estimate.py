@@ -27,8 +27,8 @@ from jaxtyping import Float, Int
 
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.comparison import GROUP_CORRELATION, evidence_of_groups, log_bayes_factors
-from engine.evidence.limbs import LimbModel, SeenLimbs, estimate_limbs, with_limbs
-from engine.evidence.population import Population, bounded_evidence
+from engine.evidence.limbs import SHARE, LimbModel, SeenLimbs, estimate_limbs, with_limbs
+from engine.evidence.population import Population, bounded_evidence, prior_population
 from engine.evidence.population_estimate import estimate_population, log_likelihood
 from engine.evidence.reliability import leave_one_out_error, roc_area
 from engine.evidence.shape_evidence import Evidence
@@ -122,7 +122,7 @@ def calibrate(
         model = None if limbs is None else _limb_model(limbs.rows(rows), population, prior)
         if limbs is not None and model is not None:
             own = _joined(own, model, limbs.logs[rows])
-            population = estimate_population(own, *arguments).population
+            population = estimate_population(own, *arguments[:2], _of_both(prior, evidence)).population
         found = replace(_calibration(population, provenance, keypoint_noise, people_known=True), limbs=model)
         if np.bincount(own_group).max() == 1:
             return found
@@ -216,7 +216,8 @@ def calibrate_unlabelled(
     population = estimate_population(evidence, prior=prior).population
     model = None if limbs is None else _limb_model(limbs, population, prior)
     if limbs is not None and model is not None:
-        population = estimate_population(_joined(evidence, model, limbs.logs), prior=prior).population
+        joined = _joined(evidence, model, limbs.logs)
+        population = estimate_population(joined, prior=_of_both(prior, evidence)).population
     return CalibrationReport(
         calibration=replace(_calibration(population, provenance, keypoint_noise, people_known=False), limbs=model),
         pictures=count,
@@ -234,6 +235,12 @@ def _limb_model(limbs: SeenLimbs, population: Population, prior: Population | No
         return None
     between = np.eye(len(population.mean)) if prior is None else prior.between
     return estimate_limbs(limbs, between, population.mean, population.noise_scale)
+
+
+def _of_both(prior: Population | None, evidence: Evidence) -> Population:
+    """The prior of the sum of two sources whose errors are correlated."""
+    own = prior_population(np.shape(evidence.information)[1]) if prior is None else prior
+    return replace(own, noise_scale=own.noise_scale / np.sqrt(SHARE))
 
 
 def _joined(evidence: Evidence, model: LimbModel, logs: Float[np.ndarray, "images limbs"]) -> Evidence:

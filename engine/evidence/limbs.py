@@ -16,8 +16,8 @@ are seen. Integrating out unseen limbs and the shift gives
     Λ_c = V − V 1 1ᵀ V / 1ᵀ V 1,   V = (s_i² W)⁻¹ of the limbs that are seen,   Λ = Jᵀ Λ_c J,   h = Jᵀ Λ_c (y_i − m).
 
 This evidence about β adds to that of fits. The evidence of fits assumes a noise, and the calibration divides the sum by
-its squared noise scale s². W is therefore stored divided by the s² of the fits alone. Estimating s again on the sum
-removes the information that both share.
+its squared noise scale s². W is therefore stored divided by the s² of the fits alone. Fits (or the network) and limbs
+see the same keypoints, so their errors are correlated: s² of the sum is at least 1/``SHARE``.
 
 Sources: Lange, Little and Taylor, "Robust statistical modeling using the t distribution", JASA 1989 (the EM for T and
 s_i); Patterson and Thompson, "Recovery of inter-block information when block sizes are unequal", Biometrika 1971
@@ -52,6 +52,11 @@ LIMBS = {
 MOST_OF_PEOPLE = 0.5
 DEGREES_OF_FREEDOM = 4.0
 """ν. Between 2 and 6 the area under the ROC curve changes by at most 0.005 (benchmarks/results.md, "Real people")."""
+
+SHARE = 0.75
+"""1/(1 + ρ) for the correlation ρ = 1/3 of the errors of limbs and of fits or the network: two equally informative
+sources are worth 2/(1 + ρ) of one (Kish, "Survey sampling", 1965, section 5.4). Chosen on development people
+(benchmarks/results.md, "Real people")."""
 
 _SHORTEST_PX = 0.5
 _DECIMALS = 6

@@ -13,6 +13,7 @@ from engine.evidence.limbs import (
     DEGREES_OF_FREEDOM,
     LIMBS,
     MOST_OF_PEOPLE,
+    SHARE,
     LimbModel,
     SeenLimbs,
     estimate_limbs,
@@ -156,6 +157,7 @@ def test_calibrations_take_limbs_in_where_they_help_and_leave_them_out_where_the
     assert report.area_after > report.area_before + 0.1
     unlabelled = calibrate_unlabelled(weak, "drawn", prior=prior, limbs=limbs).calibration
     assert unlabelled.limbs is not None
+    assert min(unlabelled.noise_scale, report.calibration.noise_scale) >= 1 / np.sqrt(SHARE)
     other = np.arange(0, len(person), 6)
     joined = with_limbs(weak, unlabelled.limbs, limbs.logs, np.ones(len(person), bool))
     areas = []
