@@ -197,3 +197,22 @@ def test_the_command_line_writes_keypoints_with_outlines(tmp_path: Path, capsys:
     assert main(["outlines", str(tmp_path / "k.parquet"), "--out", str(tmp_path / "o.parquet")]) == 2
     assert "--masks" in capsys.readouterr().err
     assert main(["outlines", str(out), "--masks", str(tmp_path), "--no-outlines", "--out", str(out)]) == 2
+
+
+@pytest.mark.slow
+def test_fit_and_score_take_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The keypoints that are kept beside the scores hold the outlines; in rest pose a line tells that none is used."""
+    keypoints, shape, out = (str(tmp_path / name) for name in ("k.parquet", "shape.npz", "scores.parquet"))
+    write_keypoints(keypoints, _table("anna.jpg", "bela.jpg"))
+    _mask(tmp_path / "masks" / "anna.npz", drawn(POINTS))
+    given = [keypoints, "--masks", str(tmp_path / "masks"), "--pose", "rest"]
+    assert main(["fit", *given, "--out", shape]) == 0
+    told = capsys.readouterr().err
+    assert "outlines of 1 of 2 people" in told
+    assert "--pose rest" in told
+    assert main(["score", *given, "--shape", shape, "--out", out]) == 0
+    assert "--pose rest" in capsys.readouterr().err
+    kept = read_keypoints([tmp_path / "scores.keypoints.parquet"])
+    assert kept.outline_px is not None
+    np.testing.assert_array_equal(kept.outline_px[0], OUTLINE)
+    assert np.isnan(kept.outline_px[1]).all()
