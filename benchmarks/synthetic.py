@@ -3,11 +3,13 @@
 Body axes are x to the subject's left, y up, z to the front; the camera looks along −z at a subject who is not turned,
 so the subject's left is at larger image x. The orientation of the subject in the camera's frame is
 
-    R = R_z(roll) R_x(pitch) R_y(yaw) R_posture R_root
+    R = R_z(roll) R_x(pitch) R_y(yaw) R_posture R_root        (``engine.simulation.views``)
 
-R_root is the pelvis' own tilt, with the pose; R_posture is upright, lying on the ground or upside down; yaw turns the
-subject about the vertical; a positive pitch is a camera that looks down. Weak perspective: s·(x, −y) + t. Perspective
-from a distance of d metres: (x, −y)·s·d/(d − z) + t, the same to first order.
+Views, projections, mirrored poses and the unit of noise are those of ``engine.simulation``, in double precision; draws
+and faults are made here, one cause at a time, because benchmarks change one and keep the others. R_root is the pelvis'
+own tilt, with the pose; R_posture is upright, lying on the ground or upside down; yaw turns the subject about the
+vertical; a positive pitch is a camera that looks down. Weak perspective: s·(x, −y) + t. Perspective from a distance of
+d metres: (x, −y)·s·d/(d − z) + t, the same to first order.
 
 The noise of keypoint k is Gaussian with σ_k = level × person size × OKS sigma_k / 0.08, as the engine assumes it; a
 bias of the detector or of a person's clothes is in the same unit, a smooth function of the side that the camera sees.
@@ -28,16 +30,18 @@ from scipy.spatial.transform import Rotation
 
 from adapters.bodies.makers.pose_prior_export import HELD_OUT_CLIPS, CapturedPoses
 from engine.body.keypoint_body import KeypointBody, pose_keypoints, pose_skeleton
-from engine.body.pose_prior import PosePrior, mirror_indices, sample
+from engine.body.pose_prior import PosePrior, sample
 from engine.picture.cameras import WeakPerspective
+from engine.picture.noise import NoiseModel
 from engine.picture.observation import REFERENCE_STATURE_M
+from engine.simulation.poses import mirror_pose
+from engine.simulation.views import lying, orientation, project
 
 LEGS = tuple(
     f"{side}_{part}" for side in ("left", "right") for part in ("knee", "ankle", "big_toe", "small_toe", "heel")
 )
 """Out of the picture when it is cut off above the knees."""
 
-_TYPICAL_OKS_SIGMA = 0.08
 # The order is part of the format: a new stream goes to the end, or every benchmark's pictures change.
 _STREAMS = (
     "betas", "poses", "mirror", "yaw", "pitch", "roll", "lying", "size", "place", "noise", "clothes", "detector",
@@ -162,9 +166,10 @@ def make_pictures(body: KeypointBody, poses: PoseSet, settings: SyntheticSetting
 
     betas = settings.beta_deviation * draw["betas"].standard_normal((settings.people, body.beta_count))
     body_pose, root = _choose_poses(poses, count, draw)
-    view, yaw = _draw_views(settings, count, draw)
-    orientation = (view * Rotation.from_rotvec(root.reshape(-1, 3))).as_rotvec().reshape(*count, 1, 3)
-    pose = np.concatenate([orientation, body_pose], axis=2)
+    views, yaw = _draw_views(settings, count, draw)
+    with jax.enable_x64(True):
+        turns = np.asarray(_orientations(*views, root.reshape(-1, 3)))
+    pose = np.concatenate([Rotation.from_matrix(turns).as_rotvec().reshape(*count, 1, 3), body_pose], axis=2)
     flat_betas = np.repeat(betas, settings.pictures, axis=0)
     posed = _pose_all(body, jnp.asarray(flat_betas), jnp.asarray(pose.reshape(-1, *pose.shape[2:])))
     keypoints_m, joints_m = (np.asarray(points, np.float64).reshape(*count, -1, 3) for points in posed)
@@ -176,8 +181,9 @@ def make_pictures(body: KeypointBody, poses: PoseSet, settings: SyntheticSetting
         np.inf if settings.distance_in_statures is None else settings.distance_in_statures * REFERENCE_STATURE_M
     )
     centre = np.array(settings.picture_size_px) * draw["place"].uniform(0.4, 0.6, (*count, 2))
-    plane = keypoints_m[..., :2] * [1, -1] / (1 - keypoints_m[..., 2:] / distance_m)
-    relative_px = scale[..., None, None] * plane
+    with jax.enable_x64(True):
+        plane = np.asarray(_projections(keypoints_m.reshape(-1, *keypoints_m.shape[2:]), np.array(1 / distance_m)))
+    relative_px = scale[..., None, None] * plane.reshape(*count, -1, 2)
     # The middle of the person, not the pelvis, is in the middle of the picture.
     translation = centre - 0.5 * (relative_px.min(axis=2) + relative_px.max(axis=2))
     true_px = relative_px + translation[:, :, None]
@@ -207,6 +213,29 @@ def make_pictures(body: KeypointBody, poses: PoseSet, settings: SyntheticSetting
 
 
 @jax.jit
+def _orientations(
+    roll: Float[Array, " images"],
+    pitch: Float[Array, " images"],
+    yaw: Float[Array, " images"],
+    posture: Float[Array, "images 3 3"],
+    tilt: Float[Array, "images 3"],
+) -> Float[Array, "images 3 3"]:
+    return jax.vmap(orientation)(roll, pitch, yaw, posture, tilt)
+
+
+@jax.jit
+def _projections(
+    keypoints_m: Float[Array, "images keypoints 3"], inverse_distance: Float[Array, ""]
+) -> Float[Array, "images keypoints 2"]:
+    return jax.vmap(project, in_axes=(0, None))(keypoints_m, inverse_distance)
+
+
+@jax.jit
+def _lying(side: Float[Array, " images"], spin: Float[Array, " images"]) -> Float[Array, "images 3 3"]:
+    return jax.vmap(lying)(side, spin)
+
+
+@jax.jit
 def _pose_all(
     body: KeypointBody, betas: Float[Array, "images betas"], pose: Float[Array, "images joints 3"]
 ) -> tuple[Float[Array, "images keypoints 3"], Float[Array, "images joints 3"]]:
@@ -222,32 +251,26 @@ def _choose_poses(
     order = np.concatenate([draw["poses"].permutation(available) for _ in range(rounds)])
     chosen = order[: count[0] * count[1]].reshape(count)
     body_pose, root = poses.body_pose[chosen], poses.root_orient[chosen]
-    columns, signs = mirror_indices()
-    mirrored = (body_pose.reshape(*count, -1)[..., columns] * signs).reshape(body_pose.shape)
+    mirrored, mirrored_root = mirror_pose(body_pose, root)
     flip = draw["mirror"].random(count) < 0.5
-    return (
-        np.where(flip[..., None, None], mirrored, body_pose),
-        np.where(flip[..., None], root * signs[:3], root),
-    )
+    return np.where(flip[..., None, None], mirrored, body_pose), np.where(flip[..., None], mirrored_root, root)
 
 
 def _draw_views(
     settings: SyntheticSettings, count: tuple[int, int], draw: Generators
-) -> tuple[Rotation, Float[np.ndarray, "people pictures"]]:
-    """From the upright subject to the camera, all pictures in a row; and the yaw in degrees."""
+) -> tuple[tuple[np.ndarray, ...], Float[np.ndarray, "people pictures"]]:
+    """Roll, pitch, yaw and posture of all pictures in a row; and the yaw of each picture, degrees."""
     yaw = draw["yaw"].uniform(*settings.yaw_range, count)
     pitch = settings.pitch_deviation * draw["pitch"].standard_normal(count)
     roll = settings.roll_deviation * draw["roll"].standard_normal(count)
-    camera = Rotation.from_euler("ZXY", np.stack([roll, pitch, yaw], axis=-1).reshape(-1, 3), degrees=True)
+    upright = np.array([1.0, 1.0, 1.0]) if settings.posture == "upright" else np.array([-1.0, -1.0, 1.0])
+    posture = np.broadcast_to(np.diag(upright), (yaw.size, 3, 3))
     if settings.posture == "lying":
         # On the ground, head towards the subject's former right or left, on the back, the belly or a side.
-        spin = 360 * draw["lying"].random((*count, 2))
-        side = np.where(spin[..., 0] < 180, 90.0, -90.0)
-        down = Rotation.from_euler("ZY", np.stack([side, spin[..., 1]], axis=-1).reshape(-1, 2), degrees=True)
-        return camera * down, yaw
-    if settings.posture == "upside_down":
-        return camera * Rotation.from_euler("Z", 180, degrees=True), yaw
-    return camera, yaw
+        spin = 360 * draw["lying"].random((*count, 2)).reshape(-1, 2)
+        with jax.enable_x64(True):
+            posture = np.asarray(_lying(np.where(spin[:, 0] < 180, 90.0, -90.0), spin[:, 1]))
+    return (roll.reshape(-1), pitch.reshape(-1), yaw.reshape(-1), posture), yaw
 
 
 def _side_bias(
@@ -269,7 +292,7 @@ def _disturb(
 ) -> tuple[Float[np.ndarray, "people pictures keypoints 2"], Bool[np.ndarray, "people pictures keypoints"]]:
     """Add noise, biases and outliers; also says which keypoints are outliers."""
     people, _, keypoints, _ = true_px.shape
-    relative = np.array(body.schema.sigmas) / _TYPICAL_OKS_SIGMA
+    relative = np.asarray(NoiseModel(1.0).sigmas(body.schema), np.float64)
     offsets = settings.noise_level * draw["noise"].standard_normal(true_px.shape)
     clothes = draw["clothes"].standard_normal((people, 3, keypoints, 2))
     detector = np.broadcast_to(draw["detector"].standard_normal((3, keypoints, 2)), clothes.shape)

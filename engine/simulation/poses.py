@@ -84,7 +84,16 @@ def draw_pose(pool: PosePool, settings: PoseSettings, key: Array) -> tuple[Float
     turned = turned.at[knees, 0].set(jnp.maximum(turned[knees, 0], jnp.minimum(pose[knees, 0], 0.0)))
     turned = turned.at[knees, 1:].set(pose[knees, 1:] + 0.3 * jitter[knees, 1:])
 
-    columns, signs = mirror_indices()
-    mirrored = (turned.reshape(-1)[columns] * signs.astype(np.float32)).reshape(turned.shape)
     flip = jax.random.bernoulli(keys[5])
-    return jnp.where(flip, mirrored, turned), jnp.where(flip, tilt * signs[:3].astype(np.float32), tilt)
+    mirrored = mirror_pose(turned, tilt)
+    return jnp.where(flip, mirrored[0], turned), jnp.where(flip, mirrored[1], tilt)
+
+
+def mirror_pose(
+    pose: Float[AnyArray, "*poses 23 3"], tilt: Float[AnyArray, "*poses 3"]
+) -> tuple[Float[AnyArray, "*poses 23 3"], Float[AnyArray, "*poses 3"]]:
+    """Mirror images of poses and of tilts. NumPy or JAX."""
+    columns, signs = mirror_indices()
+    flat = pose.reshape(*pose.shape[:-2], -1)
+    mirrored = flat[..., columns] * signs.astype(pose.dtype)
+    return mirrored.reshape(pose.shape), tilt * signs[:3].astype(tilt.dtype)

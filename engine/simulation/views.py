@@ -17,8 +17,24 @@ def _turn(axis: int, degrees: Float[Array, ""]) -> Float[Array, "3 3"]:
     return rotation_matrix(jnp.zeros(3, degrees.dtype).at[axis].set(jnp.radians(degrees)))
 
 
+def lying(side: Float[Array, ""], spin: Float[Array, ""]) -> Float[Array, "3 3"]:
+    """Posture of a subject on the ground: turned to a side, after a turn about its own axis; degrees."""
+    return _turn(2, side) @ _turn(1, spin)
+
+
+def orientation(
+    roll: Float[Array, ""],
+    pitch: Float[Array, ""],
+    yaw: Float[Array, ""],
+    posture: Float[Array, "3 3"],
+    tilt: Float[Array, "3"],
+) -> Float[Array, "3 3"]:
+    """Rotation of the pelvis in the camera's frame. Angles in degrees, the tilt as a rotation vector in radians."""
+    return _turn(2, roll) @ _turn(0, pitch) @ _turn(1, yaw) @ posture @ rotation_matrix(tilt)
+
+
 def draw_orientation(settings: ViewSettings, tilt: Float[Array, "3"], key: Array) -> Float[Array, "3 3"]:
-    """Rotation of the pelvis in the camera's frame."""
+    """A random ``orientation``."""
     keys = jax.random.split(key, 6)
     yaw = jax.random.uniform(keys[0], minval=-180.0, maxval=180.0)
     spread = jnp.where(jax.random.uniform(keys[1]) < settings.steep_rate, 3.0, 1.0)
@@ -26,9 +42,8 @@ def draw_orientation(settings: ViewSettings, tilt: Float[Array, "3"], key: Array
     roll = spread * settings.roll * jax.random.normal(keys[3])
     lies = jax.random.uniform(keys[4]) < settings.lying_rate
     spin = jax.random.uniform(keys[5], (2,), minval=-180.0, maxval=180.0)
-    lying = _turn(2, jnp.where(spin[0] < 0, 90.0, -90.0)) @ _turn(1, spin[1])
-    posture = jnp.where(lies, lying, jnp.eye(3, dtype=lying.dtype))
-    return _turn(2, roll) @ _turn(0, pitch) @ _turn(1, yaw) @ posture @ rotation_matrix(tilt)
+    down = lying(jnp.where(spin[0] < 0, 90.0, -90.0), spin[1])
+    return orientation(roll, pitch, yaw, jnp.where(lies, down, jnp.eye(3, dtype=down.dtype)), tilt)
 
 
 def draw_inverse_distance(settings: ViewSettings, key: Array) -> Float[Array, ""]:
