@@ -80,6 +80,11 @@ def test_a_focal_length_goes_with_the_free_pose(table) -> None:
 @pytest.mark.slow
 def test_a_short_focal_length_changes_the_shape_and_a_long_one_does_not(table) -> None:
     plain, near, far = (
-        sb.fit(table, settings=sb.FitSettings(focal_length_px=focal)).betas for focal in (None, 400.0, 1e7)
+        sb.fit(table, settings=sb.FitSettings(solver="lm", focal_length_px=focal)).betas for focal in (None, 400.0, 1e7)
     )
     assert np.abs(far - plain).max() < 0.05 < np.abs(near - plain).max()
+
+
+def test_a_known_focal_length_takes_fits(table) -> None:
+    assert sb.fit(table, settings=sb.FitSettings(focal_length_px=1e7)).solver == "lm"
+    assert sb.fit(table).solver == "amortised"

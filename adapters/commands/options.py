@@ -69,7 +69,8 @@ focal_length = click.option(
     type=click.FloatRange(min=0, min_open=True),
     metavar="PX",
     help="The camera's focal length in pixels of these pictures (image width times focal length over sensor width). "
-    "It matters if the camera was nearer than about 4 m.  [default: perspective is neglected]",
+    "It matters if the camera was nearer than about 4 m; the evidence then comes from fits (lm).  [default: the "
+    "network weighs all distances, fits neglect perspective]",
 )
 
 
