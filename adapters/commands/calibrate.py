@@ -102,7 +102,7 @@ def _lines(report: CalibrationReport) -> list[str]:
     mean, root = found.axes
     lines = [
         f"noise scale {found.noise_scale:.3f}",
-        f"noise by keypoint, times what was assumed: {noise}",
+        f"noise by keypoint, times what was assumed: {noise or '1 (not estimated with the network)'}",
         f"mean shape of the population {_numbers(mean, '+.2f')}",
         f"within-person variances {_numbers(np.diag(found.within_person), '.3f')}",
     ]
