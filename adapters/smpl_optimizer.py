@@ -62,8 +62,9 @@ def compute_fitting_consistency(
 ) -> float:
     """Consistency of a picture with the reference shape, 0..1; the picture that β was fitted to scores 1.
 
-    mode="free": exp(−excess/threshold). The excess is the energy at the reference shape minus the energy at the
-    picture's own best shape, in nats (``engine.posed.scoring``). It needs β only, without evidence of the references.
+    mode="free": exp(−excess/threshold). The excess is the log likelihood of the picture's own shape minus that of the
+    reference shape, in nats, by the evidence of the body's network (``engine.evidence.amortised.stage``) or, for a body
+    without one, by fits (``engine.posed.scoring``). It needs β only, without evidence of the references.
     mode="rest": exp(−reprojection error/threshold) (``engine.picture.misfit``).
 
     Args:

@@ -16,6 +16,7 @@ from scipy.stats import mannwhitneyu
 from adapters.commands.display import print_table
 from adapters.jobs.fit import fit_references
 from adapters.jobs.score import score_to_file
+from adapters.jobs.scorer import ScoreSettings
 from adapters.keypoints.readers import open_keypoints, read_keypoints
 from engine.body.embedded import load_embedded_body
 
@@ -49,7 +50,7 @@ def main(data: Path, references: str, identity: str) -> None:
     strangers = [r.image for r in shape.references if labels.get((r.image, r.instance)) != identity]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "scores.parquet"
-        score_to_file(open_keypoints([data]), body, shape, out)
+        score_to_file(open_keypoints([data]), body, shape, out, ScoreSettings(fit=True))
         rows = pq.read_table(out).to_pylist()
     groups: dict[tuple[str, str], list[dict]] = {}
     for row in rows:

@@ -65,7 +65,7 @@ def test_the_man_of_four_cameras_from_video_to_report(videos, tmp_path) -> None:
     probes = [str(folder / f"cam0{k}.mp4") for k in (2, 4)]
     assert main(["fit", *references, *detector, "--out", str(shape)]) == 0
     assert [r.status for r in Shape.load(shape).references] == ["ok"] * 8
-    assert main(["score", *probes, *detector, "--shape", str(shape), "--out", str(scores)]) == 0
+    assert main(["score", *probes, *detector, "--shape", str(shape), "--out", str(scores), "--fit"]) == 0
     rows = pq.read_table(scores)
     assert rows["image"].to_pylist() == [f"cam0{k}.mp4#{n:06d}" for k in (2, 4) for n in (0, 25, 50, 75)]
     assert set(rows["status"].to_pylist()) <= {"ok", "low_information"}
