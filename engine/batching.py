@@ -79,8 +79,13 @@ def _sharding(devices: tuple[Any, ...]) -> NamedSharding:
     return NamedSharding(Mesh(np.array(devices), (_TILES,)), PartitionSpec(_TILES))
 
 
+_QUICK_COMPILATION = {"xla_backend_optimization_level": 1}
+"""LLVM's first level: two thirds of the time to compile, at the same speed and with the same bits for programs that
+consist of matrix products (benchmarks/results.md, "Evidence by simulation"). Not measured for others."""
+
+
 @cache
-def _compiled(function: Callable[..., Any], devices: tuple[Any, ...]) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], devices: tuple[Any, ...], quick: bool) -> Callable[..., Any]:
     mapped = jax.vmap(function, in_axes=(None, 0))
     if len(devices) > 1:
         sharding = _sharding(devices)
@@ -91,7 +96,7 @@ def _compiled(function: Callable[..., Any], devices: tuple[Any, ...]) -> Callabl
             out_specs=sharding.spec,
             check_vma=False,  # tiles are independent, so the check of values that vary over the mesh is not needed
         )
-    return jax.jit(mapped)
+    return jax.jit(mapped, compiler_options=_QUICK_COMPILATION if quick and devices[0].platform == "cpu" else None)
 
 
 def map_samples(
@@ -100,6 +105,7 @@ def map_samples(
     samples: Any,
     tile_size: int,
     concurrent: bool = True,
+    quick: bool = False,
 ) -> Result:
     """``function(context, sample)`` for every sample; results as NumPy arrays with the same leading axis.
 
@@ -109,22 +115,22 @@ def map_samples(
         samples: pytree of arrays with equal leading axes.
         concurrent: several tiles at once. Must be False for functions with batched LAPACK calls (Cholesky, triangular
             solves): jaxlib 0.10 lets two of those wait for each other for ever.
+        quick: compile faster, for functions that consist of matrix products.
 
     Raises:
         ValueError: leading axes differ.
     """
-    run = _compiled(function, used_devices(concurrent))
+    run = _compiled(function, used_devices(concurrent), quick)
     return map_tiles(lambda tile: run(context, tile), samples, tile_size, concurrent)
 
 
 def map_samples_in_double(
-    function: Callable[[Context, Any], Result], context: Context, samples: Any, tile_size: int
+    function: Callable[[Context, Any], Result], context: Context, samples: Any, tile_size: int, quick: bool = False
 ) -> Result:
     """``map_samples`` in double precision, for results that single precision would round away."""
     with jax.enable_x64(True):
-        return map_samples(
-            function, context, jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), samples), tile_size
-        )
+        double = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), samples)
+        return map_samples(function, context, double, tile_size, quick=quick)
 
 
 def map_tiles(function: Callable[[Any], Result], samples: Any, tile_size: int, concurrent: bool = True) -> Result:

@@ -96,7 +96,7 @@ def amortised_evidence(
             raise ValueError(f"outlines {np.shape(outline_px)} do not fit: expected {expected}")
         if model.network.sees_outlines:
             samples = (*samples, np.asarray(outline_px))
-    evidence = map_samples_in_double(_evidence, context, samples, _TILE_SIZE)
+    evidence = map_samples_in_double(_evidence, context, samples, _TILE_SIZE, quick=True)
     return jax.tree.map(lambda part: part.astype(np.float32), evidence)
 
 
