@@ -22,17 +22,8 @@ import msgspec
 
 from adapters.keypoints.readers.file_rules import Size
 from adapters.keypoints.readers.file_schema import schema_from_names
-from adapters.keypoints.readers.forms.form import (
-    Document,
-    Entry,
-    Form,
-    Pose,
-    all_seen,
-    box_xywh,
-    decoded,
-    plain_numbers,
-    split_points,
-)
+from adapters.keypoints.readers.forms.form import Document, Entry, Form, Pose, decoded
+from adapters.keypoints.readers.forms.point_lists import all_seen, box_xywh, plain_numbers, split_points
 from adapters.keypoints.readers.json_rows import BadRecord, Outline, numbers, required
 from adapters.keypoints.readers.json_text import MISFIT, decode_text, reason, shown
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile

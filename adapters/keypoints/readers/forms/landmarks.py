@@ -13,16 +13,8 @@ from typing import Any
 
 import msgspec
 
-from adapters.keypoints.readers.forms.form import (
-    Document,
-    Entry,
-    Form,
-    Pose,
-    decoded,
-    frame_name,
-    people,
-    plain_numbers,
-)
+from adapters.keypoints.readers.forms.form import Document, Entry, Form, Pose, decoded, frame_name, people
+from adapters.keypoints.readers.forms.point_lists import plain_numbers
 from adapters.keypoints.readers.json_rows import BadRecord, required
 from adapters.keypoints.readers.json_text import MISFIT, shown
 

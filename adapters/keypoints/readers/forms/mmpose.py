@@ -31,15 +31,13 @@ from adapters.keypoints.readers.forms.form import (
     Entry,
     Form,
     Pose,
-    box_xyxy,
     cut,
     decoded,
     frame_name,
     named_people,
     people,
-    plain_numbers,
-    split_points,
 )
+from adapters.keypoints.readers.forms.point_lists import box_xyxy, plain_numbers, split_points
 from adapters.keypoints.readers.json_rows import BadRecord, required
 from adapters.keypoints.readers.json_text import MISFIT, reason, shown, untyped
 from adapters.keypoints.readers.source_files import BrokenFile

@@ -16,19 +16,8 @@ from typing import Any
 import msgspec
 
 from adapters.keypoints.readers.file_rules import Size
-from adapters.keypoints.readers.forms.form import (
-    Document,
-    Entry,
-    Form,
-    Pose,
-    all_seen,
-    cut,
-    decoded,
-    frame_name,
-    members,
-    people,
-    split_points,
-)
+from adapters.keypoints.readers.forms.form import Document, Entry, Form, Pose, cut, decoded, frame_name, members, people
+from adapters.keypoints.readers.forms.point_lists import all_seen, split_points
 from adapters.keypoints.readers.json_rows import BadRecord
 from adapters.keypoints.readers.json_text import shown
 from engine.body.schemas import OPENPOSE_18

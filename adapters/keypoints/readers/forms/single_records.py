@@ -17,17 +17,13 @@ from adapters.keypoints.readers.forms.form import (
     Entry,
     Form,
     Pose,
-    all_seen,
-    box_xywh,
-    box_xyxy,
     decoded,
     entry,
     frame_name,
     members,
     people,
-    plain_numbers,
-    split_points,
 )
+from adapters.keypoints.readers.forms.point_lists import all_seen, box_xywh, box_xyxy, plain_numbers, split_points
 from adapters.keypoints.readers.json_rows import BadRecord, required
 from adapters.keypoints.readers.json_text import shown
 

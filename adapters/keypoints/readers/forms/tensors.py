@@ -17,21 +17,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from adapters.keypoints.readers.file_schema import schema_from_names
-from adapters.keypoints.readers.forms.form import (
-    Document,
-    Entry,
-    Form,
-    Pose,
-    all_seen,
-    box_xyxy,
-    cut,
-    decoded,
-    entry,
-    frame_name,
-    members,
-    plain_numbers,
-    split_points,
-)
+from adapters.keypoints.readers.forms.form import Document, Entry, Form, Pose, cut, decoded, entry, frame_name, members
+from adapters.keypoints.readers.forms.point_lists import all_seen, box_xyxy, plain_numbers, split_points
 from adapters.keypoints.readers.json_rows import BadRecord
 from adapters.keypoints.readers.json_text import shown
 from adapters.keypoints.readers.source_files import BrokenFile

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from adapters.keypoints.readers.forms.form import Document, Entry, Form, FormFile, Pose, all_seen, named_people
+from adapters.keypoints.readers.forms.form import Document, Entry, Form, FormFile, Pose, named_people
+from adapters.keypoints.readers.forms.point_lists import all_seen
 from adapters.keypoints.readers.json_rows import BadRecord
 from adapters.keypoints.readers.json_text import MISFIT, shown
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
