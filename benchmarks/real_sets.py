@@ -17,7 +17,8 @@ def one_or_two(pictures: RealPictures, evidence: Evidence, calibration: Calibrat
     """Counts, area under the ROC curve, calibration error, and how many sets called one person are."""
     rows = np.flatnonzero(~pictures.for_development & (pictures.seen >= _LEAST_SEEN))
     random = np.random.default_rng(_SEED)
-    ready = Evidence(*(np.asarray(part, float) for part in calibrated_pictures(evidence, calibration)))
+    weight = calibration.one_person_weight
+    ready = Evidence(*(weight * np.asarray(part, float) for part in calibrated_pictures(evidence, calibration)))
     factors, same = [], []
     for _ in range(_DRAWS):
         draw = draw_trials(pictures, rows, rows, (_HALF, _HALF), random)

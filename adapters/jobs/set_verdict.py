@@ -5,9 +5,8 @@ Evidence adds up, so memory does not grow with the number of pictures. Frames of
 (``engine.evidence.comparison.fuse_groups``).
 
 First the pictures are tested for showing one person at all (``engine.evidence.one_person``), because a mixture of
-people may have anybody's mean body. This test takes the evidence as exact as its sources are: the reduction for errors
-that limbs share with fits would make pictures of several people agree. The calibration bounds the probabilities of a
-verdict (``Calibration.highest_probability``).
+people may have anybody's mean body. The calibration weighs the evidence for this test
+(``Calibration.one_person_weight``) and bounds the probabilities of a verdict (``Calibration.highest_probability``).
 """
 
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ from adapters.keypoints.clips import clip_of
 from adapters.results.evidence_table import full_matrices
 from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.comparison import best_matches, log_bayes_factors
-from engine.evidence.limbs import SHARE
 from engine.evidence.one_person import OnePersonTally
 from engine.evidence.shape_evidence import Evidence, same_body_probability
 from engine.evidence.stages import PRIOR_PROBABILITY, calibrated_people
@@ -78,7 +76,6 @@ class SetTally:
         betas = len(shapes[0].betas)
         self._alone = np.zeros((betas, betas + 1))
         self._one_person = OnePersonTally(betas)
-        self._exactness = 1.0 if calibration.limbs is None else 1 / SHARE
         self._clips: dict[str, tuple[int, np.ndarray]] = {}
         self._pictures = 0
 
@@ -104,7 +101,8 @@ class SetTally:
             else:
                 count, total = self._clips.get(clip, (0, np.zeros_like(both)))
                 self._clips[clip] = (count + 1, total + both)
-        self._one_person.add(Evidence(self._exactness * precision[alone], self._exactness * information[alone]))
+        weight = self._calibration.one_person_weight
+        self._one_person.add(Evidence(weight * precision[alone], weight * information[alone]))
 
     def verdict(self) -> SetVerdict:
         """Verdict about all added rows."""
@@ -113,7 +111,8 @@ class SetTally:
         total = self._alone + sum(clips)
         tally = deepcopy(self._one_person)
         for part in clips:
-            tally.add(Evidence(self._exactness * part[None, :, :-1], self._exactness * part[None, :, -1]))
+            part = self._calibration.one_person_weight * part
+            tally.add(Evidence(part[None, :, :-1], part[None, :, -1]))
         evidence = Evidence(total[None, :, :-1].astype(np.float32), total[None, :, -1].astype(np.float32))
         found = best_matches(log_bayes_factors(evidence, self._people), 1 - PRIOR_PROBABILITY)
         one_person = float(same_body_probability(np.asarray(tally.log_bayes_factor())))

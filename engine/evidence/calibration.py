@@ -27,7 +27,7 @@ from jaxtyping import Float
 from engine.batching import AnyArray, map_samples
 from engine.evidence.bounds import LARGEST_VARIANCE, check_betas, check_factor, check_semidefinite
 from engine.evidence.comparison import GROUP_CORRELATION
-from engine.evidence.limbs import LimbModel
+from engine.evidence.limbs import SHARE, LimbModel
 from engine.evidence.population import covariance_root, whitened
 from engine.evidence.shape_evidence import Evidence, weaken
 from engine.picture.noise import NoiseModel
@@ -95,6 +95,15 @@ class Calibration:
         if self.people_known:
             return 0.999
         return 0.99 if self.of_a_detector else 0.8
+
+    @property
+    def one_person_weight(self) -> float:
+        """Factor for calibrated evidence in the test for one person.
+
+        It takes back the reduction for errors that limbs share with the other evidence. The reduction is cautious where
+        two sides are compared; here it would make pictures of several people agree.
+        """
+        return 1.0 if self.limbs is None else 1 / SHARE
 
     @property
     def depends_on_body(self) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from adapters.jobs.set_verdict import SetTally, SetVerdict
 from adapters.results.evidence_table import COLUMNS, evidence_columns
 from engine.evidence.calibration import Calibration
+from engine.evidence.limbs import SHARE, LimbModel
 from engine.evidence.shape_evidence import Evidence
 from engine.shape import Shape
 
@@ -66,6 +67,14 @@ def test_pictures_of_one_person_are_that_person_or_another() -> None:
     assert anna.in_words == "one person with the reference's body"
     stranger = _verdict([2] * 8, LABELLED)
     assert stranger.in_words == "one person with another body"
+
+
+def test_the_test_for_one_person_takes_back_the_reduction_for_limbs() -> None:
+    limbs = LimbModel(np.zeros(7), np.zeros((7, BETAS)), np.eye(7), np.eye(7))
+    reduced = replace(LABELLED, noise_scale=1 / np.sqrt(SHARE), limbs=limbs)
+    plain, weighed = (_verdict([0, 0, 1, 1], calibration) for calibration in (LABELLED, reduced))
+    assert weighed.one_person_probability == pytest.approx(plain.one_person_probability, rel=1e-4)
+    assert weighed.log_bayes_factor != pytest.approx(plain.log_bayes_factor, rel=1e-2)
 
 
 def test_no_verdict_is_surer_than_the_calibration_allows() -> None:
