@@ -35,7 +35,7 @@ from adapters.keypoints.detectors.mediapipe_detector import MediaPipeDetector
 from adapters.keypoints.detectors.pictures import PictureFile, decode_frames, find_pictures
 from adapters.keypoints.detectors.protocol import Detector
 from adapters.keypoints.readers import open_keypoints
-from adapters.keypoints.table import KeypointTable, concat_tables
+from adapters.keypoints.table import KeypointTable, concat_tables, take_rows
 from adapters.keypoints.writers import write_keypoints
 from benchmarks.real_keypoints import area_under_roc
 from engine.body.embedded import load_embedded_body
@@ -120,7 +120,7 @@ def detect_people(folder: Path, every: int, least_visibility: float = 0.5, outli
         hips = [table.keypoints[:count, _HIPS].mean(axis=1) for table in (alone, both)]
         seen = (alone.status[:count] == Status.OK) & (both.status[:count] == Status.OK)
         hers = np.flatnonzero(seen & (np.linalg.norm(hips[0] - hips[1], axis=1) > _FAR_PX))
-        beside.append(_rows(_named(both, f"woman {camera}"), hers))
+        beside.append(take_rows(_named(both, f"woman {camera}"), hers))
     groups["woman beside him"] = concat_tables(beside[0].schema, beside)
     with tempfile.TemporaryDirectory() as temporary:
         lower = _lower_parts(folder, every, Path(temporary))
@@ -142,19 +142,6 @@ def _lower_parts(folder: Path, every: int, target: Path) -> Path:
 
 def _named(table: KeypointTable, name: str) -> KeypointTable:
     return replace(table, image=pa.array([f"{name}#{i:06d}" for i in range(len(table))], pa.string()))
-
-
-def _rows(table: KeypointTable, rows: np.ndarray) -> KeypointTable:
-    return KeypointTable(
-        table.schema,
-        table.image.take(pa.array(rows)),
-        table.instance[rows],
-        table.keypoints[rows],
-        table.confidence[rows],
-        table.status[rows],
-        table.detail.take(pa.array(rows)),
-        outline_px=None if table.outline_px is None else table.outline_px[rows],
-    )
 
 
 def score_groups(
@@ -266,7 +253,7 @@ def throughput(folder: Path, count: int = 40) -> list[tuple[str, float]]:
     table, _ = detect_to_table(find_pictures([folder / _MAN / f"{camera}.mp4" for camera in CAMERAS]), detection)
     many = concat_tables(table.schema, [table] * (4096 // len(table)))
     body = load_embedded_body()
-    shape = fit_references(_rows(table, np.arange(0, len(table), 20)), body)
+    shape = fit_references(take_rows(table, np.arange(0, len(table), 20)), body)
     with tempfile.TemporaryDirectory() as temporary:
         keypoints, out = Path(temporary) / "keypoints.parquet", Path(temporary) / "scores.parquet"
         write_keypoints(keypoints, many)

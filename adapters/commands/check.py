@@ -11,7 +11,7 @@ import click
 
 from adapters.commands import options
 from adapters.commands.compiling import enable_told_cache
-from adapters.commands.detector_options import detection_line, detector_option, photo_detection
+from adapters.commands.detector_options import detection_line, detector_option, photo_detection, refuse_detection
 from adapters.commands.display import failed_lines, print_table, row_progress, say, stages
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import Reading, read_references, read_table, reading_options, table_with_masks
@@ -73,8 +73,9 @@ def check_command(
     """Find the PICTURES that do not show the person of REFERENCES.
 
     Both are folders of photographs, or keypoint files or folders of them. The command fits the person, checks the
-    references against each other, calibrates on the pictures unless a calibration is given, scores, and writes a folder
-    with a page for the decisions. It prints the twenty pictures to look at first, with reasons.
+    references against each other, calibrates on the pictures if there are a hundred and no calibration is given,
+    scores, and writes a folder with a page for the decisions. It prints the twenty pictures to look at first, with
+    reasons.
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.check import CheckSettings, check
@@ -86,6 +87,8 @@ def check_command(
     for name in FILES:
         keep_inputs(out / name, (references, pictures, body, calibration))
     check_own_files(out, FILES)
+    if detector is None and not (_photographs(references) or _photographs(pictures)):
+        refuse_detection(settings, "these are keypoint files; leave it out")
     enable_told_cache("check")
     model = find_body(body)
     known = _keypoints(references, "references", detector, settings, schema, reading)

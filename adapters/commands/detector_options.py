@@ -142,6 +142,17 @@ def _read_boxes(path: Path) -> dict[str, list[Box]]:
         raise ValueError(f'{path}: expected {{"picture": [[x1, y1, x2, y2], ...]}}: {error}') from error
 
 
+def refuse_detection(settings: Mapping[str, Any], remedy: str) -> None:
+    """Refuse options of a detector where none runs.
+
+    Raises:
+        ValueError: one is given.
+    """
+    given = [f"--{name.replace('_', '-')}" for name, value in settings.items() if value != _DEFAULTS[name]]
+    if given:
+        raise ValueError(f"{', '.join(given)} is for photographs; {remedy}")
+
+
 def photograph_table(
     paths: Sequence[Path], detector: DetectorName | None, settings: Mapping[str, Any]
 ) -> KeypointTable | None:
@@ -154,9 +165,7 @@ def photograph_table(
     from adapters.keypoints.detectors.pictures import find_pictures
 
     if detector is None:
-        given = [f"--{name.replace('_', '-')}" for name, value in settings.items() if value != _DEFAULTS[name]]
-        if given:
-            raise ValueError(f"{', '.join(given)} is for photographs; give --detector too, or leave it out")
+        refuse_detection(settings, "give --detector too, or leave it out")
         return None
     files = find_pictures(paths)
     detection = photo_detection(detector, settings)

@@ -13,11 +13,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from adapters.jobs.prepared import COMPUTING, PreparedBody, prepare
 from adapters.keypoints.clips import clip_of
-from adapters.keypoints.table import KeypointTable, concat_tables
+from adapters.keypoints.table import KeypointTable, concat_tables, take_rows
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_estimate import LEAST_PICTURES, CalibrationReport, calibrate, calibrate_unlabelled
@@ -206,25 +205,13 @@ def _spread_rows(tables: Iterable[KeypointTable], most: int) -> KeypointTable | 
         rows = np.flatnonzero(table.status == Status.OK)
         chosen = rows[(seen + np.arange(len(rows))) % step == 0]
         seen += len(rows)
-        kept.append(_rows(table, chosen))
+        kept.append(take_rows(table, chosen))
         count += len(chosen)
         while count > most:
             whole = concat_tables(kept[0].schema, kept)
-            kept = [_rows(whole, np.arange(0, len(whole), 2))]
+            kept = [take_rows(whole, np.arange(0, len(whole), 2))]
             step, count = 2 * step, len(kept[0])
     return concat_tables(kept[0].schema, kept) if kept else None
-
-
-def _rows(table: KeypointTable, rows: np.ndarray) -> KeypointTable:
-    return replace(
-        table,
-        image=table.image.take(pa.array(rows)),
-        instance=table.instance[rows],
-        keypoints=table.keypoints[rows],
-        confidence=table.confidence[rows],
-        status=table.status[rows],
-        detail=table.detail.take(pa.array(rows)),
-    )
 
 
 class _OwnPictures(NamedTuple):

@@ -3,8 +3,9 @@
 This module holds everything that depends on all pictures together: the calibration on the data set, the references that
 disagree, the reasons, and advice. ``check_folder`` handles files.
 
-If no calibration is given, the population is estimated from the unlabelled pictures themselves
-(``engine.evidence.calibration_estimate``). It is used if it predicts held-out pictures better than the shipped one.
+If no calibration is given, the population is estimated from the unlabelled pictures themselves if there are
+``FEW_PICTURES`` (``engine.evidence.calibration_estimate``). It is used if it predicts held-out pictures better than the
+shipped one.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from adapters.results.scores import Scores
 from engine.body.keypoint_body import KeypointBody
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration, calibrated_pictures
-from engine.evidence.calibration_estimate import LEAST_PICTURES, calibrate_unlabelled
+from engine.evidence.calibration_estimate import FEW_PICTURES, calibrate_unlabelled
 from engine.evidence.comparison import best_matches, log_bayes_factors
 from engine.evidence.limbs import SeenLimbs, with_limbs
 from engine.evidence.one_person import OUTLIER, against_the_others
@@ -185,7 +186,7 @@ def _calibration(
         return shipped, "given"
     rows = np.arange(len(scores))
     usable = np.flatnonzero(np.isin(scores.status, SCORED) & (rows == (rows if alike is None else alike)))
-    if scores.evidence is None or len(usable) < LEAST_PICTURES:
+    if scores.evidence is None or len(usable) < FEW_PICTURES:
         return shipped, "shipped"
     evidence = Evidence(*(np.asarray(part)[usable] for part in scores.evidence))
     report = calibrate_unlabelled(
@@ -252,7 +253,5 @@ def _help(shape: Shape, scores: Scores, calibrated_by: str) -> tuple[str, ...]:
     if unsure > _MANY_UNSURE:
         advice.append(f"another detector: this one was unsure in {100 * unsure:.0f} % of the rows")
     if calibrated_by == "shipped":
-        advice.append(
-            f"a calibration for this detector: samebody calibrate, or {LEAST_PICTURES} pictures to check at once"
-        )
+        advice.append("a calibration for this detector: samebody calibrate with pictures of many people")
     return tuple(advice)

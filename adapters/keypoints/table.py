@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float, Float32, Int8, Int32
+from jaxtyping import Bool, Float, Float32, Int, Int8, Int32
 
 from engine.body.schemas import KeypointSchema
 from engine.picture.outline_places import PLACES, SIDES
@@ -132,6 +132,21 @@ def slice_table(table: KeypointTable, start: int, stop: int) -> KeypointTable:
         detail=table.detail[start:stop],
         box=None if table.box is None else table.box[start:stop],
         outline_px=None if table.outline_px is None else table.outline_px[start:stop],
+    )
+
+
+def take_rows(table: KeypointTable, rows: Int[np.ndarray, " rows"]) -> KeypointTable:
+    """The rows with these numbers, copied."""
+    optional = {name: getattr(table, name) for name in _OPTIONAL}
+    return KeypointTable(
+        schema=table.schema,
+        image=table.image.take(pa.array(rows)),
+        instance=table.instance[rows],
+        keypoints=table.keypoints[rows],
+        confidence=table.confidence[rows],
+        status=table.status[rows],
+        detail=table.detail.take(pa.array(rows)),
+        **{name: None if part is None else part[rows] for name, part in optional.items()},
     )
 
 

@@ -72,7 +72,7 @@ def find_files(paths: Sequence[str | os.PathLike[str]], options: ReadingOptions 
             if not names:
                 raise ValueError(
                     f"{given}: no {' or '.join(_IN_FOLDERS)} file in or below this folder; give .parquet, .npz and "
-                    ".csv by name, and --detector if it holds photographs"
+                    ".csv by name; keypoints of photographs come from samebody detect, or --detector where there is one"
                 )
         elif not given.lower().endswith(SUFFIXES) and not os.path.exists(given):
             raise ValueError(f"{given}: no such file or folder")

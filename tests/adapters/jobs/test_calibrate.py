@@ -1,14 +1,18 @@
 """Who is in which picture, and which pictures are of one clip."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from adapters.jobs.calibrate import _spread_rows, calibration_advice, people_of, read_labels
 from adapters.keypoints.clips import clip_of
 from adapters.keypoints.readers import read_keypoints
-from adapters.keypoints.table import KeypointTable, concat_tables
+from adapters.keypoints.table import KeypointTable, concat_tables, refuse_rows
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import default_calibration
+from engine.picture.outline_places import PLACES, SIDES
+from engine.scores import Status
 
 
 @pytest.fixture
@@ -83,6 +87,22 @@ def test_rows_are_spread_evenly_in_memory_that_does_not_grow(table, most) -> Non
     step = -(-len(everything) // len(kept))
     power = 1 << (step - 1).bit_length()
     np.testing.assert_array_equal(kept.keypoints, everything.keypoints[::power])
+
+
+def test_rows_keep_boxes_and_outlines_beside_pictures_without_a_person(table) -> None:
+    draw = np.random.default_rng(1)
+    rows = len(table)
+    complete = replace(
+        refuse_rows(table, {1: "nobody found"}, Status.NO_DETECTION),
+        box=draw.uniform(size=(rows, 4)).astype(np.float32),
+        outline_px=draw.uniform(size=(rows, len(PLACES), SIDES)).astype(np.float32),
+    )
+    kept = _spread_rows([complete], 100)
+    assert kept is not None
+    assert kept.box is not None
+    assert kept.outline_px is not None
+    np.testing.assert_array_equal(kept.box, np.delete(complete.box, 1, axis=0))
+    np.testing.assert_array_equal(kept.outline_px, np.delete(complete.outline_px, 1, axis=0))
 
 
 def test_only_scores_of_synthetic_calibrations_are_called_uncalibrated() -> None:
