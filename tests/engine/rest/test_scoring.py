@@ -122,7 +122,14 @@ def test_resize_shift_and_mirror_change_no_score(coco_body: KeypointBody, seed, 
     after = score_rest_pictures(coco_body, np.ones(10, np.float32), changed.astype(np.float32), confidence)
     np.testing.assert_array_equal(after.status, before.status)
     for name in UNITLESS:
-        np.testing.assert_allclose(getattr(after, name), getattr(before, name), atol=INVARIANCE_TOLERANCE, err_msg=name)
+        # Random points can be several person heights from any body: relative to such an error, rounding is as small.
+        np.testing.assert_allclose(
+            getattr(after, name),
+            getattr(before, name),
+            rtol=INVARIANCE_TOLERANCE,
+            atol=INVARIANCE_TOLERANCE,
+            err_msg=name,
+        )
     np.testing.assert_allclose(
         after.reprojection_error_px, zoom * before.reprojection_error_px, rtol=1e-3, atol=1e-3 * zoom
     )
