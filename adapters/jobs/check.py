@@ -3,9 +3,10 @@
 This module holds everything that depends on all pictures together: the calibration on the data set, the references that
 disagree, the reasons, and advice. ``check_folder`` handles files.
 
-If no calibration is given, the population is estimated from the unlabelled pictures themselves if there are
-``FEW_PICTURES`` (``engine.evidence.calibration_estimate``). It is used if it predicts held-out pictures better than the
-shipped one.
+If no calibration is given, the population is estimated from the unlabelled pictures themselves, if there are enough
+(``engine.evidence.calibration_estimate``). It is used if it predicts held-out pictures better than the shipped one.
+Outlines show people so exactly that the mean of a few people would be taken for the population's
+(benchmarks/results.md, "From a folder to a decision"): with outlines the shipped calibration stays.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,6 +50,8 @@ class CheckSettings:
     solver: str = "auto"
     calibration: Calibration | None = None
     """Estimated from the pictures by default."""
+    least_pictures: int = FEW_PICTURES
+    """Least number of usable pictures for that."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ def check(
     scores = _score(pictures, shape, body, settings, on_progress)
     prepared = prepare(body, pictures.schema)
     limbs = prepared.seen_limbs(*prepared.columns(pictures))
-    calibration, calibrated_by = _calibration(shape, scores, settings, alike, limbs)
+    outlined = prepared.sees_outlines(shape.solver) and 2 * pictures.outlined > len(pictures)
+    calibration, calibrated_by = _calibration(shape, scores, settings, alike, limbs, outlined)
     if calibrated_by == "pictures":
         shape = replace(shape, calibration=calibration)
         scores = recalibrated(_with_limbs(scores, calibration, limbs), shape, calibration)
@@ -180,13 +184,14 @@ def _calibration(
     settings: CheckSettings,
     alike: Int[np.ndarray, " rows"] | None,
     limbs: SeenLimbs | None,
+    outlined: bool,
 ) -> tuple[Calibration, str]:
     shipped = calibration_of((shape,), settings.calibration)
     if settings.calibration is not None:
         return shipped, "given"
     rows = np.arange(len(scores))
     usable = np.flatnonzero(np.isin(scores.status, SCORED) & (rows == (rows if alike is None else alike)))
-    if scores.evidence is None or len(usable) < FEW_PICTURES:
+    if scores.evidence is None or outlined or len(usable) < settings.least_pictures:
         return shipped, "shipped"
     evidence = Evidence(*(np.asarray(part)[usable] for part in scores.evidence))
     report = calibrate_unlabelled(

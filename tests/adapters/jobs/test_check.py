@@ -12,12 +12,13 @@ from PIL import Image
 
 from adapters.commands.check_text import summary_of
 from adapters.commands.cli import main
-from adapters.jobs.check import Check, check, recalibrated, together
+from adapters.jobs.check import Check, CheckSettings, check, recalibrated, together
 from adapters.jobs.check_folder import Looks, look_at, write_check
 from adapters.keypoints.readers import read_keypoints
 from adapters.keypoints.table import KeypointTable
 from engine.body.model import BodyModel
 from engine.evidence.calibration_file import default_calibration
+from engine.picture.outline_places import PLACES, SIDES
 from tests.places import DEMO
 
 pytest.importorskip("imagehash", reason="needs the extra report")
@@ -30,7 +31,7 @@ def pictures() -> KeypointTable:
 
 @pytest.fixture(scope="module")
 def found(pictures: KeypointTable, anny: BodyModel) -> Check:
-    return check(read_keypoints([DEMO / "references.parquet"]), pictures, anny)
+    return check(read_keypoints([DEMO / "references.parquet"]), pictures, anny, CheckSettings(least_pictures=20))
 
 
 def _people(table: KeypointTable) -> np.ndarray:
@@ -100,6 +101,18 @@ def test_the_terminal_lists_cards_and_counts_twins(found: Check, pictures: Keypo
     assert text.first[0][2] == f"{names[order[0]]} (+2 alike)"
     assert text.first[1][2] == names[order[2]]
     assert Looks(None, alike).thumbnails is None
+
+
+@pytest.mark.parametrize("outlined", [False, True])
+def test_few_pictures_and_pictures_with_outlines_are_no_population(
+    pictures: KeypointTable, anny: BodyModel, outlined: bool
+) -> None:
+    references = read_keypoints([DEMO / "references.parquet"])
+    settings = CheckSettings(least_pictures=20 if outlined else len(pictures) + 1)
+    outline = np.full((len(pictures), len(PLACES), SIDES), 20.0, np.float32) if outlined else None
+    found = check(references, replace(pictures, outline_px=outline), anny, settings)
+    assert found.calibrated_by == "shipped"
+    assert any("calibration" in advice for advice in found.help)
 
 
 def test_a_range_of_others_is_expected_only_of_a_calibrated_detector(found: Check, pictures: KeypointTable) -> None:
