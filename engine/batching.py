@@ -96,7 +96,8 @@ def _compiled(function: Callable[..., Any], devices: tuple[Any, ...], quick: boo
             out_specs=sharding.spec,
             check_vma=False,  # tiles are independent, so the check of values that vary over the mesh is not needed
         )
-    return jax.jit(mapped, compiler_options=_QUICK_COMPILATION if quick and devices[0].platform == "cpu" else None)
+    on_cpu = all(device.platform == "cpu" for device in devices)
+    return jax.jit(mapped, compiler_options=_QUICK_COMPILATION if quick and on_cpu else None)
 
 
 def map_samples(
