@@ -164,8 +164,7 @@ def train_network(
         "outlines": outlines,
         "loss": round(float(state.loss), 4),
     }
-    network, depths = jax.tree.map(np.asarray, state.mean)
-    save_network(out, network, body, provenance, depths)
+    save_network(out, jax.tree.map(np.asarray, state.mean.network), body, provenance)
     state_path.unlink(missing_ok=True)
     return TrainingResult(out, settings.steps, float(state.loss), time.monotonic() - started)
 

@@ -46,20 +46,14 @@ def as_integers(network: Network) -> dict[str, Int32[np.ndarray, "..."]]:
     widest = max(network.first_even.shape[0], network.first_odd.shape[0], network.even.shape[-1])
     if widest > LARGEST_LAYER:
         raise ValueError(f"a layer has {widest} inputs; sums are exact up to {LARGEST_LAYER}")
-    return {name: in_units(name, leaf) for name, leaf in vars(network).items()}
-
-
-def in_units(name: str, weights: Float[AnyArray, "..."]) -> Int32[np.ndarray, "..."]:
-    """Weights in units of the grid of this name.
-
-    Raises:
-        ValueError: a weight is too large or not finite.
-    """
-    units = np.round(np.asarray(weights, np.float64) * 2.0 ** weight_bits(name))
-    largest = float(np.max(np.abs(units)))
-    if not largest < 2**_SIGNIFICANT_BITS:
-        raise ValueError(f"the largest weight of {name} is {largest / 2 ** weight_bits(name):g}: too large")
-    return units.astype(np.int32)
+    integers = {}
+    for name, leaf in vars(network).items():
+        units = np.round(np.asarray(leaf, np.float64) * 2.0 ** weight_bits(name))
+        largest = float(np.max(np.abs(units)))
+        if not largest < 2**_SIGNIFICANT_BITS:
+            raise ValueError(f"the largest weight of {name} is {largest / 2 ** weight_bits(name):g}: too large")
+        integers[name] = units.astype(np.int32)
+    return integers
 
 
 def from_integers(integers: Mapping[str, Int32[np.ndarray, "..."]]) -> Network:

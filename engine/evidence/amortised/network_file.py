@@ -18,7 +18,7 @@ import numpy as np
 
 from engine.body.files import replace_file
 from engine.body.model import BodyModel
-from engine.evidence.amortised.exact import as_integers, from_integers, in_units
+from engine.evidence.amortised.exact import as_integers, from_integers
 from engine.evidence.amortised.features import (
     EVEN_COUNT,
     NETWORK_SCHEMA,
@@ -26,7 +26,7 @@ from engine.evidence.amortised.features import (
     OUTLINE_EVEN_COUNT,
     OUTLINE_ODD_COUNT,
 )
-from engine.evidence.amortised.network import DepthHead, Network
+from engine.evidence.amortised.network import Network
 
 FORMAT = "samebody-evidence-network"
 VERSION = 1
@@ -46,24 +46,17 @@ def network_name(body: BodyModel) -> str:
 
 
 def save_network(
-    path: str | os.PathLike[str],
-    network: Network,
-    body: BodyModel,
-    provenance: Mapping[str, Any],
-    depths: DepthHead | None = None,
+    path: str | os.PathLike[str], network: Network, body: BodyModel, provenance: Mapping[str, Any]
 ) -> None:
     """Write a network file, whole or not at all.
 
     Args:
-        depths: the network's second output, in ``depths_even`` and ``depths_odd``.
         provenance: steps, settings and figures, as JSON.
 
     Raises:
         ValueError: the weights are too large for exact arithmetic.
     """
     arrays = as_integers(network)
-    if depths is not None:
-        arrays |= {f"depths_{name}": in_units(f"depths_{name}", leaf) for name, leaf in vars(depths).items()}
     header = {
         "format": FORMAT,
         "version": VERSION,
