@@ -87,25 +87,37 @@ def check_command(
     for name in FILES:
         keep_inputs(out / name, (references, pictures, body, calibration))
     check_own_files(out, FILES)
-    if detector is None and not (_photographs(references) or _photographs(pictures)):
+    photographs = {path: _photographs(path) for path in (references, pictures)}
+    if detector is None and not any(photographs.values()):
         refuse_detection(settings, "these are keypoint files; leave it out")
     enable_told_cache("check")
     model = find_body(body)
-    known = _keypoints(references, "references", detector, settings, schema, reading)
-    asked = _keypoints(pictures, "pictures", detector, settings, schema, reading)
+    known, asked = (
+        _detected(path, what, detector or _DEFAULT_DETECTOR, settings, schema, reading)
+        if detector is not None or photographs[path]
+        else _read(path, what, schema, reading)
+        for path, what in ((references, "references"), (pictures, "pictures"))
+    )
+    folder_of_photographs = pictures if pictures.is_dir() and photographs[pictures] else None
     chosen = CheckSettings(solver, None if calibration is None else load_calibration(calibration))
     with stages() as progress:
-        looks = look_at(asked, images or _folder_of_photographs(pictures), progress)
+        looks = look_at(asked, images or folder_of_photographs, progress)
         found = check(known, asked, model, chosen, looks.alike, progress)
         folder = write_check(found, asked, looks, out, FolderSettings(body), progress)
     say(*unused_outlines(known.outlined + asked.outlined, model, "free", found.shape.solver))
     _show(found, folder, looks)
 
 
-def _keypoints(
+def _read(path: Path, what: str, schema: str | None, reading: Reading) -> KeypointTable:
+    if what == "references":
+        return read_references([path], schema, reading, "largest")
+    return read_table([path], schema, reading)
+
+
+def _detected(
     path: Path,
     what: str,
-    detector: DetectorName | None,
+    detector: DetectorName,
     settings: Mapping[str, Any],
     schema: str | None,
     reading: Reading,
@@ -113,11 +125,7 @@ def _keypoints(
     from adapters.jobs.detect import detect_to_table
     from adapters.keypoints.detectors.pictures import find_pictures
 
-    if detector is None and not _photographs(path):
-        if what == "references":
-            return read_references([path], schema, reading, "largest")
-        return read_table([path], schema, reading)
-    detection = photo_detection(detector or _DEFAULT_DETECTOR, settings)
+    detection = photo_detection(detector, settings)
     with row_progress(f"detecting in the {what}") as progress:
         table, summary = detect_to_table(find_pictures([path]), detection, progress)
     say(f"{what}: {detection_line(summary)}")
@@ -134,10 +142,6 @@ def _photographs(path: Path) -> bool:
         return path.suffix.lower() in suffixes
     below = {Path(name).suffix.lower() for _, _, files in os.walk(path) for name in files}
     return bool(below & suffixes) and not below & {".json", ".parquet", ".npz"}
-
-
-def _folder_of_photographs(path: Path) -> Path | None:
-    return path if path.is_dir() and _photographs(path) else None
 
 
 def _show(found: Check, folder: CheckFolder, looks: Looks) -> None:

@@ -15,7 +15,7 @@ Rules for confidences, defined only here
 Files get stricter rules (``file_rules``): a least score, the border of the picture, coordinates in pixels.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -122,30 +122,26 @@ def _concat_optional(tables: Sequence[KeypointTable], name: str) -> np.ndarray |
 
 def slice_table(table: KeypointTable, start: int, stop: int) -> KeypointTable:
     """Some rows, without a copy."""
-    return KeypointTable(
-        schema=table.schema,
-        image=table.image[start:stop],
-        instance=table.instance[start:stop],
-        keypoints=table.keypoints[start:stop],
-        confidence=table.confidence[start:stop],
-        status=table.status[start:stop],
-        detail=table.detail[start:stop],
-        box=None if table.box is None else table.box[start:stop],
-        outline_px=None if table.outline_px is None else table.outline_px[start:stop],
-    )
+    return _some_rows(table, slice(start, stop), lambda texts: texts[start:stop])
 
 
 def take_rows(table: KeypointTable, rows: Int[np.ndarray, " rows"]) -> KeypointTable:
     """The rows with these numbers, copied."""
+    return _some_rows(table, rows, lambda texts: texts.take(pa.array(rows)))
+
+
+def _some_rows(
+    table: KeypointTable, rows: slice | Int[np.ndarray, " rows"], of_texts: Callable[[pa.StringArray], pa.StringArray]
+) -> KeypointTable:
     optional = {name: getattr(table, name) for name in _OPTIONAL}
     return KeypointTable(
         schema=table.schema,
-        image=table.image.take(pa.array(rows)),
+        image=of_texts(table.image),
         instance=table.instance[rows],
         keypoints=table.keypoints[rows],
         confidence=table.confidence[rows],
         status=table.status[rows],
-        detail=table.detail.take(pa.array(rows)),
+        detail=of_texts(table.detail),
         **{name: None if part is None else part[rows] for name, part in optional.items()},
     )
 

@@ -12,7 +12,6 @@ hundred pixels of a person, and a batch of hundred-megapixel pictures would not 
 maps back to the pixels of the file.
 """
 
-import io
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from adapters.keypoints.containers.folders import files_below
+from adapters.keypoints.containers.images import import_pillow, open_image
 from adapters.keypoints.detectors.protocol import DetectorError, Pixels
 
 STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
@@ -74,7 +75,7 @@ def find_pictures(paths: Sequence[str | os.PathLike[str]]) -> tuple[PictureFile,
     for path in paths:
         given = os.fspath(path)
         if os.path.isdir(given):
-            names = _below(given)
+            names = files_below(given, STILL_SUFFIXES + VIDEO_SUFFIXES)
             if not names:
                 raise ValueError(f"{given}: no photograph in or below this folder ({', '.join(STILL_SUFFIXES)})")
         elif not os.path.isfile(given):
@@ -97,20 +98,6 @@ def find_pictures(paths: Sequence[str | os.PathLike[str]]) -> tuple[PictureFile,
     return tuple(PictureFile(place, _printable(name)) for (place, _), name in zip(found.values(), names, strict=True))
 
 
-def _below(folder: str) -> list[str]:
-    names = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = os.path.relpath(parent, folder)
-        prefix = "" if below == os.curdir else below + os.sep
-        names += [
-            prefix + name
-            for name in files
-            if name.lower().endswith(STILL_SUFFIXES + VIDEO_SUFFIXES) and not name.startswith(".")
-        ]
-    return sorted(names, key=lambda name: name.split(os.sep))
-
-
 def _printable(name: str) -> str:
     """The path with / between folders on every system. Tables need valid text; file systems allow other names."""
     return os.fsencode(name.replace(os.sep, "/")).decode("utf-8", "backslashreplace")
@@ -127,41 +114,32 @@ def decode_still(content: bytes, name: str) -> Picture:
     Raises:
         BadPicture: the file is empty, broken, too large or not a picture.
     """
-    image_module = _pillow()
+    _pillow()
     from PIL import ImageOps
 
     if not content:
         raise BadPicture("the file is empty")
     if name.lower().endswith((".heic", ".heif")):
         _register_heif()
-    try:
-        with image_module.open(io.BytesIO(content)) as image:
-            width, height = image.size
-            if width * height > MOST_PIXELS:
-                raise BadPicture(f"{width} × {height} pixels are more than samebody reads ({MOST_PIXELS:,})")
-            times = -(-max(width, height) // LARGEST_EDGE)
-            if times > 1:
-                # JPEG can be read at an eighth, a quarter or half of its size, in a fraction of time and memory.
-                image.draft(None, (width // times, height // times))
-            if image.mode in ("I", "F"):
-                raise BadPicture(f"pixels of 32 bits (mode {image.mode}); save it with 8 or 16 bits")
-            upright = ImageOps.exif_transpose(image)
-            left = -(-max(upright.size) // LARGEST_EDGE)
-            rgb = _as_rgb(upright)
-            small = rgb.reduce(left) if left > 1 else rgb
-            turned = (upright.size[0] > upright.size[1]) != (image.size[0] > image.size[1])
-            full = (height, width) if turned else (width, height)
-            # Always 3 channels; the copy makes it contiguous in OpenCV's order.
-            pixels = np.ascontiguousarray(np.asarray(small)[..., ::-1])
-            return Picture(name, pixels, (full[0] / small.size[0], full[1] / small.size[1]))
-    except BadPicture:
-        raise
-    except image_module.UnidentifiedImageError:
-        raise BadPicture("not a picture that can be read") from None
-    except image_module.DecompressionBombError:
-        raise BadPicture(f"it has more pixels than samebody reads ({MOST_PIXELS:,})") from None
-    except Exception as error:  # decoders raise many types for hostile files: OSError, SyntaxError, struct.error ...
-        raise BadPicture(f"broken picture: {error}") from error
+    with open_image(content, MOST_PIXELS, BadPicture) as image:
+        width, height = image.size
+        if width * height > MOST_PIXELS:
+            raise BadPicture(f"{width} × {height} pixels are more than samebody reads ({MOST_PIXELS:,})")
+        times = -(-max(width, height) // LARGEST_EDGE)
+        if times > 1:
+            # JPEG can be read at an eighth, a quarter or half of its size, in a fraction of time and memory.
+            image.draft(None, (width // times, height // times))
+        if image.mode in ("I", "F"):
+            raise BadPicture(f"pixels of 32 bits (mode {image.mode}); save it with 8 or 16 bits")
+        upright = ImageOps.exif_transpose(image)
+        left = -(-max(upright.size) // LARGEST_EDGE)
+        rgb = _as_rgb(upright)
+        small = rgb.reduce(left) if left > 1 else rgb
+        turned = (upright.size[0] > upright.size[1]) != (image.size[0] > image.size[1])
+        full = (height, width) if turned else (width, height)
+        # Always 3 channels; the copy makes it contiguous in OpenCV's order.
+        pixels = np.ascontiguousarray(np.asarray(small)[..., ::-1])
+        return Picture(name, pixels, (full[0] / small.size[0], full[1] / small.size[1]))
 
 
 def _as_rgb(image):
@@ -177,15 +155,11 @@ def _as_rgb(image):
 
 def _pillow():
     try:
-        from PIL import Image
+        return import_pillow(MOST_PIXELS)
     except ImportError as error:
         raise DetectorError(
             "photographs need Pillow; install a detector with it: pip install 'samebody[mediapipe]'"
         ) from error
-    # Pillow's own guard is one number for the process and warns at half of what we read; ours is checked above.
-    if Image.MAX_IMAGE_PIXELS is not None and Image.MAX_IMAGE_PIXELS < MOST_PIXELS:
-        Image.MAX_IMAGE_PIXELS = MOST_PIXELS
-    return Image
 
 
 def _register_heif() -> None:

@@ -8,12 +8,12 @@
 Pictures need Pillow, which comes with the extras report, plot and those of detectors.
 """
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from adapters.keypoints.containers.images import open_image
 from adapters.keypoints.outlines.mask_arrays import MOST_MASKS, MOST_PIXELS, BadMask, Mask, check_size, masks_of_array
 from engine.body.files.arrays import open_arrays
 
@@ -53,19 +53,14 @@ def _of_npz(path: Path) -> list[Mask]:
 
 
 def _of_picture(content: bytes) -> list[Mask]:
-    pillow = _pillow()
     try:
-        with pillow.open(io.BytesIO(content)) as image:
+        with open_image(content, MOST_PIXELS, BadMask) as image:
             check_size(image.height, image.width)
             return _of_image(image)
-    except BadMask:
-        raise
-    except pillow.DecompressionBombError:
-        raise BadMask(f"it has more pixels than are read ({MOST_PIXELS:,})") from None
-    except pillow.UnidentifiedImageError:
-        raise BadMask("not a picture that can be read") from None
-    except Exception as error:  # decoders raise many types for hostile files: OSError, SyntaxError, struct.error ...
-        raise BadMask(f"a broken picture: {error}") from error
+    except ImportError as error:
+        raise ValueError(
+            "masks in pictures need Pillow: pip install 'samebody[report]'; masks in .npz and in COCO's JSON do not"
+        ) from error
 
 
 def _of_image(image: Any) -> list[Mask]:
@@ -91,16 +86,3 @@ def _of_colours(pixels: np.ndarray) -> list[Mask]:
     if colours[0] != 0:
         raise BadMask("a picture in colours without black, expected one colour for each person on black")
     return masks_of_array(labels.reshape(codes.shape))
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ValueError(
-            "masks in pictures need Pillow: pip install 'samebody[report]'; masks in .npz and in COCO's JSON do not"
-        ) from error
-    # Pillow's own guard is one number for the process and warns at half of what is read; ours is checked before it.
-    if Image.MAX_IMAGE_PIXELS is not None and Image.MAX_IMAGE_PIXELS < MOST_PIXELS:
-        Image.MAX_IMAGE_PIXELS = MOST_PIXELS
-    return Image

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32
 
+from adapters.keypoints.containers.folders import files_below
 from adapters.keypoints.detectors.pictures import STILL_SUFFIXES
 from adapters.keypoints.outlines.mask_arrays import BadMask, Mask, check_size
 from adapters.keypoints.outlines.mask_files import SUFFIXES, read_masks
@@ -63,7 +64,8 @@ def find_masks(folder: str | os.PathLike[str]) -> MaskFolder:
         raise ValueError(f"{path}: {'not a folder' if path.exists() else 'no such folder'}; --masks wants one")
     whole: dict[str, list[Path]] = {}
     numbered: dict[str, list[Path]] = {}
-    for name in _below(path):
+    names = [name.replace(os.sep, "/") for name in files_below(path, SUFFIXES)]
+    for name in sorted(names, key=lambda name: [_by_number(part) for part in name.split("/")]):
         stem = name.rpartition(".")[0]
         whole.setdefault(stem, []).append(path / name)
         if match := _NUMBERED.fullmatch(stem):
@@ -164,16 +166,6 @@ def _names(image: str) -> list[str]:
         return [image, f"{frame[1]}_{frame[2]}"]
     stem, suffix = os.path.splitext(image)
     return [image, stem] if suffix.lower() in STILL_SUFFIXES else [image]
-
-
-def _below(folder: Path) -> list[str]:
-    names = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = os.path.relpath(parent, folder)
-        prefix = "" if below == os.curdir else below.replace(os.sep, "/") + "/"
-        names += [prefix + name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-    return sorted(names, key=lambda name: [_by_number(part) for part in name.split("/")])
 
 
 def _by_number(name: str) -> tuple[tuple[int, int, str], ...]:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from adapters.keypoints.containers.folders import files_below
 from adapters.keypoints.readers.file_rules import FILE_RULES, ReadingOptions
 
 SUFFIXES = (".json", ".npz", ".parquet", ".csv", ".txt")
@@ -68,7 +69,7 @@ def find_files(paths: Sequence[str | os.PathLike[str]], options: ReadingOptions 
     for path in paths:
         given = os.fspath(path)
         if os.path.isdir(given):
-            names = next(filter(None, (_below(given, suffix) for suffix in _IN_FOLDERS)), [])
+            names = next(filter(None, (files_below(given, suffix) for suffix in _IN_FOLDERS)), [])
             if not names:
                 raise ValueError(
                     f"{given}: no {' or '.join(_IN_FOLDERS)} file in or below this folder; give .parquet, .npz and "
@@ -93,17 +94,6 @@ def find_files(paths: Sequence[str | os.PathLike[str]], options: ReadingOptions 
     if not found:
         raise ValueError("no keypoint files given")
     return tuple(replace(source, options=options) for source in _named(list(found.values())))
-
-
-def _below(folder: str, suffix: str) -> list[str]:
-    """Files with a suffix below ``folder``, sorted part by part."""
-    names = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = os.path.relpath(parent, folder)
-        prefix = "" if below == os.curdir else below + os.sep
-        names += [prefix + name for name in files if name.lower().endswith(suffix) and not name.startswith(".")]
-    return sorted(names, key=lambda name: name.split(os.sep))
 
 
 def _named(found: list[_Found]) -> tuple[SourceFile, ...]:
