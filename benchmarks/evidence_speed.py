@@ -5,7 +5,7 @@ apart; the same for the evidence of posed fits where ``--fits`` asks for it. *Tr
 hexadecimal number of the evidence of 10,000 pictures, to be compared between machines and devices. *Commands*: wall
 and processor time of ``samebody fit``, ``score`` and ``demo`` with an empty and with a full cache of compiled code,
 each in a process of its own. *Rows*: the same and the peak memory of scoring a Parquet file of so many rows, with a
-full cache.
+full cache, without and with outlines.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ from adapters.keypoints.table import slice_table
 from adapters.keypoints.writers import write_keypoints
 from benchmarks.metrics import hardware
 from benchmarks.volume import run as score_in_a_process
-from benchmarks.volume import write_data
+from benchmarks.volume_data import write_data
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
 from engine.body.pose_prior import load_pose_prior
@@ -74,7 +74,7 @@ def _seconds(run: Callable[[], Any]) -> float:
 @click.option("--training", is_flag=True, help="Training steps a second as well.")
 @click.option("--digest", is_flag=True, help="Only the digest of the evidence of 10,000 pictures.")
 @click.option("--commands", is_flag=True, help="Only the starts of the command line.")
-@click.option("--rows", type=click.IntRange(min=1), help="Only scores of a Parquet file of so many rows.")
+@click.option("--rows", type=click.IntRange(min=1), help="Only scores of Parquet files of so many rows.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the figures as JSON.")
 def main(
     most: int, fits: bool, training: bool, digest: bool, commands: bool, rows: int | None, out: Path | None
@@ -114,20 +114,27 @@ def command_figures(folder: Path) -> dict[str, Any]:
 
 
 def row_figures(folder: Path, rows: int) -> dict[str, Any]:
-    """Scores of a Parquet file by the network, from file to file."""
-    shape, data, cache = folder / "shape.npz", folder / "rows.parquet", folder / "cache"
+    """Scores of Parquet files by the network, from file to file, without and with outlines."""
+    shape, scores = folder / "shape.npz", folder / "scores.parquet"
     table = read_keypoints([_DEMO / "references.parquet"])
     fit_references(table, load_embedded_body()).save(shape)
-    score_in_a_process(write_data(folder / "few.parquet", _FEW, real=True), shape, folder / "few-scores.parquet", cache)
-    write_data(data, rows, real=True)
-    before = _children_s()
-    found = score_in_a_process(data, shape, folder / "scores.parquet", cache)
-    return {
-        f"{rows:,} rows, wall s": found.wall_s,
-        f"{rows:,} rows, processor s": _children_s() - before,
-        f"{rows:,} rows, 1/s": rows / found.wall_s,
-        f"{rows:,} rows, peak memory MB": found.peak_mb,
-    }
+    figures: dict[str, Any] = {}
+    for name, outlined in {"rows": False, "rows with outlines": True}.items():
+        data, cache = folder / f"{name}.parquet", folder / f"cache of {name}"
+        score_in_a_process(write_data(data, _FEW, real=True, outlines=outlined), shape, scores, cache)
+        write_data(data, rows, real=True, outlines=outlined)
+        load, before = os.getloadavg()[0], _children_s()
+        found = score_in_a_process(data, shape, scores, cache)
+        figures |= {
+            f"{rows:,} {name}, wall s": found.wall_s,
+            f"{rows:,} {name}, processor s": _children_s() - before,
+            f"{rows:,} {name}, 1/s": rows / found.wall_s,
+            f"{rows:,} {name}, peak memory MB": found.peak_mb,
+            f"{rows:,} {name}, file MB": data.stat().st_size / 1e6,
+            f"{rows:,} {name}, load average at the start": load,
+        }
+        data.unlink()
+    return figures
 
 
 def _with_cache(cache: Path) -> dict[str, str]:

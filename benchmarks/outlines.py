@@ -1,7 +1,8 @@
-"""What outlines add: ``python -m benchmarks.outlines [--poses FILE] [--network FILE]``.
+"""What outlines add: ``python -m benchmarks.outlines [--poses FILE] [--network FILE] [--body FILE]``.
 
 One probe and four probes against four references of a person, with and without outlines, in several kinds of clothes
-(``benchmarks.outline_pictures``); calibration error; errors of girths of the estimated shape; scoring speed.
+(``benchmarks.outline_pictures``); calibration error; errors of girths of the estimated shape; scoring speed. Shapes are
+estimated in the embedded body; ``--body`` gives the pictured people another one.
 """
 
 import json
@@ -24,6 +25,7 @@ from benchmarks.identity_methods import REFERENCES, fused, log_bayes_factors, pa
 from benchmarks.identity_metrics import separation
 from benchmarks.outline_pictures import DRESSES, NOISE, PICTURES, SIMULATED, Dressed, dressed_people, simulated_people
 from benchmarks.synthetic import PoseSet, SyntheticSettings, held_out_poses, make_pictures, sampled_poses
+from engine.body.body_file import load_body
 from engine.body.embedded import load_embedded_body
 from engine.body.keypoint_body import reduce_body
 from engine.body.model import BodyModel, shape_vertices
@@ -38,6 +40,8 @@ from engine.evidence.shape_evidence import Evidence, posterior, same_body_probab
 from engine.picture.noise import NoiseModel
 
 _UNIT_SEED = 1005
+COMPONENTS = 16
+"""Of the embedded body; the network knows ten."""
 GIRTHS = ("waist", "hip", "thigh")
 
 
@@ -74,11 +78,11 @@ def figures(model: AmortisedModel, people: Dressed, level: float) -> list[Row]:
     return rows
 
 
-def simulated_figures(model: AmortisedModel, poses: PoseSet, people: int, level: float) -> list[Row]:
+def simulated_figures(model: AmortisedModel, poses: PoseSet, people: int, body: BodyModel, level: float) -> list[Row]:
     """Rows of dresses as the training knows them."""
     rows, noise = [], NoiseModel(level)
     for name, clothes in SIMULATED.items():
-        drawn = simulated_people(poses, people, level, clothes)
+        drawn = simulated_people(poses, people, body, level, clothes)
         seen = (model, COCO_17, noise, drawn.keypoints_px, drawn.confidence)
         rows.append(_row(name, "keypoints", amortised_evidence(*seen), drawn))
         rows.append(_row(name, "outlines", amortised_evidence(*seen, drawn.outlines_px[""]), drawn))
@@ -98,15 +102,14 @@ def _row(dress: str, given: str, evidence: Evidence, people: Dressed) -> Row:
     first = fused(evidence, count, PICTURES, 0, 1)
     return Row(
         dress, given, separation(one, pairs.same).auc, separation(four, everyone[0] == everyone[1]).auc, error,
-        *(_girth_errors(shown, people.betas) for shown in (first, references)),
+        *(_girth_errors(shown, people) for shown in (first, references)),
     )  # fmt: skip
 
 
-def _girth_errors(evidence: Evidence, betas: Float[np.ndarray, "people betas"]) -> tuple[float, ...]:
+def _girth_errors(evidence: Evidence, people: Dressed) -> tuple[float, ...]:
     means = np.asarray(jax.jit(jax.vmap(posterior))(evidence).mean)
-    full, small = load_embedded_body(betas.shape[1]), load_embedded_body(means.shape[1])
-    true = np.stack([girths(full, row) for row in betas])
-    found = np.stack([girths(small, row) for row in means])
+    true = np.stack([girths(people.body, row) for row in people.betas])
+    found = np.stack([girths(load_embedded_body(), row) for row in means])
     return tuple(100 * np.mean(np.abs(found / true - 1), axis=0))
 
 
@@ -173,19 +176,29 @@ def print_rows(console: Console, rows: list[Row]) -> None:
 @click.command()
 @click.option("--poses", "poses_path", type=click.Path(exists=True, path_type=Path), help="Captured poses (.npz).")
 @click.option("--network", type=click.Path(exists=True, path_type=Path), help="Another network of the embedded body.")
+@click.option("--body", "body_path", type=click.Path(exists=True, path_type=Path), help="Body of the people (.npz).")
 @click.option("--people", default=100, show_default=True, type=click.IntRange(min=4))
 @click.option("--cache", type=click.Path(path_type=Path), help="File (.npz) that keeps the measured outlines.")
 @click.option("--out", type=click.Path(path_type=Path), help="File for the figures (JSON).")
-def main(poses_path: Path | None, network: Path | None, people: int, cache: Path | None, out: Path | None) -> None:
-    """Compare people by keypoints alone and with outlines. Without --poses they come from the shipped prior."""
+def main(
+    poses_path: Path | None,
+    network: Path | None,
+    body_path: Path | None,
+    people: int,
+    cache: Path | None,
+    out: Path | None,
+) -> None:
+    """Compare people by keypoints alone and with outlines. Without --poses they come from the shipped prior, without
+    --body the people have all components of the embedded body."""
     poses = sampled_poses(load_pose_prior()) if poses_path is None else held_out_poses(read_poses(poses_path))
     body = load_embedded_body()
     model = amortised_model(body) if network is None else make_amortised(body, load_network(network, body))
     if model is None or not model.network.sees_outlines:
         raise click.ClickException("this network knows no outlines: samebody train-evidence --out FILE, then --network")
-    dressed = dressed_people(poses, people, cache)
+    pictured = load_embedded_body(COMPONENTS) if body_path is None else load_body(body_path)
+    dressed = dressed_people(poses, people, pictured, cache)
     level = _level(poses)
-    rows = figures(model, dressed, level) + simulated_figures(model, poses, people, level)
+    rows = figures(model, dressed, level) + simulated_figures(model, poses, people, pictured, level)
     console = Console(width=160)
     print_rows(console, rows)
     rates = speeds(model, dressed)

@@ -12,36 +12,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from adapters.jobs.fit import FitSettings, fit_references
 from adapters.jobs.score import score_to_file
 from adapters.jobs.scorer import Scorer
 from adapters.keypoints.readers import open_keypoints, read_keypoints
-from adapters.keypoints.table import KeypointTable
-from adapters.keypoints.writers import arrow_table, write_keypoints
 from adapters.results.evidence_table import evidence_columns, evidence_fields, open_evidence_writer, read_evidence
 from benchmarks.metrics import Metric, median_ratio, timed
-from benchmarks.rest_pose import random_pictures
+from benchmarks.volume_data import FIVE_PEOPLE, ROWS_PER_GROUP, tables, write_data
 from engine.batching import worker_count
 from engine.body.embedded import load_embedded_body
-from engine.body.keypoint_body import reduce_body
-from engine.body.schemas import COCO_17
 from engine.evidence.comparison import match_people
 from engine.evidence.shape_evidence import Evidence
-from engine.scores import Status
 from engine.shape import Shape
 
-_ROWS_PER_GROUP = 65536
 _PEOPLE_PER_PICTURE = 100
 _BETAS = 10
-_DEMO = Path(__file__).parents[1] / "tests" / "data" / "five_people"
 
 
 @dataclass(frozen=True)
@@ -56,46 +47,6 @@ class RunFigures:
     streaming_s: float
     """The three together, overlapping: start-up, loading and compiling are before it, or within computing if cold."""
     peak_mb: float
-
-
-def tables(count: int, real: bool) -> Iterator[KeypointTable]:
-    """Pictures with names of their own; the keypoints repeat after 65,536, or after the demo's 90 if they are real."""
-    if real:
-        demo = read_keypoints([_DEMO / "dataset.parquet"])
-        keypoints, confidence = demo.keypoints, demo.confidence
-    else:
-        keypoints, confidence = random_pictures(reduce_body(load_embedded_body(), COCO_17), min(count, _ROWS_PER_GROUP))
-    for start in range(0, count, _ROWS_PER_GROUP):
-        rows = np.arange(start, min(start + _ROWS_PER_GROUP, count))
-        yield KeypointTable(
-            schema=COCO_17,
-            image=pa.array([f"picture_{row:08d}.jpg" for row in rows.tolist()]),
-            instance=np.zeros(len(rows), np.int32),
-            keypoints=keypoints[rows % len(keypoints)],
-            confidence=confidence[rows % len(keypoints)],
-            status=np.full(len(rows), Status.OK, np.int8),
-            detail=pa.nulls(len(rows), pa.string()),
-        )
-
-
-def write_data(path: Path, count: int, real: bool = False) -> Path:
-    """A file of so many pictures; Parquet is written in pieces."""
-    if path.suffix != ".parquet":
-        (table,) = tables(count, real)
-        write_keypoints(path, table)
-        return path
-    pieces = (arrow_table(table) for table in tables(count, real))
-    first = next(pieces)
-    repeating = ["row_status", "detail"]
-    with pq.ParquetWriter(
-        path,
-        first.schema,
-        use_dictionary=repeating,  # pyright: ignore[reportArgumentType] (its stubs know only bool)
-    ) as writer:
-        writer.write_table(first)
-        for piece in pieces:
-            writer.write_table(piece)
-    return path
 
 
 def run(data: Path, shape: Path, out: Path, cache: Path, environment: dict[str, str] | None = None) -> RunFigures:
@@ -131,9 +82,9 @@ def _peak_mb() -> float:
 
 def _rest_shape(folder: Path) -> Path:
     path = folder / "rest.npz"
-    fit_references(read_keypoints([_DEMO / "references.parquet"]), load_embedded_body(), FitSettings(mode="rest")).save(
-        path
-    )
+    fit_references(
+        read_keypoints([FIVE_PEOPLE / "references.parquet"]), load_embedded_body(), FitSettings(mode="rest")
+    ).save(path)
     return path
 
 
@@ -216,7 +167,7 @@ def free_pose(quick: bool) -> list[Metric]:
 def measure_free_pose(count: int, rounds: int) -> list[Metric]:
     """``free_pose`` of any size: 100,000 pictures take a quarter of an hour a round."""
     body = load_embedded_body()
-    shape = fit_references(read_keypoints([_DEMO / "references.parquet"]), body)
+    shape = fit_references(read_keypoints([FIVE_PEOPLE / "references.parquet"]), body)
     with tempfile.TemporaryDirectory() as name:
         data, out = write_data(Path(name) / "data.parquet", count, real=True), Path(name) / "scores.parquet"
         source = open_keypoints([data], chunk_size=min(count, 1024))
@@ -262,8 +213,8 @@ def stored_evidence(quick: bool) -> list[Metric]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "evidence.parquet"
         with open_evidence_writer(path, _BETAS, "a body", {}) as writer:
-            for start in range(0, count, _ROWS_PER_GROUP):
-                rows = min(_ROWS_PER_GROUP, count - start)
+            for start in range(0, count, ROWS_PER_GROUP):
+                rows = min(ROWS_PER_GROUP, count - start)
                 names = pa.array([f"picture_{row:08d}" for row in range(start, start + rows)])
                 writer.write(
                     pa.RecordBatch.from_arrays(
@@ -277,8 +228,8 @@ def stored_evidence(quick: bool) -> list[Metric]:
 
         def match() -> int:
             found = 0
-            for start in range(0, count, _ROWS_PER_GROUP):
-                found += len(match_people(stored.evidence(slice(start, start + _ROWS_PER_GROUP)), persons).best)
+            for start in range(0, count, ROWS_PER_GROUP):
+                found += len(match_people(stored.evidence(slice(start, start + ROWS_PER_GROUP)), persons).best)
             return found
 
         match_s, _ = timed(match)

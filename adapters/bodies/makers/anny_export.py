@@ -8,6 +8,9 @@ header of the file. The bodies come from adapters/bodies/makers/anny_sampling.py
 adapters/bodies/makers/anny_fitting.py, the figures from adapters/bodies/makers/anny_figures.py.
 
 The anny package is needed at build time only. Everything is seeded: the same machine gives the same arrays again.
+``--seed`` draws other adults: their mean, their components and the regressors that are fitted to them make another
+body of the same family, with betas that are not the embedded body's. Benchmarks use it for people whom no network and
+no fit was made from (``python -m benchmarks.outlines --body``).
 """
 
 import json
@@ -21,7 +24,7 @@ import click
 import numpy as np
 from jaxtyping import Float, Int
 
-from adapters.bodies.makers.anny_figures import measure, print_figures
+from adapters.bodies.makers.anny_figures import BETA_COUNTS, measure, print_figures
 from adapters.bodies.makers.anny_fitting import (
     Mirror,
     displacements_on_grid,
@@ -69,10 +72,15 @@ class MadeBody(NamedTuple):
     """Share of the variance that each component carries."""
 
 
-def make_body(model: AnnyModel) -> MadeBody:
-    """The body, on the grid that its file is written on."""
+def make_body(model: AnnyModel, seed: int = SEED, components: int = BETA_COUNT) -> MadeBody:
+    """The body, on the grid that its file is written on.
+
+    Args:
+        seed: for the bodies and for the poses that keypoints are fitted in.
+        components: number of principal components that are kept, at most ``BODIES``.
+    """
     mirror = find_mirror(model.template, SMPL_24)
-    parameters = model.sample(ADULTS, BODIES, SEED)
+    parameters = model.sample(ADULTS, BODIES, seed)
     drawn = model.t_pose(parameters)
     bodies = symmetrised(drawn.vertices.astype(np.float32), mirror.vertices)
     joints = symmetrised(drawn.joints, mirror.joints)
@@ -80,10 +88,10 @@ def make_body(model: AnnyModel) -> MadeBody:
 
     joint_rows = _joint_regressor(bodies[few], joints[few], mirror)
     bodies -= np.einsum("v,bvc->bc", joint_rows[0], bodies, optimize=True)[:, None].astype(np.float32)
-    shapes = shape_components(bodies, mirror, BETA_COUNT)
+    shapes = shape_components(bodies, mirror, components)
 
     bent = BodyParameters(parameters.phenotypes[few], parameters.local_changes[few])
-    posed = model.posed(bent, bent_poses(len(bent), SEED)).vertices
+    posed = model.posed(bent, bent_poses(len(bent), seed)).vertices
     arrays = {
         "v_template": displacements_on_grid(shapes.template, joint_rows[0], mirror, TEMPLATE_RESOLUTION_M),
         "shapedirs": displacements_on_grid(shapes.shapedirs, joint_rows[0], mirror, SHAPE_RESOLUTION_M),
@@ -152,7 +160,9 @@ def _keypoint_regressor(
 @click.command()
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The .npz to write.")
 @click.option("--held-out", default=400, show_default=True, help="Bodies that the figures are measured on.")
-def main(out: Path, held_out: int) -> None:
+@click.option("--seed", default=SEED, show_default=True, help="Draws the bodies; another seed makes another body.")
+@click.option("--components", default=BETA_COUNT, show_default=True, type=click.IntRange(max(BETA_COUNTS), BODIES))
+def main(out: Path, held_out: int, seed: int, components: int) -> None:
     """Make the embedded body from the anny package and print its errors."""
     start = time.perf_counter()
     try:
@@ -160,10 +170,10 @@ def main(out: Path, held_out: int) -> None:
     except ImportError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
-    body, explained_variance = make_body(model)
-    figures = measure(body, model, model.sample(ADULTS, held_out, SEED + 1), SEED + 2)
+    body, explained_variance = make_body(model, seed, components)
+    figures = measure(body, model, model.sample(ADULTS, held_out, seed + 1), seed + 2)
     figures["explained_variance"] = [round(float(share), 5) for share in explained_variance]
-    details = {"bodies": BODIES, "population": asdict(ADULTS), "seed": SEED, "figures": figures}
+    details = {"bodies": BODIES, "population": asdict(ADULTS), "seed": seed, "figures": figures}
     provenance = BodyProvenance(NAME, f"anny {model.version}", LICENCE, json.dumps(details))
     save_body(out, body, provenance, quantise=True)
     print_figures(figures)
