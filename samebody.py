@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from adapters.results.scores import Scores
     from engine.body.model import BodyModel
     from engine.evidence.calibration import Calibration
+    from engine.picture.clothes import Clothes
     from engine.shape import Shape
 
     Path = str | os.PathLike[str]
@@ -43,23 +44,9 @@ _LAZY = {
 }
 
 __all__ = [
-    "Calibration",
-    "Check",
-    "CheckSettings",
-    "FitSettings",
-    "RunSettings",
-    "ScoreSettings",
-    "Scores",
-    "Shape",
-    "calibrate",
-    "check",
-    "cluster",
-    "detect",
-    "fit",
-    "read_keypoints",
-    "score",
-    "score_file",
-]
+    "Calibration", "Check", "CheckSettings", "FitSettings", "RunSettings", "ScoreSettings", "Scores", "Shape",
+    "calibrate", "check", "cluster", "detect", "fit", "read_keypoints", "score", "score_file",
+]  # fmt: skip
 
 
 def fit(
@@ -73,10 +60,10 @@ def fit(
     """Fit one body shape to all reference pictures of a person.
 
     Args:
-        references: a path or several, of keypoint files or folders of them; a result of ``read_keypoints`` or
-            ``detect``; an array (pictures, keypoints, 2) with ``confidence``; or a list with the keypoints of each
-            picture: ``{"keypoints": (K, 2), "confidence": (K,)}``, an array (K, 3), MMPose's instances or a result of
-            MMPoseInferencer.
+        references: a path or several, of keypoint files or folders of them; a result of ``read_keypoints``, which also
+            takes masks, or of ``detect``; an array (pictures, keypoints, 2) with ``confidence``; or a list with the
+            keypoints of each picture: ``{"keypoints": (K, 2), "confidence": (K,)}``, an array (K, 3), MMPose's
+            instances or a result of MMPoseInferencer.
         confidence: (pictures, keypoints), 0 (not seen) to 1; only with an array.
         body: ``anny24``, a body file, or a body.
         schema: schema of the keypoints, if neither files nor their number determine it.
@@ -181,16 +168,29 @@ def check(
     return found
 
 
-def read_keypoints(paths: "Path | Sequence[Path]", schema: str | None = None) -> "KeypointTable":
-    """Read keypoint files of many programs (docs/keypoint-files.md).
+def read_keypoints(
+    paths: "Path | Sequence[Path] | KeypointTable",
+    schema: str | None = None,
+    *,
+    masks: "Path | None" = None,
+    clothes: "Clothes" = "unknown",
+) -> "KeypointTable":
+    """Read keypoint files of many programs (docs/keypoint-files.md), with the outlines of masks (docs/outlines.md).
+
+    Args:
+        paths: files or folders of them; or the result of ``detect``, to add masks or clothes to it.
+        masks: a folder of masks of the people, as for ``--masks``. Masks that cannot be used are warned of.
+        clothes: what everybody in the pictures wears, if it is known: none, tight, ordinary or loose. It acts on people
+            with an outline.
 
     Raises:
-        ValueError: a path is not a keypoint file; the message has the place and the reason.
+        ValueError: a path is not a keypoint file, or there are no masks in the folder; the message has the place and
+            the reason.
     """
     _start()
-    from adapters.jobs.any_input import any_table
+    from adapters.jobs.any_input import any_table, outlined_table
 
-    return any_table(paths, None, schema)
+    return outlined_table(any_table(paths, None, schema), masks, clothes)
 
 
 def detect(photos: "Path | Sequence[Path]", detector: str = "mediapipe", **choice: Any) -> "KeypointTable":

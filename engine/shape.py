@@ -57,6 +57,9 @@ class Reference:
     limbs: tuple[float | None, ...] | None = None
     """Logarithms of the lengths of ``engine.evidence.limbs.LIMBS`` in pixels, None if a limb is not seen. The field is
     None in rest pose and in older files."""
+    clothes_m: float | None = None
+    """Thickness of the clothes (``engine.picture.clothes``) that acted on the evidence of the picture's outline; None
+    if it was not known, or if no outline was used."""
 
     def __post_init__(self) -> None:
         if self.limbs is not None and len(self.limbs) != len(LIMBS):

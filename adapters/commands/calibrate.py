@@ -9,6 +9,7 @@ import click
 
 from adapters.commands import options
 from adapters.commands.compiling import enable_told_cache
+from adapters.commands.display import say
 from adapters.commands.help_text import Command
 from adapters.commands.keypoint_input import Reading, read_table, reading_options
 from adapters.commands.own_inputs import keep_inputs
@@ -70,21 +71,25 @@ def calibrate(
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.calibrate import calibrate_from_labels, calibrate_from_pictures, read_labels
+    from adapters.jobs.prepared import check_clothes, free_solver, unused_clothes
     from engine.evidence.calibration_file import save_calibration
 
     keep_inputs(out, (*pictures, people, body))
     enable_told_cache("calibrate")
     labels = None if people is None else read_labels(people)
+    model, clothes = find_body(body), reading.options.clothes
+    check_clothes(clothes, model, "free", free_solver(model, solver))
     table = read_table(pictures, schema, reading)
     if labels is None:
         about = provenance or f"{len(table)} pictures of unknown people, {table.schema.name}"
-        report = calibrate_from_pictures(table, find_body(body), about, solver)
+        report = calibrate_from_pictures(table, model, about, solver)
     else:
         who = len({label.person for label in labels.values()})
         about = provenance or f"{len(labels)} labelled pictures of {who} people, {table.schema.name}"
-        report = calibrate_from_labels(table, labels, find_body(body), about, solver)
+        report = calibrate_from_labels(table, labels, model, about, solver)
     save_calibration(out, report.calibration)
     click.echo("\n".join([*_lines(report), str(out)]))
+    say(*unused_clothes(clothes, table.outlined))
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
 

@@ -80,7 +80,7 @@ def check_command(
     from adapters.bodies.find import find_body
     from adapters.jobs.check import CheckSettings, check
     from adapters.jobs.check_folder import FILES, FolderSettings, look_at, write_check
-    from adapters.jobs.prepared import unused_outlines
+    from adapters.jobs.prepared import check_clothes, free_solver, unused_clothes, unused_outlines
     from adapters.results.own_folder import check_own_files
     from engine.evidence.calibration_file import load_calibration
 
@@ -92,6 +92,7 @@ def check_command(
         refuse_detection(settings, "these are keypoint files; leave it out")
     enable_told_cache("check")
     model = find_body(body)
+    check_clothes(reading.options.clothes, model, "free", free_solver(model, solver))
     known, asked = (
         _detected(path, what, detector or _DEFAULT_DETECTOR, settings, schema, reading)
         if detector is not None or photographs[path]
@@ -104,7 +105,11 @@ def check_command(
         looks = look_at(asked, images or folder_of_photographs, progress)
         found = check(known, asked, model, chosen, looks.alike, progress)
         folder = write_check(found, asked, looks, out, FolderSettings(body), progress)
-    say(*unused_outlines(known.outlined + asked.outlined, model, "free", found.shape.solver))
+    outlined = known.outlined + asked.outlined
+    say(
+        *unused_outlines(outlined, model, "free", found.shape.solver),
+        *unused_clothes(reading.options.clothes, outlined),
+    )
     _show(found, folder, looks)
 
 
@@ -124,13 +129,14 @@ def _detected(
 ) -> KeypointTable:
     from adapters.jobs.detect import detect_to_table
     from adapters.keypoints.detectors.pictures import find_pictures
+    from adapters.keypoints.table import with_clothes
 
     detection = photo_detection(detector, settings)
     with row_progress(f"detecting in the {what}") as progress:
         table, summary = detect_to_table(find_pictures([path]), detection, progress)
     say(f"{what}: {detection_line(summary)}")
     outlined = table_with_masks([path], schema, reading, table)
-    return table if outlined is None else outlined
+    return with_clothes(table if outlined is None else outlined, reading.options.clothes)
 
 
 def _photographs(path: Path) -> bool:

@@ -11,6 +11,8 @@ PERSONS = ("largest", "all")
 """``adapters.jobs.fit``"""
 DETECTORS = ("mediapipe", "mmpose", "rtmpose-onnx")
 """``adapters.keypoints.detectors.choice``"""
+CLOTHES = ("unknown", "none", "tight", "ordinary", "loose")
+"""``engine.picture.clothes``"""
 GENDERS = ("neutral", "male", "female")
 """``adapters.bodies.smpl_files``"""
 MIN_SCORE = 0.3

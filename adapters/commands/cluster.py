@@ -75,6 +75,7 @@ def cluster(
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.cluster_table import cluster_table
+    from adapters.jobs.prepared import check_clothes, free_solver, unused_clothes
     from adapters.results.writers import check_result_path, open_result_writer
 
     enable_told_cache("cluster")
@@ -85,6 +86,8 @@ def cluster(
         keep_inputs(written, (*keypoints, body, calibration))
     model = find_body(body)
     chosen = options.find_calibration(calibration, model.fingerprint)
+    clothes = reading.options.clothes
+    check_clothes(clothes, model, "free", free_solver(model))
     table = read_table(keypoints, schema, reading)
     clustered = cluster_table(table, model, chosen, least)
     with open_result_writer(out, clustered.rows.schema) as writer:
@@ -92,6 +95,7 @@ def cluster(
     _show(clustered.rows)
     if page is not None:
         _write_page(page, images, table, clustered, model, out)
+    say(*unused_clothes(clothes, table.outlined))
     say(f"{out}", *([] if page is None else [f"look and decide: {page}"]))
 
 

@@ -78,18 +78,19 @@ def fit(
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.fit import FitSettings, fit_references
-    from adapters.jobs.prepared import unused_outlines
+    from adapters.jobs.prepared import check_clothes, free_solver, unused_clothes, unused_outlines
     from engine.evidence.calibration_file import load_calibration
 
     if not out.parent.is_dir():
         raise ValueError(f"cannot write {out}: there is no folder {out.parent}; make it first")
     keep_inputs(out, (*references, body, calibration))
     enable_told_cache("fit" if pose == "free" else "fit in rest pose")
+    model, clothes = find_body(body), reading.options.clothes
+    check_clothes(clothes, model, pose, free_solver(model, solver, focal_length_px) if pose == "free" else solver)
     detected = photograph_table(references, detector, settings)
     table = read_references(references, schema, reading, person, detected)
     chosen = None if calibration is None else load_calibration(calibration)
     fitting = FitSettings(person, pose, solver, chosen, focal_length_px, drop_outliers)
-    model = find_body(body)
     shape = fit_references(table, model, fitting)
     shape.save(out)
     say(
@@ -98,6 +99,7 @@ def fit(
         "betas " + " ".join(f"{beta:+.2f}" for beta in shape.betas),
         *_odd_ones(shape),
         *unused_outlines(table.outlined, model, pose, shape.solver),
+        *unused_clothes(clothes, table.outlined),
         *([] if shape.converged else ["warning: the fit did not converge; look at the references"]),
         f"{out}",
     )

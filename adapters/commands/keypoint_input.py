@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapters.commands.choices import MIN_SCORE
+from adapters.commands.choices import CLOTHES, MIN_SCORE
 from adapters.commands.display import row_progress, say
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from adapters.keypoints.reading_report import ReadingReport
     from adapters.keypoints.table import KeypointTable
     from adapters.keypoints.table_source import TableSource
+    from engine.picture.clothes import Clothes
 
 
 _FIRST_LOOK_ROWS = 256
@@ -36,8 +37,25 @@ class Reading:
     """A folder of masks, which give outlines."""
 
 
+_clothes = click.option(
+    "--clothes",
+    type=click.Choice(CLOTHES),
+    default=CLOTHES[0],
+    show_default=True,
+    help="Clothes of everybody in these pictures, if you know them: tight lies on the skin (sports clothes), ordinary "
+    "stands off by about a centimetre, loose by two or more. Not for skirts and coats. It acts on people with an "
+    "outline (docs/outlines.md).",
+)
+
+
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that are common to all commands that read keypoints; the command gets them as ``reading``."""
+    """The options that are common to all commands that read keypoints and compute from them; the command gets them as
+    ``reading``."""
+    return _clothes(file_options(command))
+
+
+def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``reading_options`` of a command that only copies keypoints."""
 
     @functools.wraps(command)
     def wrapped(
@@ -47,6 +65,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
         force: bool,
         masks: Path | None,
         no_outlines: bool,
+        clothes: Clothes = "unknown",
         **others: Any,
     ) -> Any:
         from adapters.keypoints.readers import ReadingOptions
@@ -54,8 +73,10 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
         if masks is not None and no_outlines:
             raise ValueError("--masks and --no-outlines exclude each other; give one of them")
+        if clothes != "unknown" and no_outlines:
+            raise ValueError("--clothes acts on outlines, and --no-outlines leaves them out; give one of them")
         size = None if image_size is None else parse_image_size(image_size)
-        options = ReadingOptions(min_score, size, judge=not force, outlines=not no_outlines)
+        options = ReadingOptions(min_score, size, judge=not force, outlines=not no_outlines, clothes=clothes)
         return command(*args, reading=Reading(options, masks), **others)
 
     options = (

@@ -9,7 +9,7 @@ import click
 from adapters.commands import options
 from adapters.commands.display import say
 from adapters.commands.help_text import Command
-from adapters.commands.keypoint_input import Reading, read_table, reading_options
+from adapters.commands.keypoint_input import Reading, file_options, read_table
 from adapters.commands.own_inputs import keep_inputs
 
 
@@ -23,7 +23,7 @@ from adapters.commands.own_inputs import keep_inputs
 @click.argument("keypoints", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Keypoint file to write: .parquet or .npz.")
 @options.schema
-@reading_options
+@file_options
 def outlines(keypoints: tuple[Path, ...], out: Path, schema: str | None, reading: Reading) -> None:
     """Reduce masks to outlines once, and write them beside KEYPOINTS.
 

@@ -129,7 +129,7 @@ def score(
     from adapters.bodies.find import find_body
     from adapters.jobs.calibrate import calibrate_on_dataset as calibrate_from_dataset
     from adapters.jobs.calibrate import calibration_advice
-    from adapters.jobs.prepared import free_solver, unused_outlines
+    from adapters.jobs.prepared import check_clothes, free_solver, unused_clothes, unused_outlines
     from adapters.jobs.ray_runner import RayCluster
     from adapters.jobs.score import RunSettings, score_to_file
     from adapters.jobs.scorer import ScoreSettings, calibration_of
@@ -158,6 +158,11 @@ def score(
         focal_length_px=focal_length_px,
     )
     model = find_body(body)
+    posed = pose != "rest" and all(shape.mode == "free" for shape in loaded)
+    evidence_source = (
+        free_solver(model, solver, focal_length_px, [shape.solver for shape in loaded]) if posed else solver
+    )
+    check_clothes(reading.options.clothes, model, "free" if posed else "rest", evidence_source)
     detected = table_with_masks(dataset, schema, reading, photograph_table(dataset, detector, detection))
     files = dataset if detected is None else (out.with_suffix(".keypoints.parquet"),)
     if detected is not None:
@@ -168,10 +173,7 @@ def score(
         used = calibration_of(tuple(loaded))
         tables = any_source(files, schema, reading, detected)
         about = f"the data set of {out.name}, people unknown"
-        source = settings.solver
-        if all(shape.mode == "free" for shape in loaded) and pose != "rest":
-            source = free_solver(model, solver, focal_length_px, [shape.solver for shape in loaded])
-        report = calibrate_from_dataset(tables, model, used, about, source)
+        report = calibrate_from_dataset(tables, model, used, about, evidence_source)
         save_calibration(calibration, report.calibration)
         settings = replace(settings, calibration=load_calibration(calibration))
         say(*(f"warning: {warning}" for warning in report.warnings))
@@ -189,6 +191,7 @@ def score(
     tell(source.report)
     advice = calibration_advice(calibration_of(tuple(loaded), settings.calibration)) if summary.verdicts else None
     say(*unused_outlines(source.report.outlined, model, *summary.source))
+    say(*unused_clothes(reading.options.clothes, source.report.outlined))
     say(*summary_lines(summary, str(out)), *([] if advice is None else [advice]))
     return 1 if strict and not summary.all_scored else 0
 

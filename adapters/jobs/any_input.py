@@ -1,6 +1,7 @@
 """Keypoints, bodies and shapes in the forms that Python programs use: paths, arrays, objects."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 from adapters.bodies.find import find_body
 from adapters.host.inputs import array_table, keypoint_table
 from adapters.keypoints.readers import read_keypoints
-from adapters.keypoints.table import KeypointTable
+from adapters.keypoints.table import KeypointTable, with_clothes
 from engine.body.model import BodyModel
 from engine.body.schemas import find_schema
+from engine.picture.clothes import Clothes
 from engine.shape import Shape
 
 
@@ -40,6 +42,21 @@ def any_table(keypoints: Any, confidence: Any = None, schema: str | None = None)
         return array_table([str(number) for number in range(len(points))], points, scores, schema)
     pictures = keypoints if isinstance(keypoints, (list, tuple, np.ndarray)) else list(keypoints)
     return keypoint_table([str(number) for number in range(len(pictures))], list(pictures), schema)
+
+
+def outlined_table(table: KeypointTable, masks: str | os.PathLike[str] | None, clothes: Clothes) -> KeypointTable:
+    """The table with outlines from a folder of masks, and with known clothes. Masks that cannot be used are warned of.
+
+    Raises:
+        ValueError: there are no masks in the folder, or no such clothes.
+    """
+    if masks is not None:
+        from adapters.keypoints.outlines.mask_folder import add_outlines, find_masks
+
+        table, summary = add_outlines(table, find_masks(masks))
+        for problem in summary.problems():
+            warnings.warn(problem, stacklevel=3)
+    return with_clothes(table, clothes)
 
 
 def any_body(body: str | BodyModel) -> BodyModel:

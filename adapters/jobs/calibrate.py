@@ -181,10 +181,11 @@ def calibrate_on_dataset(
         count = 0 if table is None else len(table)
         raise ValueError(f"{count} pictures with keypoints are too few for a calibration; give {LEAST_PICTURES}")
     prepared = prepare(body, table.schema)
-    columns = prepared.columns(table)
+    seen = prepared.seen(table)
     with COMPUTING:
-        pictures = prepared.evidence_without_limbs(fitted, solver)(*columns, table.outline_px)
-    return _unlabelled(_OwnPictures.of(pictures, prepared, columns, fitted.keypoint_noise), provenance, body)
+        pictures = prepared.evidence_without_limbs(fitted, solver)(*seen)
+    own = _OwnPictures.of(pictures, prepared, (seen.keypoints, seen.confidence), fitted.keypoint_noise)
+    return _unlabelled(own, provenance, body)
 
 
 def calibration_advice(calibration: Calibration) -> str | None:

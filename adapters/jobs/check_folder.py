@@ -17,6 +17,7 @@ import pyarrow as pa
 from jaxtyping import Int
 
 from adapters.jobs.check import Check, Progress
+from adapters.keypoints.readers.file_rules import FILE_RULES
 from adapters.keypoints.table import KeypointTable
 from adapters.keypoints.writers import write_keypoints
 from adapters.results.own_folder import own_files
@@ -27,6 +28,7 @@ from adapters.results.writers import open_result_writer
 from engine import VERSION
 from engine.body.embedded import EMBEDDED_BODY
 from engine.evidence.calibration_file import save_calibration
+from engine.picture.clothes import CLOTHES, THICKNESS_M, Clothes
 
 PAGE = "report.html"
 FILES = ("shape.npz", "calibration.json", "keypoints.parquet", "scores.parquet", PAGE)
@@ -130,7 +132,8 @@ def _write_check(
         save_calibration(calibration, found.calibration)
     write_keypoints(keypoints, pictures)
     with_twins = _with_twins(found.scores, looks.alike)
-    metadata = record_sources(scores, [keypoints], [shape], settings.body, calibration).as_metadata()
+    reading = replace(FILE_RULES, clothes=_worn(pictures))
+    metadata = record_sources(scores, [keypoints], [shape], settings.body, calibration, reading=reading).as_metadata()
     columns = arrow_columns(with_twins.mode, fits=with_twins.fits, whole_set=True)
     facts = {"samebody.version": VERSION, "samebody.mode": with_twins.mode, **metadata}
     with open_result_writer(scores, columns, facts) as writer:
@@ -140,6 +143,15 @@ def _write_check(
     if page is not None:
         _page(scores, page, looks, found.reasons, settings, on_progress)
     return CheckFolder(scores, page, with_twins)
+
+
+def _worn(pictures: KeypointTable) -> Clothes:
+    """What everybody wears; unknown if that is not known of everybody, or differs."""
+    worn = pictures.clothes_m
+    return next(
+        (kind for kind in CLOTHES if worn is not None and len(worn) and np.all(worn == np.float32(THICKNESS_M[kind]))),
+        "unknown",
+    )
 
 
 def _page(

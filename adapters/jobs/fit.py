@@ -134,6 +134,7 @@ def _usable_rows(table: KeypointTable, body: BodyModel, settings: FitSettings) -
 
 def _shape(table: KeypointTable, rows: np.ndarray, body: BodyModel, found: "_Fitted", settings: FitSettings) -> Shape:
     logs = limb_logs(table.keypoints[rows], table.confidence[rows], table.schema)
+    worn = _known_clothes(table, rows, body, settings)
     references = tuple(
         Reference(
             image=table.image[int(row)].as_py(),
@@ -143,6 +144,7 @@ def _shape(table: KeypointTable, rows: np.ndarray, body: BodyModel, found: "_Fit
             log_bayes_factor=_number(found.alike[i]),
             dropped=bool(found.dropped is not None and found.dropped[i]),
             limbs=tuple(map(_number, logs[i])) if settings.mode == "free" else None,
+            clothes_m=None if worn is None else _number(worn[i]),
         )
         for i, row in enumerate(rows)
     )
@@ -165,6 +167,16 @@ def _shape(table: KeypointTable, rows: np.ndarray, body: BodyModel, found: "_Fit
         evidence=found.evidence,
         calibration=settings.calibration,
     )
+
+
+def _known_clothes(table: KeypointTable, rows: np.ndarray, body: BodyModel, settings: FitSettings) -> np.ndarray | None:
+    """Thickness of the references' clothes, NaN where it did not act on the evidence; None if it acted on none."""
+    if table.clothes_m is None or table.outline_px is None or settings.mode == "rest":
+        return None
+    if not prepare(body, table.schema).sees_outlines(settings.solver):
+        return None
+    seen = np.isfinite(table.outline_px[rows]).any(axis=(1, 2))
+    return np.where(seen, table.clothes_m[rows], np.nan)
 
 
 class _Fitted(NamedTuple):
@@ -194,9 +206,8 @@ def _number(value: float) -> float | None:
 
 
 def _fit_rest(prepared: PreparedBody, seen: Seen, settings: FitSettings) -> _Fitted:
-    keypoints, confidence, _ = seen
-    fit = fit_rest_shape(prepared.reduced, keypoints, confidence, settings.solver)
-    scores = score_rest_pictures(prepared.reduced, fit.betas, keypoints, confidence)
+    fit = fit_rest_shape(prepared.reduced, seen.keypoints, seen.confidence, settings.solver)
+    scores = score_rest_pictures(prepared.reduced, fit.betas, seen.keypoints, seen.confidence)
     error = np.asarray(scores.reprojection_error)
     return _Fitted(np.asarray(fit.betas), bool(fit.converged), None, np.asarray(scores.status), error, _unknown(error))
 
@@ -221,7 +232,7 @@ def _fit_rest_people(
 def _fit_free(prepared: PreparedBody, seen: Seen, settings: FitSettings) -> _Fitted:
     if settings.solver in NETWORK_SOLVERS:
         return _of_evidence(prepared, seen, settings)
-    keypoints, confidence, _ = seen
+    keypoints, confidence = seen.keypoints, seen.confidence
     context = prepared.context(settings.calibration)
     focal_px = np.inf if settings.focal_length_px is None else settings.focal_length_px
     pictures = observe_pictures(context, keypoints, confidence, focal_px)

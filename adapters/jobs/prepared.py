@@ -23,6 +23,7 @@ from engine.evidence.calibration import Calibration, calibrated_noise
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.limbs import LimbModel, SeenLimbs, limb_logs, limb_slopes, with_limbs
 from engine.evidence.stages import EvidenceStage, PictureEvidence
+from engine.picture.clothes import Clothes
 from engine.picture.noise import NoiseModel
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.scoring import fit_own
@@ -121,7 +122,7 @@ class PreparedBody:
         Raises:
             ValueError: the table lacks a keypoint of the body.
         """
-        return Seen(*self.columns(table), table.outline_px)
+        return Seen(*self.columns(table), table.outline_px, table.clothes_m)
 
 
 class Seen(NamedTuple):
@@ -130,11 +131,11 @@ class Seen(NamedTuple):
     keypoints: np.ndarray
     confidence: np.ndarray
     outline_px: np.ndarray | None = None
+    clothes_m: np.ndarray | None = None
 
     def rows(self, chosen: np.ndarray) -> "Seen":
         """Some of the pictures."""
-        outline_px = None if self.outline_px is None else self.outline_px[chosen]
-        return Seen(self.keypoints[chosen], self.confidence[chosen], outline_px)
+        return Seen(*(None if part is None else part[chosen] for part in self))
 
 
 def free_solver(
@@ -184,21 +185,54 @@ def unused_outlines(outlined: int, body: BodyModel, mode: Mode, solver: str) -> 
     return []
 
 
+def check_clothes(clothes: Clothes, body: BodyModel, mode: Mode, solver: str) -> None:
+    """Check that known clothes can act on the evidence.
+
+    Args:
+        solver: the source of evidence, never ``auto`` for free poses.
+
+    Raises:
+        ValueError: the source of evidence uses no outlines; the message says why.
+    """
+    if clothes == "unknown":
+        return
+    if mode == "rest" or solver not in NETWORK_SOLVERS:
+        option = "--pose rest" if mode == "rest" else f"--solver {solver}"
+        raise ValueError(
+            f"--clothes {clothes} has no meaning with {option}, which uses no outlines; leave it out, or let the "
+            "body's network give the evidence (--pose free --solver amortised)"
+        )
+    model = amortised_model(body)
+    if model is None or not model.network.sees_outlines:
+        raise ValueError(f"--clothes {clothes} has no meaning: the network of {body.name} was trained without outlines")
+
+
+def unused_clothes(clothes: Clothes, outlined: int) -> list[str]:
+    """A line for the user if clothes were named and nobody has an outline.
+
+    Args:
+        outlined: number of people with an outline.
+    """
+    if clothes == "unknown" or outlined:
+        return []
+    return [f"--clothes {clothes} changes nothing: nobody has an outline (docs/outlines.md)"]
+
+
 def _with_limbs(
     stage: EvidenceStage,
     limbs: LimbModel,
     schema: KeypointSchema,
     keypoints: np.ndarray,
     confidence: np.ndarray,
-    outline_px: np.ndarray | None = None,
+    *outlined: np.ndarray | None,
 ) -> PictureEvidence:
-    pictures = stage(keypoints, confidence, outline_px)
+    pictures = stage(keypoints, confidence, *outlined)
     logs = limb_logs(keypoints, confidence, schema)
     return pictures._replace(evidence=with_limbs(pictures.evidence, limbs, logs, np.asarray(pictures.known)))
 
 
 def _fitted(
-    fits: FitStage, keypoints: np.ndarray, confidence: np.ndarray, outline_px: np.ndarray | None = None
+    fits: FitStage, keypoints: np.ndarray, confidence: np.ndarray, *outlined: np.ndarray | None
 ) -> PictureEvidence:
     return fits(keypoints, confidence)
 
@@ -208,9 +242,9 @@ def _jointly(
     network: EvidenceStage,
     keypoints: np.ndarray,
     confidence: np.ndarray,
-    outline_px: np.ndarray | None = None,
+    *outlined: np.ndarray | None,
 ) -> PictureEvidence:
-    return joint_evidence(fits(keypoints, confidence), network(keypoints, confidence, outline_px))
+    return joint_evidence(fits(keypoints, confidence), network(keypoints, confidence, *outlined))
 
 
 def body_columns(table: KeypointTable, body: KeypointBody) -> tuple[np.ndarray, np.ndarray]:

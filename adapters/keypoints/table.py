@@ -23,6 +23,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Float32, Int, Int8, Int32
 
 from engine.body.schemas import KeypointSchema
+from engine.picture.clothes import Clothes, thickness_m
 from engine.picture.outline_places import PLACES, SIDES
 from engine.scores import Status
 
@@ -36,7 +37,7 @@ HIDDEN_CONFIDENCE = 0.5
 """Confidence of a keypoint that an annotator labelled without seeing it."""
 
 
-_OPTIONAL: dict[str, tuple[int, ...]] = {"box": (4,), "outline_px": (len(PLACES), SIDES)}
+_OPTIONAL: dict[str, tuple[int, ...]] = {"box": (4,), "outline_px": (len(PLACES), SIDES), "clothes_m": ()}
 """Columns that a table may lack, with the shape of a row. NaN stands for a missing value in a row."""
 
 
@@ -62,6 +63,8 @@ class KeypointTable:
     """x1, y1, x2, y2 in pixels, from the program that found the person; NaN if it gave none."""
     outline_px: Float32[np.ndarray, "images places 2"] | None = None
     """Widths at ``engine.picture.outline.PLACES``; NaN where they were not seen; None if there are no masks."""
+    clothes_m: Float32[np.ndarray, " images"] | None = None
+    """Thickness of everybody's clothes (``engine.picture.clothes``); NaN where it is not known."""
 
     def __post_init__(self) -> None:
         rows, width = len(self.image), len(self.schema)
@@ -89,6 +92,18 @@ class KeypointTable:
     def outlined(self) -> int:
         """The number of people with an outline."""
         return 0 if self.outline_px is None else int(np.isfinite(self.outline_px).any(axis=(1, 2)).sum())
+
+
+def with_clothes(table: KeypointTable, clothes: Clothes) -> KeypointTable:
+    """The table of people who wear this kind of clothes; the same table if it is unknown.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    thickness = thickness_m(clothes)
+    if clothes == "unknown":
+        return table
+    return replace(table, clothes_m=np.full(len(table), thickness, np.float32))
 
 
 def concat_tables(schema: KeypointSchema, tables: Sequence[KeypointTable]) -> KeypointTable:

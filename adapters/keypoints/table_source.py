@@ -9,7 +9,7 @@ from adapters.keypoints.readers import CHUNK_SIZE
 from adapters.keypoints.readers.file_rules import ReadingOptions
 from adapters.keypoints.readers.source_files import SourceFile
 from adapters.keypoints.reading_report import ReadingReport
-from adapters.keypoints.table import KeypointTable
+from adapters.keypoints.table import KeypointTable, with_clothes
 from engine.body.schemas import KeypointSchema
 
 
@@ -35,7 +35,7 @@ class TableSource:
     def tables(self, on_file: Callable[[SourceFile], None] = lambda source: None) -> Iterator[KeypointTable]:
         """The table; rows that cannot be a person have that status."""
         self.report.clear()
-        table = self.table
+        table = with_clothes(self.table, self.options.clothes)
         if self.options.judge:
             measures = measure(table)
             self.report.plausibility.add(measures)
@@ -47,7 +47,8 @@ class TableSource:
         """The rows of the whole table."""
         digest = hashlib.sha256(repr(self.table.image.to_pylist()).encode())
         table = self.table
-        for array in (table.instance, table.keypoints, table.confidence, table.status, table.outline_px):
+        optional = (table.outline_px, table.clothes_m)
+        for array in (table.instance, table.keypoints, table.confidence, table.status, *optional):
             if array is not None:
                 digest.update(array.tobytes())
         return digest.hexdigest()

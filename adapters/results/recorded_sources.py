@@ -15,6 +15,7 @@ import msgspec
 
 from adapters.keypoints.readers.file_rules import ReadingOptions
 from engine.body.embedded import EMBEDDED_BODY
+from engine.picture.clothes import Clothes
 
 SOURCES_KEY = "samebody.sources"
 
@@ -38,6 +39,8 @@ class RecordedSources:
     """Implausible keypoints were taken as they are."""
     outlines: bool = True
     """Outlines in the keypoint files were read."""
+    clothes: Clothes = "unknown"
+    """What everybody was known to wear."""
 
     @property
     def reading(self) -> ReadingOptions | None:
@@ -45,7 +48,9 @@ class RecordedSources:
         if self.min_score is None:
             return None
         try:
-            return ReadingOptions(self.min_score, self.image_size, judge=not self.forced, outlines=self.outlines)
+            return ReadingOptions(
+                self.min_score, self.image_size, judge=not self.forced, outlines=self.outlines, clothes=self.clothes
+            )
         except ValueError:
             return None
 
@@ -80,6 +85,7 @@ def record_sources(
         image_size=None if reading is None else reading.image_size,
         forced=reading is not None and not reading.judge,
         outlines=reading is None or reading.outlines,
+        clothes="unknown" if reading is None else reading.clothes,
     )
 
 

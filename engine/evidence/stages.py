@@ -53,11 +53,13 @@ class EvidenceStage(Protocol):
         keypoints_px: Float[AnyArray, "images keypoints 2"],
         confidence: Float[AnyArray, "images keypoints"],
         outline_px: Float[AnyArray, "images places 2"] | None = None,
+        clothes_m: Float[AnyArray, " images"] | None = None,
     ) -> PictureEvidence:
         """Evidence of every picture, independent of the other pictures.
 
         Args:
             outline_px: widths at ``engine.picture.outline.PLACES``, NaN if not seen; fits do not use them.
+            clothes_m: thickness of the clothes in them (``engine.picture.clothes``), NaN if not known.
 
         Raises:
             ValueError: the arrays do not have the body's columns.

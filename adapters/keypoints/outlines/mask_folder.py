@@ -96,15 +96,19 @@ class MaskSummary:
     def lines(self) -> Iterator[str]:
         """What to tell the user."""
         yield f"outlines of {self.outlined:,} of {self.people:,} people from the masks in {self.folder}"
+        yield from (f"warning: {problem}" for problem in self.problems())
+        if 0 < self.without_file < self.people:
+            yield f"{self.without_file:,} people are in pictures without a mask, for example {self.example}"
+
+    def problems(self) -> Iterator[str]:
+        """Masks that are not used, and a folder without any mask of these pictures."""
         if self.refused:
-            yield f"warning: {self.refused:,} masks are not used; the first: {self.first_reason}"
+            yield f"{self.refused:,} masks are not used; the first: {self.first_reason}"
         if self.people and self.without_file == self.people:
             yield (
-                f"warning: no picture has a mask in {self.folder}; that of {self.example} would be called "
+                f"no picture has a mask in {self.folder}; that of {self.example} would be called "
                 f"{_names(self.example)[-1]}.png (docs/outlines.md)"
             )
-        elif self.without_file:
-            yield f"{self.without_file:,} people are in pictures without a mask, for example {self.example}"
 
 
 def add_outlines(

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from adapters.keypoints.table import clean_keypoints
+from engine.picture.clothes import Clothes, thickness_m
 
 MIN_SCORE = 0.3
 """Default least score, 0..1; detectors have the same (``detectors.confidences.LEAST_SCORE``)."""
@@ -48,8 +49,11 @@ class ReadingOptions:
     """Rows that cannot be a person get the status IMPLAUSIBLE (``adapters.keypoints.plausibility``)."""
     outlines: bool = True
     """Outlines and masks in the files are read."""
+    clothes: Clothes = "unknown"
+    """What everybody in the pictures wears; it acts on people with an outline."""
 
     def __post_init__(self) -> None:
+        thickness_m(self.clothes)
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score}, expected 0 to 1")
         if self.image_size is not None and not all(0 < side < 1e6 for side in self.image_size):

@@ -21,7 +21,7 @@ from adapters.keypoints.readers.open_file import CountedFile, OpenedFile, is_cou
 from adapters.keypoints.readers.parallel import ordered_map
 from adapters.keypoints.readers.source_files import BrokenFile, SourceFile
 from adapters.keypoints.reading_report import ReadingReport
-from adapters.keypoints.table import KeypointTable, concat_tables
+from adapters.keypoints.table import KeypointTable, concat_tables, with_clothes
 from engine.body.schemas import KeypointSchema
 
 CHUNK_SIZE = 65536
@@ -124,7 +124,7 @@ class KeypointSource:
             own = self._schema_of(opened)
             table = opened.part(own, start, stop)
             tables.append(mapped_table(table, self.schema, self._columns(own, source)))
-        whole = concat_tables(self.schema, tables)
+        whole = with_clothes(concat_tables(self.schema, tables), self.options.clothes)
         return judged(whole) if self.options.judge else whole
 
     def tables(self, on_file: Callable[[SourceFile], None] = lambda source: None) -> Iterator[KeypointTable]:
@@ -140,7 +140,7 @@ class KeypointSource:
         # .npz and Parquet files compare their own rows.
         seen = None if len(self.files) == 1 and is_counted(self.files[0]) else SeenPairs()
         for table, files in self._all_tables(on_file):
-            table = table if seen is None else mark_repeated(table, seen)
+            table = with_clothes(table if seen is None else mark_repeated(table, seen), self.options.clothes)
             if self.options.judge:
                 measures = measure(table)
                 self.report.plausibility.add(measures, files)

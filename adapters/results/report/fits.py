@@ -47,6 +47,8 @@ class SeenKeypoints:
     confidence: Float32[np.ndarray, "rows keypoints"]
     outline_px: Float32[np.ndarray, "rows places 2"] | None = None
     """NaN where nothing was seen; None if no row has an outline."""
+    clothes_m: Float32[np.ndarray, " rows"] | None = None
+    """NaN where the clothes are not known; None if those of no row are."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def find_keypoints(scores: Scores, source: KeypointSource, body: KeypointBody) -
         np.zeros(count, bool), np.zeros((count, width, 2), np.float32), np.zeros((count, width), np.float32)
     )
     outlines, outlined = np.full((count, len(PLACES), SIDES), np.nan, np.float32), False
+    clothes, dressed = np.full(count, np.nan, np.float32), False
     met = 0
     for table in source:
         rows, places = _matches(table, place)
@@ -99,9 +102,11 @@ def find_keypoints(scores: Scores, source: KeypointSource, body: KeypointBody) -
         seen.found[places] = table.status[rows] == Status.OK
         if table.outline_px is not None:
             outlines[places], outlined = table.outline_px[rows], True
+        if table.clothes_m is not None:
+            clothes[places], dressed = table.clothes_m[rows], True
     if count and not met:
         raise ValueError("the keypoint files hold none of the pictures of the scores; give those that were scored")
-    return replace(seen, outline_px=outlines) if outlined else seen
+    return replace(seen, outline_px=outlines if outlined else None, clothes_m=clothes if dressed else None)
 
 
 def _matches(table: KeypointTable, place: dict[tuple[str, int], int]) -> tuple[list[int], list[int]]:
@@ -205,7 +210,8 @@ def _fit_part(
 ) -> dict[str, np.ndarray]:
     context = fitter.context
     columns = (seen.keypoints_px[at], seen.confidence[at])
-    pictures = fitter.evidence_stage(*columns, None if seen.outline_px is None else seen.outline_px[at])
+    outlined = (None if part is None else part[at] for part in (seen.outline_px, seen.clothes_m))
+    pictures = fitter.evidence_stage(*columns, *outlined)
     own_evidence = calibrated_pictures(pictures.evidence, fitter.calibration)
     mean, root = fitter.calibration.axes
     own_betas = mean + _most_probable(own_evidence) @ root.T

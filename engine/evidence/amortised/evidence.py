@@ -40,7 +40,6 @@ class _Context(eqx.Module):
     model: AmortisedModel
     level: Float[AnyArray, ""]
     factors: Float[AnyArray, " keypoints"]
-    clothes: Float[AnyArray, ""]
 
 
 def make_amortised(body: BodyModel, network: Network) -> AmortisedModel:
@@ -61,7 +60,7 @@ def amortised_evidence(
     keypoints_px: Float[AnyArray, "images keypoints 2"],
     confidence: Float[AnyArray, "images keypoints"],
     outline_px: Float[AnyArray, "images places 2"] | None = None,
-    clothes_m: float | None = None,
+    clothes_m: Float[AnyArray, "*images"] | float | None = None,
 ) -> Evidence:
     """Evidence of each picture about the shape; zeros if too few keypoints are seen.
 
@@ -70,8 +69,8 @@ def amortised_evidence(
         noise: assumed noise; its level should lie between 0.2 and 5 %.
         outline_px: widths at ``engine.picture.outline.PLACES``, pixels; NaN if not seen. A picture whose widths are all
             NaN gives the same evidence as without them; so does every picture if the network knows no outlines.
-        clothes_m: thickness of the clothes of all pictures if it is known (standard deviation of a half-normal law,
-            metres: 0.003 for tight clothes); by default they may be any.
+        clothes_m: thickness of the clothes of each picture, or of all, if it is known (``engine.picture.clothes``), NaN
+            if not; by default they may be any. Pictures without an outline give the same evidence whatever it is.
 
     Raises:
         ValueError: the arrays do not have the schema's columns, or the outlines not the table's places.
@@ -87,28 +86,28 @@ def amortised_evidence(
     # A keypoint that this detector lacks counts as not seen.
     own_confidence = np.where(columns >= 0, confidence[:, columns], 0.0)
     factors = np.asarray(noise.sigmas(known)) / np.asarray(NoiseModel(noise.level).sigmas(known))
-    clothes = np.nan if clothes_m is None else clothes_m
-    context = _Context(model, *(np.asarray(value, np.float64) for value in (noise.level, factors, clothes)))
+    context = _Context(model, *(np.asarray(value, np.float64) for value in (noise.level, factors)))
     samples = (keypoints_px[:, columns], own_confidence)
     if outline_px is not None:
         expected = (len(keypoints_px), len(PLACES), SIDES)
         if np.shape(outline_px) != expected:
             raise ValueError(f"outlines {np.shape(outline_px)} do not fit: expected {expected}")
         if model.network.sees_outlines:
-            samples = (*samples, np.asarray(outline_px))
+            clothes = np.asarray(np.nan if clothes_m is None else clothes_m)
+            samples = (*samples, np.asarray(outline_px), np.broadcast_to(clothes, len(keypoints_px)))
     evidence = map_samples_in_double(_evidence, context, samples, _TILE_SIZE, quick=True)
     return jax.tree.map(lambda part: part.astype(np.float32), evidence)
 
 
 def _evidence(context: _Context, picture: tuple[Array, ...]) -> Evidence:
-    keypoints, confidence, *outlines = picture
+    keypoints, confidence, *outlined = picture
     body = context.model.body
     usable = jnp.all(jnp.isfinite(keypoints), axis=-1) & (confidence > 0)
     observation = observe(body, keypoints, usable.astype(keypoints.dtype))
     enough = observation.measurable & (jnp.sum(usable) >= MIN_KEYPOINTS)
     exactness = jnp.where(usable, jnp.sqrt(jnp.clip(confidence, 0.0, 1.0)) / context.factors, 0.0)
     points, exactness = network_columns(body.schema, observation.points, exactness)
-    outline = Outline(outlines[0] / observation.person_height_px, context.clothes) if outlines else None
+    outline = Outline(outlined[0] / observation.person_height_px, outlined[1]) if outlined else None
     features = picture_features(points, exactness, jnp.asarray(context.level), outline)
     found = evidence_of_root(exact_root(context.model.network, features))
     return Evidence(jnp.where(enough, found.precision, 0.0), jnp.where(enough, found.information, 0.0))

@@ -33,13 +33,14 @@ def picture_evidence(
     keypoints_px: Float[AnyArray, "images keypoints 2"],
     confidence: Float[AnyArray, "images keypoints"],
     outline_px: Float[AnyArray, "images places 2"] | None = None,
+    clothes_m: Float[AnyArray, " images"] | None = None,
 ) -> PictureEvidence:
     """Evidence of every picture (``engine.evidence.stages.EvidenceStage`` once model, schema and noise are given).
 
     Raises:
         ValueError: the arrays do not have the schema's columns.
     """
-    evidence = amortised_evidence(model, schema, noise, keypoints_px, confidence, outline_px)
+    evidence = amortised_evidence(model, schema, noise, keypoints_px, confidence, outline_px, clothes_m)
     known = np.any(evidence.precision != 0, axis=(1, 2))
     return PictureEvidence(
         evidence=evidence,

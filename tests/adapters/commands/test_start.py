@@ -15,6 +15,7 @@ from adapters.keypoints.readers.file_rules import MIN_SCORE
 from adapters.results.vocabulary import MARKS
 from engine.body.embedded import EMBEDDED_BODY
 from engine.body.schemas import SCHEMAS
+from engine.picture.clothes import CLOTHES
 from engine.posed.scoring import EXCESS_THRESHOLD
 from engine.rest.scores import REST_THRESHOLD
 from tests.places import ROOT
@@ -49,6 +50,7 @@ def test_help_of_every_command_loads_nothing_heavy() -> None:
         (choices.SCHEMA_NAMES, tuple(SCHEMAS)),
         (choices.PERSONS, tuple(PERSONS)),
         (choices.DETECTORS, tuple(DETECTORS)),
+        (choices.CLOTHES, CLOTHES),
         (choices.GENDERS, tuple(GENDERS)),
         (choices.MARKS, tuple(MARKS)),
         (choices.MIN_SCORE, MIN_SCORE),
