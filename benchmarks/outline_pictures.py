@@ -48,9 +48,11 @@ PICTURES = 8
 NOISE = 0.01
 """Of keypoints, in heights of the box around the person."""
 _SEED = 15
-_HEIGHT_PX = 512.0
+HEIGHT_PX = 512.0
 _SIZE_PX = (1100, 1100)
 _WAVES = 24
+WAVE_LENGTHS = (0.05, 0.3)
+"""Of the boundary noise, person heights; logarithms are uniform."""
 _CHUNK = 25
 _HEM_POINTS = 48
 _STEP_PX = 0.9
@@ -104,6 +106,15 @@ class Dressed(NamedTuple):
     body: BodyModel
 
 
+def drawn_pictures(poses: PoseSet, people: int, body: BodyModel) -> SyntheticPictures:
+    """The pictures of ``dressed_people`` but for their outlines."""
+    settings = SyntheticSettings(
+        people=people, pictures=PICTURES, seed=_SEED, noise_level=NOISE, noise_unit="bounding_box",
+        picture_size_px=_SIZE_PX, person_height_px=(HEIGHT_PX, HEIGHT_PX * 1.001),
+    )  # fmt: skip
+    return make_pictures(reduce_body(body, COCO_17), poses, settings)
+
+
 def dressed_people(poses: PoseSet, people: int, body: BodyModel, cache: Path | None = None) -> Dressed:
     """Draw the pictures; a cache file keeps the widths, which take a tenth of a second of one core each.
 
@@ -111,11 +122,7 @@ def dressed_people(poses: PoseSet, people: int, body: BodyModel, cache: Path | N
         body: the people's; all of its shape components vary.
         cache: an .npz of a run with the same people, body and poses.
     """
-    settings = SyntheticSettings(
-        people=people, pictures=PICTURES, seed=_SEED, noise_level=NOISE, noise_unit="bounding_box",
-        picture_size_px=_SIZE_PX, person_height_px=(_HEIGHT_PX, _HEIGHT_PX * 1.001),
-    )  # fmt: skip
-    drawn = make_pictures(reduce_body(body, COCO_17), poses, settings)
+    drawn = drawn_pictures(poses, people, body)
     keypoints = drawn.keypoints_px.reshape(people * PICTURES, -1, 2)
     confidence = drawn.confidence.reshape(people * PICTURES, -1)
     outlines: dict[str, np.ndarray] = {}
@@ -149,9 +156,9 @@ def simulated_people(poses: PoseSet, people: int, body: BodyModel, level: float,
     drawn = jax.tree.map(lambda array: np.asarray(array).reshape(-1, *array.shape[3:]), draw(jax.random.key(_SEED)))
     assert drawn.outline is not None
     return Dressed(
-        _HEIGHT_PX * drawn.keypoints,
+        HEIGHT_PX * drawn.keypoints,
         drawn.confidence,
-        {"": _HEIGHT_PX * drawn.outline.widths},
+        {"": HEIGHT_PX * drawn.outline.widths},
         drawn.betas[::PICTURES],
         body,
     )
@@ -178,7 +185,7 @@ def _outlines(body: BodyModel, drawn: SyntheticPictures, dress: Dress) -> Float[
         for place, row in enumerate(rows):
             hem = np.zeros((0, 3)) if dress.hem_m is None else _hem(joints[place], generator.uniform(*dress.hem_m))
             image = np.concatenate([vertices[place], hem])[:, :2] * scale[row] * [1, -1] + translation[row]
-            image = image + BOUNDARY_NOISE * _HEIGHT_PX * _smooth_field(generator, image / _HEIGHT_PX)
+            image = image + BOUNDARY_NOISE * HEIGHT_PX * _smooth_field(generator, image / HEIGHT_PX)
             wrapped = np.concatenate([np.isin(joint_of_vertex, dress.tube), np.ones(len(hem), bool)])
             mask = _mask(image, faces, image[wrapped] if dress.tube else None)
             widths[row] = measure_outline(mask, keypoints[row], np.ones(len(COCO_17), bool), COCO_17)
@@ -199,10 +206,16 @@ def _dressed_vertices(
     for corner in range(3):
         normals = normals.at[body.faces[:, corner]].add(across)
     normals = normals / jnp.maximum(jnp.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
-    members = np.zeros((body.joint_count, len(_PARTS)), np.float32)
+    parts = body.weights @ clothes_parts(body.joint_count)
+    return vertices + (parts @ thickness)[:, None] * normals, posed.joints
+
+
+def clothes_parts(joint_count: int) -> Float[np.ndarray, "joints parts"]:
+    """1 where a joint belongs to a part with one thickness of clothes."""
+    members = np.zeros((joint_count, len(_PARTS)), np.float32)
     for part, joints in enumerate(_PARTS):
         members[list(joints), part] = 1.0
-    return vertices + ((body.weights @ members) @ thickness)[:, None] * normals, posed.joints
+    return members
 
 
 def _hem(joints: Float[np.ndarray, "joints 3"], radius_m: float) -> Float[np.ndarray, "points 3"]:
@@ -222,8 +235,8 @@ def _outwards(body: BodyModel) -> float:
 def _smooth_field(
     generator: np.random.Generator, places: Float[np.ndarray, "points 2"]
 ) -> Float[np.ndarray, "points 2"]:
-    """A random field of unit variance with waves of 5 to 30 % of a person height."""
-    lengths = np.exp(generator.uniform(np.log(0.05), np.log(0.3), _WAVES))
+    """A random field of unit variance with waves of ``WAVE_LENGTHS``."""
+    lengths = np.exp(generator.uniform(np.log(WAVE_LENGTHS[0]), np.log(WAVE_LENGTHS[1]), _WAVES))
     angles, phases = generator.uniform(0, 2 * np.pi, (2, _WAVES))
     waves = 2 * np.pi / lengths * np.stack([np.cos(angles), np.sin(angles)])
     amplitudes = generator.normal(size=(_WAVES, 2)) * np.sqrt(2 / _WAVES)

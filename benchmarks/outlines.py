@@ -23,7 +23,17 @@ from adapters.bodies.makers.pose_prior_export import read_poses
 from adapters.bodies.networks import amortised_model
 from benchmarks.identity_methods import REFERENCES, fused, log_bayes_factors, pairs_of
 from benchmarks.identity_metrics import separation
-from benchmarks.outline_pictures import DRESSES, NOISE, PICTURES, SIMULATED, Dressed, dressed_people, simulated_people
+from benchmarks.outline_bound import BoundRow, bound_rows
+from benchmarks.outline_pictures import (
+    DRESSES,
+    NOISE,
+    PICTURES,
+    SIMULATED,
+    Dressed,
+    drawn_pictures,
+    dressed_people,
+    simulated_people,
+)
 from benchmarks.synthetic import PoseSet, SyntheticSettings, held_out_poses, make_pictures, sampled_poses
 from engine.body.body_file import load_body
 from engine.body.embedded import load_embedded_body
@@ -173,11 +183,19 @@ def print_rows(console: Console, rows: list[Row]) -> None:
     console.print(table)
 
 
+def print_bound(console: Console, rows: list[BoundRow]) -> None:
+    table = Table("given", "known", "one probe", "four probes", header_style="bold")
+    for row in rows:
+        table.add_row(row.given, row.known, f"{row.one:.3f}", f"{row.four:.3f}")
+    console.print(table)
+
+
 @click.command()
 @click.option("--poses", "poses_path", type=click.Path(exists=True, path_type=Path), help="Captured poses (.npz).")
 @click.option("--network", type=click.Path(exists=True, path_type=Path), help="Another network of the embedded body.")
 @click.option("--body", "body_path", type=click.Path(exists=True, path_type=Path), help="Body of the people (.npz).")
 @click.option("--people", default=100, show_default=True, type=click.IntRange(min=4))
+@click.option("--bound", is_flag=True, help="Only what any method could reach, linearly (no network).")
 @click.option("--cache", type=click.Path(path_type=Path), help="File (.npz) that keeps the measured outlines.")
 @click.option("--out", type=click.Path(path_type=Path), help="File for the figures (JSON).")
 def main(
@@ -185,21 +203,25 @@ def main(
     network: Path | None,
     body_path: Path | None,
     people: int,
+    bound: bool,
     cache: Path | None,
     out: Path | None,
 ) -> None:
     """Compare people by keypoints alone and with outlines. Without --poses they come from the shipped prior, without
     --body the people have all components of the embedded body."""
     poses = sampled_poses(load_pose_prior()) if poses_path is None else held_out_poses(read_poses(poses_path))
+    pictured = load_embedded_body(COMPONENTS) if body_path is None else load_body(body_path)
+    console = Console(width=160)
+    if bound:
+        print_bound(console, bound_rows(pictured, drawn_pictures(poses, people, pictured)))
+        return
     body = load_embedded_body()
     model = amortised_model(body) if network is None else make_amortised(body, load_network(network, body))
     if model is None or not model.network.sees_outlines:
         raise click.ClickException("this network knows no outlines: samebody train-evidence --out FILE, then --network")
-    pictured = load_embedded_body(COMPONENTS) if body_path is None else load_body(body_path)
     dressed = dressed_people(poses, people, pictured, cache)
     level = _level(poses)
     rows = figures(model, dressed, level) + simulated_figures(model, poses, people, pictured, level)
-    console = Console(width=160)
     print_rows(console, rows)
     rates = speeds(model, dressed)
     console.print(*(f"{name}: {rate:,.0f} pictures/s" for name, rate in rates.items()), sep="; ")

@@ -1,10 +1,23 @@
 """The outline benchmark's own geometry: masks, boundary noise, girths."""
 
-import numpy as np
+from typing import Any
 
-from benchmarks.outline_pictures import _mask, _smooth_field
-from benchmarks.outlines import girths
-from engine.body.model import BodyModel
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from adapters.keypoints.outlines.measure import measure_outline
+from benchmarks.outline_bound import field_correlation, sensitivities
+from benchmarks.outline_pictures import DRESSES, _hem, _mask, _smooth_field, drawn_pictures, dressed_people
+from benchmarks.outline_rim import find_rim, mesh_edges
+from benchmarks.outlines import _girth_errors, girths
+from benchmarks.synthetic import PoseSet, SyntheticPictures
+from engine.body.embedded import load_embedded_body
+from engine.body.model import BodyModel, pose_body
+from engine.body.schemas import COCO_17
+from engine.evidence.shape_evidence import Evidence
+from engine.picture.outline import outline_rays
 
 
 def test_a_mask_covers_a_closed_mesh_and_a_hull() -> None:
@@ -35,3 +48,80 @@ def test_girths_are_those_of_a_person(anny: BodyModel) -> None:
     assert 0.35 < waist < 0.65
     assert 0.45 < hip < 0.75
     assert 0.25 < thigh < 0.4
+
+
+def test_a_hem_is_a_circle_around_the_knees_across_the_legs() -> None:
+    joints = np.zeros((24, 3))
+    joints[4], joints[5] = [0.1, -0.5, 0.1], [-0.1, -0.5, -0.1]
+    hem = _hem(joints, 0.3)
+    assert np.allclose(hem[:, 1], -0.5)
+    assert np.allclose(np.linalg.norm(hem - [0, -0.5, 0], axis=1), 0.3)
+
+
+@pytest.fixture(scope="module")
+def standing() -> tuple[PoseSet, SyntheticPictures, BodyModel]:
+    """Eight pictures of one person with the arms away from the trunk."""
+    body = load_embedded_body()
+    pose = np.zeros((1, 23, 3))
+    pose[0, 15:17, 2] = [-0.8, 0.8]
+    poses = PoseSet(pose, np.zeros((1, 3)))
+    return poses, drawn_pictures(poses, 1, body), body
+
+
+def test_girths_of_the_truth_are_those_of_the_pictured_body(monkeypatch: pytest.MonkeyPatch, standing: Any) -> None:
+    monkeypatch.setattr("benchmarks.outline_pictures.DRESSES", DRESSES[:1])
+    poses, _, body = standing
+    slim = dressed_people(poses, 1, body)
+    broad_body = eqx.tree_at(lambda b: b.v_template, body, body.v_template * jnp.array([1.0, 1.0, 1.2]))
+    sure = Evidence(1e4 * np.eye(10)[None].repeat(8, axis=0), 1e4 * slim.betas.repeat(8, axis=0))
+    assert max(_girth_errors(sure, slim)) < 0.5
+    assert min(_girth_errors(sure, slim._replace(body=broad_body))) > 3
+
+
+def test_rays_meet_the_rim_where_masks_end(standing: Any) -> None:
+    _, drawn, body = standing
+    image, points = _image_of(body, drawn, drawn.betas[0])
+    rim = find_rim(image, np.asarray(body.faces), mesh_edges(np.asarray(body.faces)), points)
+    mask = _mask(image, np.asarray(body.faces), None)
+    measured = measure_outline(mask, points, np.ones(17, bool), COCO_17).T.reshape(-1)
+    both = rim.seen & np.isfinite(measured)
+    assert both.sum() > 60
+    found = np.linalg.norm(
+        rim.point - np.tile(outline_rays(points, np.ones(17, bool), COCO_17).origins, (2, 1)), axis=1
+    )
+    assert np.mean(np.abs(found - measured)[both] < 1.5) > 0.95
+
+
+def test_widths_move_as_their_derivatives_tell(standing: Any) -> None:
+    _, drawn, body = standing
+    (sensitivity, *_) = sensitivities(body, drawn)
+    step = 0.02
+    ends = []
+    for sign in (1, -1):
+        image, points = _image_of(body, drawn, drawn.betas[0] + sign * step * np.eye(10)[1])
+        ends.append(find_rim(image, np.asarray(body.faces), mesh_edges(np.asarray(body.faces)), points))
+    both = ends[0].seen & ends[1].seen
+    both &= np.isin(np.arange(len(both)), sensitivity.ray)
+    moved = (ends[0].point - ends[1].point)[sensitivity.ray] / (2 * step)
+    # Points move along their rays, on which g has the component 1.
+    growth = np.sum(moved * sensitivity.gain, axis=1)
+    kept = both[sensitivity.ray]
+    error = np.abs(growth - sensitivity.widths[:, 1])[kept]
+    assert kept.sum() > 60
+    assert np.median(error) < 0.05 * np.std(sensitivity.widths[:, 1]) + 0.02
+    assert np.mean(error < 1.0) > 0.95
+
+
+def test_the_field_of_the_boundary_has_the_correlation_of_the_bound() -> None:
+    generator = np.random.default_rng(1)
+    places = np.array([[0.3, 0.2], [0.33, 0.2], [0.3, 0.3]])
+    fields = np.stack([_smooth_field(generator, places) for _ in range(4000)])[..., 0]
+    measured = np.corrcoef(fields.T)[0, 1:]
+    assert np.allclose(measured, field_correlation(np.array([0.03, 0.1])), atol=0.06)
+
+
+def _image_of(body: BodyModel, drawn: SyntheticPictures, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vertices of the first picture's person with another shape, and its keypoints as drawn."""
+    vertices = np.asarray(pose_body(body, jnp.asarray(betas), jnp.asarray(drawn.pose[0, 0])).vertices)
+    scale, place = np.asarray(drawn.camera.scale)[0, 0], np.asarray(drawn.camera.translation)[0, 0]
+    return scale * vertices[:, :2] * [1, -1] + place, drawn.true_keypoints_px[0, 0]
