@@ -1,4 +1,7 @@
-"""Clothes and hair of simulated people: how much thicker they make each part, and skirts."""
+"""Clothes and hair of simulated people: how much thicker they make each part, skirts, and wraps.
+
+A wrap is cloth that hangs straight over several parts: in the picture it covers their convex hull, and a little more.
+"""
 
 from typing import NamedTuple
 
@@ -15,6 +18,18 @@ _LEGS = np.isin(PARTS, ("pelvis", "thigh", "shin"))
 _COAT = np.isin(PARTS, ("chest", "belly", "pelvis", "upper_arm", "forearm"))
 _SHOES = np.isin(PARTS, ("foot",))
 _NECK = PARTS.index("neck")
+_WRAPS = np.array(
+    [
+        np.isin(PARTS, parts)
+        for parts in (
+            ("chest", "belly", "pelvis"), ("chest", "belly", "pelvis", "thigh"), ("pelvis", "thigh"),
+            ("chest", "belly", "upper_arm"),
+        )
+    ],
+    np.float32,
+)  # fmt: skip
+"""Parts under wide tops, dresses, straight skirts and capes."""
+_THIGH = PARTS.index("thigh")
 _LONGEST_WAVE = 6.0
 """Radians per metre; the shortest waves of the thickness have three times as many."""
 
@@ -36,6 +51,10 @@ class Clothes(NamedTuple):
     """In the units of ``SKIRT_LEVELS``; negative without a skirt."""
     flare: Float[Array, ""]
     """Distance of the hem from the legs."""
+    wrapped: Float[Array, " parts"]
+    """1 for parts under a wrap, else 0; thighs down to the hem."""
+    ease: Float[Array, ""]
+    """Distance between a wrap and what it touches."""
 
 
 def draw_clothes(settings: ClothesSettings, person_key: Array, key: Array) -> Clothes:
@@ -57,7 +76,7 @@ def draw_clothes(settings: ClothesSettings, person_key: Array, key: Array) -> Cl
 
 
 def _draw(settings: ClothesSettings, key: Array) -> Clothes:
-    keys = iter(jax.random.split(key, 16))
+    keys = iter(jax.random.split(key, 18))
     levels, rates = (jnp.asarray(column) for column in zip(*settings.kinds, strict=True))
     kinds = jax.random.categorical(next(keys), jnp.log(rates), shape=(2,))
     differs = jax.random.bernoulli(next(keys), settings.other_kind_rate)
@@ -72,7 +91,9 @@ def _draw(settings: ClothesSettings, key: Array) -> Clothes:
     hem = jax.random.uniform(next(keys), minval=SKIRT_LEVELS[0], maxval=SKIRT_LEVELS[-1] + 0.1)
     long = jax.random.bernoulli(next(keys), settings.long_hair_rate)
     hair = settings.hair * jnp.abs(jax.random.normal(next(keys), (2,)))
-    declared = jax.random.bernoulli(next(keys), settings.declared_rate) & (upper == legs) & ~skirt
+    wrap = jax.random.bernoulli(next(keys), settings.wrap_rate)
+    wrapped = jnp.where(wrap, jnp.asarray(_WRAPS)[jax.random.randint(next(keys), (), 0, len(_WRAPS))], 0.0)
+    declared = jax.random.bernoulli(next(keys), settings.declared_rate) & (upper == legs) & ~skirt & ~wrap
     return Clothes(
         declared=jnp.where(declared, upper, jnp.nan),
         thickness=thickness * jnp.exp(jnp.stack([uneven, -uneven])),
@@ -81,8 +102,10 @@ def _draw(settings: ClothesSettings, key: Array) -> Clothes:
         ripple=jax.random.uniform(next(keys), maxval=settings.ripple),
         hair=hair[0],
         long_hair=jnp.where(long, 1.5 * hair[1], 0.0),
-        hem=jnp.where(skirt, hem, -1.0),
-        flare=settings.flare * jnp.abs(jax.random.normal(next(keys))) * jnp.where(coat, 0.5, 1.0),
+        hem=jnp.where(skirt | (wrapped[_THIGH] > 0), hem, -1.0),
+        flare=settings.flare * jnp.abs(jax.random.normal(next(keys))) * skirt * jnp.where(coat, 0.5, 1.0),
+        wrapped=wrapped,
+        ease=settings.ease * jnp.abs(jax.random.normal(next(keys))),
     )
 
 
@@ -109,3 +132,11 @@ def skirt_vertices(
     left, right = dressed[surface.rings] + stands_off[:, None, None] * normals[surface.rings]
     across = jnp.where(worn[:, None, None], right, left)
     return jnp.concatenate([left.reshape(-1, 3), right.reshape(-1, 3), across.reshape(-1, 3)])
+
+
+def under_wrap(surface: Surface, clothes: Clothes) -> Bool[Array, " vertices"]:
+    """Whether a wrap covers each of the body's vertices, then of the skirt's. Of the legs, it covers the rings."""
+    worn = (jnp.asarray(SKIRT_LEVELS) <= clothes.hem) & (clothes.wrapped[_THIGH] > 0)
+    own = jnp.asarray(surface.parts) @ clothes.wrapped.at[_THIGH].set(0.0) > 0.5
+    directions = surface.rings.shape[-1]
+    return jnp.concatenate([own, jnp.tile(jnp.repeat(worn, directions), 3)])

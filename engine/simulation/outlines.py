@@ -17,9 +17,9 @@ from engine.body.schemas import KeypointSchema
 from engine.picture.observation import REFERENCE_STATURE_M
 from engine.picture.outline import OutlineRays, outline_rays
 from engine.picture.outline_places import PLACES
-from engine.simulation.clothes import Clothes, draw_clothes, skirt_vertices, thickness_of
+from engine.simulation.clothes import Clothes, draw_clothes, skirt_vertices, thickness_of, under_wrap
 from engine.simulation.settings import OutlineSettings
-from engine.simulation.silhouette import silhouette_widths
+from engine.simulation.silhouette import extents, silhouette_widths
 from engine.simulation.surface import Surface
 from engine.simulation.views import project
 
@@ -53,6 +53,8 @@ class SimulatedOutline(NamedTuple):
     """Metres at the pelvis' depth (``engine.picture.outline``); NaN if not seen."""
     clothes: Float[Array, "*images"]
     """Standard deviation of the half-normal thickness of clothes, metres; NaN if unknown."""
+    wrapped: Float[Array, "*images"]
+    """1 in cloth that hangs straight over several parts, else 0."""
 
 
 class Keys(NamedTuple):
@@ -75,13 +77,15 @@ def simulate_outlines(
     # The triangles' corners, with pictures as the last axis.
     rows = jnp.transpose(vertices, (1, 2, 0))
     corners = jnp.stack([jnp.swapaxes(rows[surface.faces[:, corner]], 0, 1) for corner in range(3)])
+    wrapped = jax.vmap(partial(under_wrap, surface))(clothes)
+    hulls = jax.vmap(extents)(vertices, wrapped) + clothes.ease[:, None]
     shift = jax.vmap(lambda key: jax.random.uniform(key, (len(PLACES),)))(shift_keys)
     origins, directions = (jnp.transpose(array, (2, 1, 0)) for array in (rays.origins, rays.directions))
     widths = jnp.transpose(
-        silhouette_widths(corners, origins, directions, jnp.asarray(rays.longest), shift.T), (2, 1, 0)
+        silhouette_widths(corners, origins, directions, jnp.asarray(rays.longest), shift.T, hulls.T), (2, 1, 0)
     )
     faulty = jax.vmap(partial(_with_faults, settings))(widths, rays, scenes.border, keys.detector, fault_keys)
-    return SimulatedOutline(faulty, clothes.declared)
+    return SimulatedOutline(faulty, clothes.declared, jnp.max(clothes.wrapped, axis=-1))
 
 
 @full_precision

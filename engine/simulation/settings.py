@@ -89,7 +89,8 @@ class ClothesSettings:
     other_kind_rate: float = 0.25
     """Share of people whose legs wear another kind than the upper body."""
     declared_rate: float = 0.5
-    """Share of pictures whose kind of clothes is known, among those of people in one kind and without skirt or coat."""
+    """Share of pictures whose kind of clothes is known, among those of people in one kind and without skirt, coat
+    or wrap."""
     asymmetry: float = 0.2
     """Standard deviation of the logarithm of left over right thickness."""
     ripple: float = 0.4
@@ -102,6 +103,10 @@ class ClothesSettings:
     """Standard deviation of the distance of a skirt's hem from the legs."""
     coat_thickness: tuple[float, float] = (0.01, 0.04)
     """Of coats, beyond other clothes."""
+    wrap_rate: float = 0.15
+    """Share of people in cloth that hangs straight over several parts: dresses, straight skirts, wide tops, capes."""
+    ease: float = 0.01
+    """Standard deviation of the half-normal distance between such cloth and what it touches."""
     hair: float = 0.02
     long_hair_rate: float = 0.35
     shoes: float = 0.01

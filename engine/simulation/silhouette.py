@@ -4,6 +4,9 @@ A triangle covers an interval of a line. Intervals become bits of samples along 
 is the silhouette on that line; the first sample that is not covered, from the middle outwards, ends the width. Samples
 lie at a random place within a step, so that a width is right on average, and off by at most half a step.
 
+A convex shape may cover more. It is given by its extent in each of ``DIRECTIONS`` directions: the intersection of those
+half planes covers an interval of a line, too.
+
 Pictures are the last axis, along which processors compute side by side. The triangles are taken one after another in
 each of several groups; more groups keep an accelerator busy, and their number does not change the result.
 """
@@ -12,10 +15,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt32
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 STEPS = 64
 """Samples of a ray; one is a 64th of its greatest length."""
+DIRECTIONS = 32
+"""Evenly spread directions of a convex shape's extent; between them it is at most 0.5 % larger."""
+NO_EXTENT = -1000.0
+"""Extent of a shape that covers nothing."""
 _WORD = 32
 _WORDS = STEPS // _WORD
 _ALL = 0xFFFFFFFF
@@ -23,6 +31,18 @@ _UNROLLED = 8
 _ACCELERATOR_GROUPS = 48
 _FAR = 1000.0
 """Steps; farther than any crossing."""
+_PARALLEL = 1e-7
+
+
+def _unit_vectors() -> Float[np.ndarray, "2 directions"]:
+    angles = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
+    return np.stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+
+
+def extents(points: Float[Array, "points 2"], members: Bool[Array, " points"]) -> Float[Array, " directions"]:
+    """Extent of the convex hull of the members among points."""
+    along = points[:, :1] * _unit_vectors()[0] + points[:, 1:] * _unit_vectors()[1]
+    return jnp.max(along, axis=0, initial=NO_EXTENT, where=members[:, None])
 
 
 def silhouette_widths(
@@ -31,6 +51,7 @@ def silhouette_widths(
     directions: Float[Array, "2 places images"],
     longest: Float[Array, " images"],
     shift: Float[Array, "places images"],
+    hulls: Float[Array, "directions images"] | None = None,
 ) -> Float[Array, "2 places images"]:
     """Width of each side in the units of the corners; NaN where a ray's origin is outside of the silhouette.
 
@@ -39,6 +60,7 @@ def silhouette_widths(
         directions: unit vectors of side 0.
         longest: length after which a ray gives up; widths are at most this.
         shift: position of the samples within a step, 0 to 1.
+        hulls: ``extents`` of a convex shape that belongs to the silhouette.
     """
     groups = 1 if jax.default_backend() == "cpu" else _ACCELERATOR_GROUPS
     faces, images = corners.shape[2:]
@@ -55,12 +77,14 @@ def silhouette_widths(
         several = jax.lax.optimization_barrier(several)
         for number in range(_UNROLLED):
             begins, ends = _interval(several[number, :, :, :, None], origins, scaled, shift)
-            covered = (*_bits(begins, ends), *_bits(-ends, -begins))
-            words = tuple(word | bits for word, bits in zip(words, covered, strict=True))
+            words = tuple(word | bits for word, bits in zip(words, _both_sides(begins, ends), strict=True))
         return words, None
 
     words, _ = jax.lax.scan(cover, (start,) * (2 * _WORDS), steps)
     together = [jax.lax.reduce(word, jnp.uint32(0), jax.lax.bitwise_or, (0,)) for word in words]
+    if hulls is not None:
+        inside = _samples(*_hull_interval(hulls, origins, directions * step, shift))
+        together = [word | bits for word, bits in zip(together, _both_sides(*inside), strict=True)]
     counts = jnp.stack([_run_length(together[:_WORDS]), _run_length(together[_WORDS:])])
     offset = jnp.stack([shift, 1 - shift])
     widths = step * jnp.where(counts == STEPS, STEPS, counts - 0.5 + offset)
@@ -91,6 +115,28 @@ def _interval(
         early, late = at + _FAR * missed, at - _FAR * missed
         enters = early if enters is None else _least(enters, early)
         leaves = late if leaves is None else _greatest(leaves, late)
+    return _samples(enters, leaves)
+
+
+def _hull_interval(
+    hulls: Float[Array, "directions images"],
+    origins: Float[Array, "2 places images"],
+    steps: Float[Array, "2 places images"],
+    shift: Float[Array, "places images"],
+) -> tuple[Float[Array, "places images"], Float[Array, "places images"]]:
+    """Where a line enters and leaves all half planes, in samples of side 0."""
+    enters, leaves = jnp.full(shift.shape, -_FAR), jnp.full(shift.shape, _FAR)
+    for extent, (x, y) in zip(hulls, _unit_vectors().T, strict=True):
+        speed = x * steps[0] + y * steps[1]
+        speed = jnp.where(jnp.abs(speed) < _PARALLEL, _PARALLEL, speed)
+        at = (extent - x * origins[0] - y * origins[1]) / speed - shift
+        leaves = jnp.where(speed > 0, jnp.minimum(leaves, at), leaves)
+        enters = jnp.where(speed < 0, jnp.maximum(enters, at), enters)
+    return enters, leaves
+
+
+def _samples(enters: Float[Array, "*n"], leaves: Float[Array, "*n"]) -> tuple[Int[Array, "*n"], Int[Array, "*n"]]:
+    """The first sample in an interval, and the first beyond it."""
     # Conversion to integers rounds towards zero: below, the arguments are positive.
     begins = STEPS - (STEPS - _least(_greatest(enters, -1.0 * STEPS), 1.0 * STEPS)).astype(jnp.int32)
     ends = (_greatest(_least(leaves, 1.0 * STEPS), -1.0 - STEPS) + (STEPS + 2)).astype(jnp.int32) - (STEPS + 1)
@@ -113,6 +159,11 @@ def _from_bit(place: Int[Array, "*n"]) -> UInt32[Array, "*n"]:
 def _bits(begins: Int[Array, "*n"], ends: Int[Array, "*n"]) -> list[UInt32[Array, "*n"]]:
     """The words with ones from bit ``begins`` to bit ``ends`` − 1."""
     return [_from_bit(begins - word * _WORD) & ~_from_bit(ends - word * _WORD) for word in range(_WORDS)]
+
+
+def _both_sides(begins: Int[Array, "*n"], ends: Int[Array, "*n"]) -> tuple[UInt32[Array, "*n"], ...]:
+    """The words of both sides with ones for the samples of side 0 from ``begins`` to ``ends`` − 1."""
+    return (*_bits(begins, ends), *_bits(-ends, -begins))
 
 
 def _run_length(words: list[UInt32[Array, "*n"]]) -> Float[Array, "*n"]:

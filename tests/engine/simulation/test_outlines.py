@@ -22,7 +22,9 @@ from engine.simulation.surface import Surface, make_surface
 from tests.quick_compile import quick_jit
 
 COUNT = 24
-BARE = ClothesSettings(kinds=((0.0, 1.0),), skirt_rate=0.0, coat_rate=0.0, hair=0.0, shoes=0.0)
+BARE = ClothesSettings(
+    kinds=((0.0, 1.0),), skirt_rate=0.0, coat_rate=0.0, wrap_rate=0.0, hair=0.0, shoes=0.0
+)  # fmt: skip
 PERFECT = OutlineSettings(
     share=1.0, clothes=BARE, noise=(1e-9, 1e-8), dilation=0.0, lost_part_rate=0.0, lost_end_rate=0.0, hole_rate=0.0,
     occluder_rate=0.0, carried_rate=0.0,
@@ -106,6 +108,19 @@ def test_clothes_add_and_skirts_close_the_gap_between_the_legs(simulator: Simula
     assert 0.01 < gain[both].mean() < 0.06
     part = np.array([place.part.split("_")[-1] for place in PLACES])
     assert np.nanmean(gain[:, part == "thigh"]) > np.nanmean(gain[:, part == "forearm"]) + 0.01
+
+
+@pytest.mark.slow
+def test_wraps_cover_the_hull_of_their_parts(simulator: Simulator, bare: SimulatedPicture) -> None:
+    wrapped = draw(simulator, replace(PERFECT, clothes=replace(BARE, wrap_rate=1.0, ease=0.0)))
+    assert wrapped.outline is not None
+    assert np.all(wrapped.outline.wrapped == 1)
+    assert widths_of(bare).shape == wrapped.outline.widths.shape
+    both = np.isfinite(wrapped.outline.widths) & np.isfinite(widths_of(bare))
+    gain = (wrapped.outline.widths - widths_of(bare))[both]
+    # A hull never takes away; where the origin lay outside of the body, it may now lie inside.
+    assert gain.min() > -1e-5
+    assert 0.01 < gain.mean() < 0.1
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from engine.simulation.silhouette import STEPS, silhouette_widths
+from engine.simulation.silhouette import NO_EXTENT, STEPS, extents, silhouette_widths
 
 LONGEST = 2.0
 STEP = LONGEST / STEPS
@@ -18,14 +18,21 @@ def box(low: tuple[float, float], high: tuple[float, float]) -> np.ndarray:
 
 
 def widths(
-    triangles: np.ndarray, origin: tuple[float, float], direction: tuple[float, float], images: int = 400
+    triangles: np.ndarray,
+    origin: tuple[float, float],
+    direction: tuple[float, float],
+    images: int = 400,
+    hull: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Widths (images, 2) at random sampling."""
+    """Widths (images, 2) at random sampling; ``hull`` is a point set (points, 2)."""
     corners = np.repeat(triangles.transpose(1, 2, 0)[..., None], images, axis=3)
     ray = [np.tile(np.array(vector, np.float32)[:, None, None], (1, 1, images)) for vector in (origin, direction)]
     shift = jax.random.uniform(jax.random.key(0), (1, images))
     longest = jnp.full(images, LONGEST, jnp.float32)
-    found = jax.jit(silhouette_widths)(jnp.asarray(corners), jnp.asarray(ray[0]), jnp.asarray(ray[1]), longest, shift)
+    hulls = None if hull is None else jnp.tile(extents(jnp.asarray(hull), jnp.ones(len(hull), bool))[:, None], images)
+    found = jax.jit(silhouette_widths)(
+        jnp.asarray(corners), jnp.asarray(ray[0]), jnp.asarray(ray[1]), longest, shift, hulls
+    )
     return np.asarray(found)[:, 0].T
 
 
@@ -51,6 +58,31 @@ def test_a_ray_gives_up_and_an_origin_outside_is_not_seen() -> None:
     assert np.all(long[:, 1] == LONGEST)
     assert np.isnan(widths(box((0.3, -1), (0.9, 1)), (0, 0), (1, 0))).all()
     assert np.isnan(widths(np.zeros((1, 3, 2), np.float32), (0, 0), (1, 0))).all()
+
+
+def test_a_hull_fills_the_gap_between_its_points() -> None:
+    parts = np.concatenate([box((-0.4, -1), (0.3, 1)), box((0.5, -1), (0.9, 1))])
+    inner = np.array([(-0.2, -1), (-0.2, 1), (0.7, -1), (0.7, 1)], np.float32)
+    found = widths(parts, (0, 0), (1, 0), hull=inner)
+    assert np.allclose(found.mean(axis=0), [0.9, 0.4], atol=0.1 * STEP)
+    alone = widths(
+        np.zeros((1, 3, 2), np.float32),
+        (0, 0),
+        (0.6, 0.8),
+        hull=np.float32([[-0.5, -2], [0.5, -2], [0.5, 2], [-0.5, 2]]),
+    )
+    assert np.allclose(alone.mean(axis=0), 0.5 / 0.6, atol=0.2 * STEP)
+    far = widths(parts, (0, 0), (1, 0), hull=np.float32([[0.6, -3], [0.8, -3], [0.7, -2]]))
+    assert np.allclose(far.mean(axis=0), [0.3, 0.4], atol=0.1 * STEP)
+
+
+def test_a_hull_without_members_covers_nothing() -> None:
+    nothing = extents(jnp.ones((4, 2)), jnp.zeros(4, bool))
+    assert np.all(np.asarray(nothing) == NO_EXTENT)
+    hulls = jnp.tile(nothing[:, None], 8)
+    ray = [jnp.tile(jnp.float32([[[v]] for v in vector]), (1, 1, 8)) for vector in ((0, 0), (1, 0))]
+    corners = jnp.zeros((3, 2, 8, 8))
+    assert np.isnan(silhouette_widths(corners, *ray, jnp.full(8, LONGEST), jnp.full((1, 8), 0.5), hulls)).all()
 
 
 @pytest.mark.parametrize("groups", [3, 16])
