@@ -53,8 +53,6 @@ class SimulatedOutline(NamedTuple):
     """Metres at the pelvis' depth (``engine.picture.outline``); NaN if not seen."""
     clothes: Float[Array, "*images"]
     """Standard deviation of the half-normal thickness of clothes, metres; NaN if unknown."""
-    wrapped: Float[Array, "*images"]
-    """1 in cloth that hangs straight over several parts, else 0."""
 
 
 class Keys(NamedTuple):
@@ -85,7 +83,7 @@ def simulate_outlines(
         silhouette_widths(corners, origins, directions, jnp.asarray(rays.longest), shift.T, hulls.T), (2, 1, 0)
     )
     faulty = jax.vmap(partial(_with_faults, settings))(widths, rays, scenes.border, keys.detector, fault_keys)
-    return SimulatedOutline(faulty, clothes.declared, jnp.max(clothes.wrapped, axis=-1))
+    return SimulatedOutline(faulty, clothes.declared)
 
 
 @full_precision

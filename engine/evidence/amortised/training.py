@@ -148,14 +148,19 @@ def _optimiser() -> optax.GradientTransformation:
     )
 
 
-def start_training(settings: TrainingSettings, beta_count: int, outlines: bool = False) -> TrainingState:
+def start_training(
+    settings: TrainingSettings, beta_count: int, outlines: bool = False, network: Network | None = None
+) -> TrainingState:
     """The state before the first step.
 
     Args:
         outlines: whether the network takes outlines, which the simulator must then give.
+        network: a trained network of the same sizes to go on with; its second output starts anew.
     """
     key = jax.random.key(settings.seed)
     weights = Weights(*init_network(key, settings.pairs, settings.layers, beta_count, outlines))
+    if network is not None:
+        weights = weights._replace(network=jax.tree.map(lambda array: jnp.asarray(array, jnp.float32), network))
     return _begin(jnp.zeros((), jnp.int32), weights)
 
 
@@ -191,8 +196,9 @@ class Batch(NamedTuple):
     """Features of simulated pictures, and the truth."""
 
     features: Features
-    depths: Float[Array, "images keypoints"]
-    betas: Float[Array, "detectors people betas"]
+    depths: Float[AnyArray, "images keypoints"] | None
+    """None if the second output is not trained."""
+    betas: Float[AnyArray, "detectors people betas"]
 
 
 class Training(eqx.Module):
@@ -231,23 +237,28 @@ def batch_loss(weights: Weights, sizes: tuple[int, int, int], batch: Batch) -> F
     transposed = jnp.swapaxes(root.lower, -1, -2)
     evidence = Evidence(root.lower @ transposed, jnp.einsum("nij,nj->ni", root.lower, root.whitened))
     each = jax.tree.map(lambda array: array.reshape(*sizes, *array.shape[1:]), evidence)
+    betas = jnp.asarray(batch.betas)
+    shape_loss = density_loss(each, betas) if sizes[2] == 1 else set_loss(each, betas)
+    if batch.depths is None:
+        return shape_loss
     found = hidden.even @ weights.depths.even + hidden.odd @ weights.depths.odd
-    misfit = jnp.mean(((found - batch.depths) / _DEPTH_DEVIATION) ** 2)
-    shape_loss = density_loss(each, batch.betas) if sizes[2] == 1 else set_loss(each, batch.betas)
-    return shape_loss + _DEPTH_WEIGHT * misfit
+    return shape_loss + _DEPTH_WEIGHT * jnp.mean(((found - batch.depths) / _DEPTH_DEVIATION) ** 2)
 
 
 @eqx.filter_jit(donate="all-except-first")
 def train(training: Training, state: TrainingState, count: Int[Array, ""]) -> TrainingState:
     """``count`` steps of one stage, all on the device. How steps are divided into calls changes no bit."""
-    return jax.lax.fori_loop(0, count, lambda _, now: _step(training, now), state)
+
+    def draw_and_take(_: Any, now: TrainingState) -> TrainingState:
+        return take_step(training.schedule, training.sizes, now, draw_batch(training, now.step))
+
+    return jax.lax.fori_loop(0, count, draw_and_take, state)
 
 
-def _step(training: Training, state: TrainingState) -> TrainingState:
-    schedule = training.schedule
-    batch = draw_batch(training, state.step)
+def take_step(schedule: Schedule, sizes: tuple[int, int, int], state: TrainingState, batch: Batch) -> TrainingState:
+    """One step on the pictures of a batch, which are in the order of ``sizes``."""
     weights: Any = state.weights  # optax types trees of arrays more narrowly than it takes them
-    loss, gradient = eqx.filter_value_and_grad(batch_loss)(weights, training.sizes, batch)
+    loss, gradient = eqx.filter_value_and_grad(batch_loss)(weights, sizes, batch)
     directions, optimiser = _optimiser().update(gradient, state.optimiser, weights)
     usable = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
     done = state.step - schedule.begins

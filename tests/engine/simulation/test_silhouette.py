@@ -65,24 +65,21 @@ def test_a_hull_fills_the_gap_between_its_points() -> None:
     inner = np.array([(-0.2, -1), (-0.2, 1), (0.7, -1), (0.7, 1)], np.float32)
     found = widths(parts, (0, 0), (1, 0), hull=inner)
     assert np.allclose(found.mean(axis=0), [0.9, 0.4], atol=0.1 * STEP)
-    alone = widths(
-        np.zeros((1, 3, 2), np.float32),
-        (0, 0),
-        (0.6, 0.8),
-        hull=np.float32([[-0.5, -2], [0.5, -2], [0.5, 2], [-0.5, 2]]),
-    )
+    upright = np.array([(-0.5, -2), (0.5, -2), (0.5, 2), (-0.5, 2)], np.float32)
+    alone = widths(np.zeros((1, 3, 2), np.float32), (0, 0), (0.6, 0.8), hull=upright)
     assert np.allclose(alone.mean(axis=0), 0.5 / 0.6, atol=0.2 * STEP)
-    far = widths(parts, (0, 0), (1, 0), hull=np.float32([[0.6, -3], [0.8, -3], [0.7, -2]]))
+    elsewhere = np.array([(0.6, -3), (0.8, -3), (0.7, -2)], np.float32)
+    far = widths(parts, (0, 0), (1, 0), hull=elsewhere)
     assert np.allclose(far.mean(axis=0), [0.3, 0.4], atol=0.1 * STEP)
 
 
 def test_a_hull_without_members_covers_nothing() -> None:
     nothing = extents(jnp.ones((4, 2)), jnp.zeros(4, bool))
     assert np.all(np.asarray(nothing) == NO_EXTENT)
-    hulls = jnp.tile(nothing[:, None], 8)
-    ray = [jnp.tile(jnp.float32([[[v]] for v in vector]), (1, 1, 8)) for vector in ((0, 0), (1, 0))]
-    corners = jnp.zeros((3, 2, 8, 8))
-    assert np.isnan(silhouette_widths(corners, *ray, jnp.full(8, LONGEST), jnp.full((1, 8), 0.5), hulls)).all()
+    ray = jnp.zeros((2, 1, 8)), jnp.zeros((2, 1, 8)).at[0].set(1.0)
+    longest, shift = jnp.full(8, LONGEST), jnp.full((1, 8), 0.5)
+    found = silhouette_widths(jnp.zeros((3, 2, 8, 8)), ray[0], ray[1], longest, shift, jnp.tile(nothing[:, None], 8))
+    assert np.isnan(np.asarray(found)).all()
 
 
 @pytest.mark.parametrize("groups", [3, 16])
