@@ -84,11 +84,14 @@ DRESSES = (
     Dress("flared skirt", 0.015, tube=(0, 1, 2, 3), hem_m=(0.15, 0.4)),
     Dress("wide top", 0.015, tube=(3, 6, 9, 13, 14, 16, 17)),
 )
-_NO_TUBE = ClothesSettings(kinds=((0.015, 1.0),), other_kind_rate=0.0, skirt_rate=0.0, coat_rate=0.0)
+_NO_TUBE = ClothesSettings(
+    kinds=((0.015, 1.0),), other_kind_rate=0.0, skirt_rate=0.0, coat_rate=0.0, wrap_rate=0.0
+)  # fmt: skip
 SIMULATED = {
     "loose, 30 mm": replace(_NO_TUBE, kinds=((0.03, 1.0),)),
     "skirts of the simulation": replace(_NO_TUBE, skirt_rate=1.0),
     "coats of the simulation": replace(_NO_TUBE, coat_rate=1.0),
+    "wraps of the simulation": replace(_NO_TUBE, wrap_rate=1.0),
 }
 BOUNDARY_NOISE = 0.005
 """Person heights."""
