@@ -18,7 +18,7 @@ from adapters.keypoints.table import KeypointTable
 from adapters.results.scores import Scores, arrow_columns
 from engine.body.model import BodyModel
 from engine.body.schemas import KeypointSchema
-from engine.evidence.amortised.stage import quadratic_excess
+from engine.evidence.amortised.stage import consistency
 from engine.evidence.calibration import Calibration
 from engine.evidence.calibration_file import calibration_id, default_calibration
 from engine.evidence.shape_evidence import Evidence
@@ -245,8 +245,7 @@ def fit_columns(
             context(calibration), pictures.fit, betas.astype(pictures.fit.betas.dtype), level
         )._asdict()
     columns = fit_to_shapes(context(calibration), *seen, betas)._asdict() if settings.fit else {}
-    excess = quadratic_excess(pictures.evidence, betas)
-    return columns | {"consistency": np.where(pictures.known, np.exp(-excess / level), np.nan)}
+    return columns | {"consistency": consistency(pictures, betas, level)}
 
 
 def scoring_mode(shapes: tuple[Shape, ...], settings: ScoreSettings) -> Mode:

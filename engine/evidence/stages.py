@@ -43,6 +43,8 @@ class PictureEvidence(NamedTuple):
     """True for pictures that have evidence."""
     fit: Any = None
     """The ``PosedFit`` behind the evidence, if it comes from fits."""
+    outlined: Bool[AnyArray, " images"] | None = None
+    """True for pictures whose outline is in the evidence; None if that is so for no picture."""
 
 
 class EvidenceStage(Protocol):

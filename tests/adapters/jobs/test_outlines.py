@@ -56,7 +56,7 @@ def test_scores_depend_on_outlines_where_there_are_any(anny: BodyModel, pictures
     shape = fit_references(pictures, anny, FitSettings("all", solver="amortised"))
     scorer = Scorer(anny, pictures.schema, shape, SETTINGS)
     own, without = scorer(pictures).numbers, scorer(replace(pictures, outline_px=None)).numbers
-    for name in ("log_bayes_factor", "information_bits"):
+    for name in ("log_bayes_factor", "information_bits", "consistency"):
         assert own[name][0] == without[name][0]
         assert (own[name][1:] != without[name][1:]).all()
 
