@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adapters.keypoints.outlines.measure import measure_outline
-from benchmarks.outline_bound import field_correlation, sensitivities
+from benchmarks.outline_bound import _log_bayes_factors, field_correlation, sensitivities
 from benchmarks.outline_pictures import DRESSES, _hem, _mask, _smooth_field, drawn_pictures, dressed_people
 from benchmarks.outline_rim import find_rim, mesh_edges
 from benchmarks.outlines import _girth_errors, girths
@@ -16,7 +16,7 @@ from benchmarks.synthetic import PoseSet, SyntheticPictures
 from engine.body.embedded import load_embedded_body
 from engine.body.model import BodyModel, pose_body
 from engine.body.schemas import COCO_17
-from engine.evidence.shape_evidence import Evidence
+from engine.evidence.shape_evidence import Evidence, log_bayes_factor
 from engine.picture.outline import outline_rays
 
 
@@ -118,6 +118,15 @@ def test_the_field_of_the_boundary_has_the_correlation_of_the_bound() -> None:
     fields = np.stack([_smooth_field(generator, places) for _ in range(4000)])[..., 0]
     measured = np.corrcoef(fields.T)[0, 1:]
     assert np.allclose(measured, field_correlation(np.array([0.03, 0.1])), atol=0.06)
+
+
+def test_bayes_factors_of_the_bound_are_those_of_evidence() -> None:
+    draw = np.random.default_rng(2)
+    factor = draw.normal(size=(3, 4, 4))
+    evidence = Evidence(factor @ factor.transpose(0, 2, 1), draw.normal(size=(3, 4)))
+    (found,) = _log_bayes_factors(evidence, evidence, np.array([1]), np.array([2]))
+    first, second = (Evidence(*(part[row].astype(np.float32) for part in evidence)) for row in (1, 2))
+    assert np.isclose(found, log_bayes_factor(first, second), atol=1e-4)
 
 
 def _image_of(body: BodyModel, drawn: SyntheticPictures, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
