@@ -22,8 +22,8 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from adapters.results.near_duplicates import first_alike
-from adapters.results.reasons import PROPORTIONS
-from adapters.results.report.decision import add_decision, decide, result_digest, row_reasons
+from adapters.results.reasons import PROPORTIONS, reasons_of
+from adapters.results.report.decision import add_decision, decide, result_digest
 from adapters.results.report.fits import Fits
 from adapters.results.report.page import PageParts, write_page
 from adapters.results.report.page_data import ArrayBlock, add_body, add_fits, add_scores, drawing_texts, row_texts
@@ -99,9 +99,9 @@ def write_invented_page(
     first = first_alike([made and made.hash for made in thumbnails], scores.image)
     block = ArrayBlock()
     add_scores(block, scores, fits.person)
-    decided = add_decision(
-        block, decide(scores, None, True), row_reasons(fits.proportion_deviations), fits.person, first
-    )
+    decision = decide(scores, None, True)
+    reasons = reasons_of(fits.proportion_deviations, decision.kinds)
+    decided = add_decision(block, decision, reasons, fits.person, first)
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails]))
     add_body(block, body, 10)
     manifest = {

@@ -102,6 +102,11 @@ class Shape:
     calibration: Calibration | None = None
     """Calibration of the references' detector; None means the shipped one."""
 
+    def __repr__(self) -> str:
+        betas = " ".join(f"{beta:+.2f}" for beta in self.betas[:10]) + (" ..." if len(self.betas) > 10 else "")
+        used = f"{self.used_references} of {max(len(self.references), 1)} references used"
+        return f"Shape of {self.body_name}, pose {self.mode}, solver {self.solver}, {used}: betas {betas}"
+
     @property
     def used_references(self) -> int:
         """Number of pictures in the evidence; 1 if the references are not known."""

@@ -75,7 +75,7 @@ def calibrate(
     from engine.evidence.calibration_file import save_calibration
 
     keep_inputs(out, (*pictures, people, body))
-    enable_told_cache("calibrate")
+    enable_told_cache("calibrate", solver)
     labels = None if people is None else read_labels(people)
     model, clothes = find_body(body), reading.options.clothes
     check_clothes(clothes, model, "free", free_solver(model, solver))

@@ -52,7 +52,7 @@ def summary_of(found: Check, scores: Scores, alike: Int[np.ndarray, " rows"]) ->
     kinds = row_kinds(scores.labels, probability, scores.numbers["consistency"])
     counts = ", ".join(f"{int(np.sum(kinds == kind)):,} {KIND_LABELS[kind]}" for kind in Kind if np.any(kinds == kind))
     names = scores.image.to_pylist()
-    people = f"{len(scores):,} people in {len(set(names)):,} pictures"
+    people = _people(int(np.sum(scores.instance >= 0)), len(set(names)))
     counted = found.calibration.of_a_detector
     weights = clip_weights(with_alike([clip_of(name) for name in names], alike)) if counted else None
     evidence, bits = scores.numbers["log_bayes_factor"], scores.numbers["information_bits"]
@@ -73,6 +73,12 @@ def summary_of(found: Check, scores: Scores, alike: Int[np.ndarray, " rows"]) ->
         title=_title(queue, [row for row, _ in heads[:FIRST]]),
         first=first,
     )
+
+
+def _people(people: int, pictures: int) -> str:
+    """``1 person in 3 pictures``; rows of pictures without anybody are no people."""
+    who, what = "person" if people == 1 else "people", "picture" if pictures == 1 else "pictures"
+    return f"{people:,} {who} in {pictures:,} {what}"
 
 
 def failed_pictures(scores: Scores) -> dict[str, list[str]]:

@@ -2,8 +2,10 @@
 
 import importlib
 import platform
+import sys
+import textwrap
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -41,6 +43,7 @@ _REQUIRED = (
     "click",
     "rich",
 )
+LINE_WIDTH = 80
 _BYTES_PER_PICTURE = 17 * 3 * 4
 _EXTRAS = {
     "report": ("jinja2", "PIL", "imagehash"),
@@ -154,6 +157,18 @@ def examine() -> list[Finding]:
     ]
 
 
+def folded_lines(rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    """What was found in lines of ``LINE_WIDTH``, for a pipe; states and commands are longer than one."""
+    column = max(len(subject) for subject, _, _ in rows) + 2
+    lines = []
+    for subject, state, remedy in rows:
+        text = f"{subject.ljust(column)}{state}"
+        lines += textwrap.wrap(text, LINE_WIDTH, subsequent_indent=" " * column, break_long_words=False)
+        # A command is copied, so it is one line.
+        lines += [f"{' ' * column}do: {remedy}"] if remedy else []
+    return lines
+
+
 @click.command(
     cls=Command,
     examples="""
@@ -166,9 +181,9 @@ def doctor() -> int:
     The exit status is 1 if the main job cannot run; a missing extra is not an error.
     """
     findings = examine()
-    print_table(
-        "samebody doctor",
-        ("what", "state", "what to do"),
-        [(f.subject, adapted(f.state), adapted(f.remedy)) for f in findings],
-    )
+    rows = [(f.subject, adapted(f.state), adapted(f.remedy)) for f in findings]
+    if sys.stdout.isatty():
+        print_table("samebody doctor", ("what", "state", "what to do"), rows)
+    else:
+        click.echo("\n".join(folded_lines(rows)))
     return 1 if any(finding.broken for finding in findings) else 0

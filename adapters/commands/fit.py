@@ -84,7 +84,8 @@ def fit(
     if not out.parent.is_dir():
         raise ValueError(f"cannot write {out}: there is no folder {out.parent}; make it first")
     keep_inputs(out, (*references, body, calibration))
-    enable_told_cache("fit" if pose == "free" else "fit in rest pose")
+    fits = focal_length_px is not None
+    enable_told_cache("fit" if pose == "free" else "fit in rest pose", solver, fits)
     model, clothes = find_body(body), reading.options.clothes
     check_clothes(clothes, model, pose, free_solver(model, solver, focal_length_px) if pose == "free" else solver)
     detected = photograph_table(references, detector, settings)

@@ -146,7 +146,8 @@ def score(
         raise ValueError("--calibration and --calibrate-on-dataset exclude each other; give one of them")
     # Ray may start processes, so this comes before JAX starts threads.
     cluster = None if ray is None else RayCluster(ray)
-    enable_told_cache("score" if pose != "rest" else "score in rest pose")
+    fits = with_fits or focal_length_px is not None
+    enable_told_cache("score" if pose != "rest" else "score in rest pose", solver, fits)
     loaded = [Shape.load(path) for path in shapes]
     people = dict(zip(_names(shapes), loaded, strict=True))
     settings = ScoreSettings(

@@ -21,8 +21,9 @@ from adapters.jobs.score import score_table
 from adapters.jobs.scorer import Scorer, ScoreSettings, calibration_of
 from adapters.keypoints.clips import clip_of
 from adapters.keypoints.table import KeypointTable
-from adapters.results.reasons import compare_proportions, reason
+from adapters.results.reasons import compare_proportions, reason, reasons_of
 from adapters.results.scores import Scores
+from adapters.results.vocabulary import row_kinds
 from engine.body.keypoint_body import KeypointBody
 from engine.body.model import BodyModel
 from engine.evidence.calibration import Calibration, calibrated_pictures
@@ -81,9 +82,14 @@ class Check:
     references: tuple[ReferenceFinding, ...]
     """The references that could be compared, starting with the one most unlike the others."""
     reasons: list[str]
-    """Each row's reason in words; empty if nothing is unusual."""
+    """Each row's reason in words; empty for the same body, and if nothing is unusual."""
     help: tuple[str, ...]
     """Advice that would make the next check more certain, most helpful first."""
+
+    def __repr__(self) -> str:
+        disagree = sum(one.disagrees for one in self.references)
+        about = f"calibration {self.calibrated_by}, {disagree} of {len(self.references)} references disagree"
+        return f"Check with {self.shape!r}\n{about}\n{self.scores!r}"
 
 
 def check(
@@ -215,7 +221,8 @@ def _reasons(reduced: KeypointBody, scores: Scores, shape: Shape, calibration: C
     differences = compare_proportions(
         reduced, calibrated_pictures(scores.evidence, calibration), theirs, *calibration.axes
     )
-    return [reason(row) for row in differences.deviations]
+    kinds = row_kinds(scores.labels, scores.numbers["same_body_probability"], scores.numbers["consistency"])
+    return reasons_of(differences.deviations, kinds)
 
 
 def _references(

@@ -179,9 +179,9 @@ def unused_outlines(outlined: int, body: BodyModel, mode: Mode, solver: str) -> 
     option = "--pose rest" if mode == "rest" else f"--solver {solver}"
     model = amortised_model(body) if mode == "free" and solver in NETWORK_SOLVERS else None
     if model is None:
-        return [f"the outlines of {outlined:,} people are not used: {option} fits keypoints alone"]
+        return [f"the outlines ({outlined:,}) are not used: {option} fits keypoints alone"]
     if not model.network.sees_outlines:
-        return [f"the outlines of {outlined:,} people are not used: the network of {body.name} was trained without"]
+        return [f"the outlines ({outlined:,}) are not used: the network of {body.name} was trained without"]
     return []
 
 

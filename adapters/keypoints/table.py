@@ -88,6 +88,11 @@ class KeypointTable:
     def __len__(self) -> int:
         return len(self.image)
 
+    def __repr__(self) -> str:
+        seen = int(np.sum(self.status == Status.OK))
+        outlines = f", {self.outlined:,} outlines" if self.outlined else ""
+        return f"KeypointTable of {len(self):,} rows, {seen:,} with keypoints ({self.schema.name}){outlines}"
+
     @property
     def outlined(self) -> int:
         """The number of people with an outline."""

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
+from adapters.results.vocabulary import Kind
 from engine.body.keypoint_body import KeypointBody
 from engine.evidence.shape_evidence import Evidence
 
@@ -100,6 +101,18 @@ def compare_proportions(
     known = certainty > _RIDGE
     certainty = np.where(known, certainty, 1)
     return Differences(np.where(known, score / certainty, 0), np.where(known, score / np.sqrt(certainty), 0))
+
+
+def reasons_of(deviations: Float[np.ndarray, "rows proportions"], kinds: UInt8[np.ndarray, " rows"]) -> list[str]:
+    """Each row's reason; empty for rows of the same body, and if nothing was compared.
+
+    Args:
+        kinds: ``vocabulary.Kind`` of the rows.
+    """
+    if not deviations.shape[1]:
+        return [""] * len(deviations)
+    same = kinds == Kind.SAME_BODY
+    return ["" if alike else reason(row) for row, alike in zip(deviations, same, strict=True)]
 
 
 def reason(deviations: Float[np.ndarray, " proportions"]) -> str:

@@ -61,6 +61,16 @@ class Calibration:
     limbs: LimbModel | None = None
     """The model of limb lengths; None if limbs give no evidence of their own."""
 
+    def __repr__(self) -> str:
+        known = (
+            ("people", self.people_known), ("mean", self.mean is not None), ("noise of keypoints", self.keypoint_noise),
+            ("limbs", self.limbs is not None),
+        )  # fmt: skip
+        holds = ", ".join(name for name, is_known in known if is_known)
+        return f"Calibration from {self.provenance}: noise scale {self.noise_scale:.3f}" + (
+            f", {holds}" if holds else ""
+        )
+
     def __post_init__(self) -> None:
         check_factor(self.noise_scale, "noise_scale")
         within = np.asarray(self.within_person)

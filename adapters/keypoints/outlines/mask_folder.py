@@ -98,7 +98,7 @@ class MaskSummary:
         yield f"outlines of {self.outlined:,} of {self.people:,} people from the masks in {self.folder}"
         yield from (f"warning: {problem}" for problem in self.problems())
         if 0 < self.without_file < self.people:
-            yield f"{self.without_file:,} people are in pictures without a mask, for example {self.example}"
+            yield f"without a mask: {self.without_file:,} of {self.people:,} people, for example in {self.example}"
 
     def problems(self) -> Iterator[str]:
         """Masks that are not used, and a folder without any mask of these pictures."""

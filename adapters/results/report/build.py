@@ -16,7 +16,8 @@ from adapters.jobs.calibrate import calibration_advice
 from adapters.results.near_duplicates import first_alike
 from adapters.results.own_folder import check_own_folder
 from adapters.results.picture_files import find_pictures
-from adapters.results.report.decision import add_decision, decide, result_digest, row_reasons
+from adapters.results.reasons import reasons_of
+from adapters.results.report.decision import add_decision, decide, result_digest
 from adapters.results.report.drawings import (
     FitSources,
     Progress,
@@ -131,16 +132,16 @@ def make_report(
     add_scores(block, scores, person)
     several = scores.best_match is not None
     group = person if several else np.zeros(len(scores), int)
-    if inputs.reasons is None:
-        reasons = row_reasons(fits.proportion_deviations)
-    else:
-        reasons = [inputs.reasons[int(row)] for row in chosen]
     calibration = calibration_in_use(given, people) if scores.mode == "free" and people else None
     advice = None if calibration is None else calibration_advice(calibration)
     if advice is not None:
         notes.append(f"These scores are {advice}.")
     known = calibration is not None and calibration.of_a_detector
     decision = decided.on_page(chosen, decide(scores, first, known))
+    if inputs.reasons is None:
+        reasons = reasons_of(fits.proportion_deviations, decision.kinds)
+    else:
+        reasons = [inputs.reasons[int(row)] for row in chosen]
     decided_texts = add_decision(block, decision, reasons, group, first)
     add_fits(block, fits, frames, np.array([made is not None for made in thumbnails], bool))
     outline_words = add_outlines(block, drawings.outlines, frames)

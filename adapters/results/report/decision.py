@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 
 from adapters.keypoints.clips import clip_of
 from adapters.results.ranking import Queue, clip_weights, make_queue, with_alike
-from adapters.results.reasons import reason
 from adapters.results.report.page_data import ArrayBlock
 from adapters.results.report.scores import SORT_COLUMN, Scores
 from adapters.results.vocabulary import KIND_LABELS, MARKS, RANKED, STATUS_WORDS, TERMS, Kind, row_kinds
@@ -99,13 +98,6 @@ def add_decision(
         "ranked": decision.ranked,
         "shares": None if decision.shares is None else list(decision.shares),
     }
-
-
-def row_reasons(deviations: Float[np.ndarray, "rows proportions"]) -> list[str]:
-    """The reasons for each row's rank; empty if nothing was fitted."""
-    if not deviations.shape[1]:
-        return [""] * len(deviations)
-    return [reason(row) for row in deviations]
 
 
 def result_digest(scores: Scores) -> str:
