@@ -53,6 +53,8 @@ class Known:
     joints_rad: float
     """Standard deviation of each component of each joint's rotation."""
     root_rad: float
+    components: int | None = None
+    """Shape components that the evidence is about; the others are nuisances with their prior. None: all."""
 
 
 KNOWN = (
@@ -61,6 +63,7 @@ KNOWN = (
     Known("pose within 0.1 rad", 1.0, 0.1, 1.0),
     Known("pose within 0.2 rad", 1.0, 0.2, 1.0),
     Known("pose within 0.3 rad", 1.0, 0.3, 1.0),
+    Known("pose within 0.2 rad; ten components", 1.0, 0.2, 1.0, components=10),
 )
 
 
@@ -119,7 +122,7 @@ def bound_rows(body: BodyModel, drawn: SyntheticPictures) -> list[BoundRow]:
         whole = [information(picture, given) for picture in pictures]
         for known in KNOWN:
             precision = np.stack([_about_shape(matrix, known, body.beta_count) for matrix in whole])
-            evidence = _drawn_evidence(precision, betas)
+            evidence = _drawn_evidence(precision, betas[:, : precision.shape[-1]])
             references = fused(evidence, people, PICTURES, 0, REFERENCES)
             several = fused(evidence, people, PICTURES, REFERENCES, PICTURES)
             one = _log_bayes_factors(references, evidence, pairs.person, pairs.probe)
@@ -194,17 +197,17 @@ def field_correlation(apart: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]
 
 def _about_shape(
     matrix: Float[np.ndarray, "parameters parameters"], known: Known, betas: int
-) -> Float[np.ndarray, "betas betas"]:
+) -> Float[np.ndarray, "components components"]:
     """The information about the shape: the Schur complement of all that is not known."""
-    spreads = np.full(len(matrix) - betas, known.joints_rad)
-    spreads[:3] = known.root_rad
+    spreads = np.full(len(matrix), known.joints_rad)
+    spreads[betas : betas + 3] = known.root_rad
     spreads[-_CAMERA:] = known.camera * np.array([1, HEIGHT_PX, HEIGHT_PX])
+    asked = betas if known.components is None else min(known.components, betas)
+    spreads[:betas] = np.where(np.arange(betas) < asked, 0.0, 1.0)
     unknown = np.flatnonzero(spreads)
-    if not len(unknown):
-        return matrix[:betas, :betas]
-    rest = matrix[np.ix_(betas + unknown, betas + unknown)] + np.diag(spreads[unknown] ** -2)
-    mixed = matrix[:betas, betas + unknown]
-    found = matrix[:betas, :betas] - mixed @ np.linalg.solve(rest, mixed.T)
+    rest = matrix[np.ix_(unknown, unknown)] + np.diag(spreads[unknown] ** -2)
+    mixed = matrix[:asked, unknown]
+    found = matrix[:asked, :asked] - mixed @ np.linalg.solve(rest, mixed.T)
     return (found + found.T) / 2
 
 

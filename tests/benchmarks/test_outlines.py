@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adapters.keypoints.outlines.measure import measure_outline
-from benchmarks.outline_bound import _log_bayes_factors, field_correlation, sensitivities
+from benchmarks.outline_bound import KNOWN, Known, _about_shape, _log_bayes_factors, field_correlation, sensitivities
 from benchmarks.outline_pictures import DRESSES, _hem, _mask, _smooth_field, drawn_pictures, dressed_people
 from benchmarks.outline_rim import find_rim, mesh_edges
 from benchmarks.outlines import _girth_errors, girths
@@ -134,3 +134,15 @@ def _image_of(body: BodyModel, drawn: SyntheticPictures, betas: np.ndarray) -> t
     vertices = np.asarray(pose_body(body, jnp.asarray(betas), jnp.asarray(drawn.pose[0, 0])).vertices)
     scale, place = np.asarray(drawn.camera.scale)[0, 0], np.asarray(drawn.camera.translation)[0, 0]
     return scale * vertices[:, :2] * [1, -1] + place, drawn.true_keypoints_px[0, 0]
+
+
+def test_unknown_pose_camera_and_components_cost_information() -> None:
+    factor = np.random.default_rng(3).normal(size=(60, 10 + 72 + 3))
+    matrix, four = factor.T @ factor, Known("pose and camera; four components", 0.0, 0.0, 0.0, components=4)
+    everything, *_, camera_and_pose, some = (_about_shape(matrix, known, 10) for known in (*KNOWN[:-1], four))
+    assert np.allclose(everything, matrix[:10, :10])
+    assert np.linalg.eigvalsh(everything - camera_and_pose).min() > -1e-9
+    # Marginalising the rest of the components equals cutting the covariance to the first ones.
+    prior = np.diag([0.0] * 4 + [1.0] * 6)
+    pose_known = _about_shape(matrix, KNOWN[0], 10)
+    assert np.allclose(np.linalg.inv(some), np.linalg.inv(pose_known + prior)[:4, :4])
