@@ -189,6 +189,14 @@ assert connection.execute(sa.text("SELECT * FROM reference_images")).all() == [(
     ("host-guide.md", "from adapters.smpl_optimizer import compute_fitting_consistency, optimize_shared_beta"): """
 assert beta.shape == (10,) and consistency > 0.9, consistency
 """,
+    ("host-guide.md", "import numpy as np"): """
+from adapters.host.inputs import keypoint_table
+from adapters.keypoints.readers import read_keypoints
+table = read_keypoints(["samebody-demo/references.parquet"])
+mask = np.ones((np.ceil(table.keypoints[0].max(axis=0)) + 400).astype(int)[::-1], bool)
+given = with_outline({"keypoints": table.keypoints[0], "confidence": table.confidence[0]}, mask)
+assert keypoint_table(["a.jpg"], [given]).outlined == 1
+""",
     ("scaling-out.md", "from adapters.results.evidence_table import read_evidence"): """
 assert len(matches.best) > 0
 """,

@@ -112,7 +112,7 @@ def _title(queue: Queue, rows: list[int]) -> str:
     from adapters.results.ranking import range_of_others
 
     if queue.shares is None or not rows:
-        return "look at these first, the most unlike the references first"
+        return "look at these first, the most unlike the references first (uncalibrated: their order counts, not 0)"
     low, high = range_of_others(queue.evidence[np.isin(queue.order, rows)], queue.shares)
     return f"look at these first: expect {low} to {high} of {len(rows)} to show another body"
 

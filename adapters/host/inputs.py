@@ -2,7 +2,8 @@
 
 The keypoints of one picture have one of these forms:
 
-    {"keypoints": (K, 2), "confidence": (K,)}          one person; MMPose's name ``keypoint_scores`` is understood too
+    {"keypoints": (K, 2), "confidence": (K,)}          one person; MMPose's name ``keypoint_scores`` is understood too,
+                                                       and ``outline``, ``clothes`` (``adapters.host.outlines``)
     (K, 3)                                             one person: x, y, confidence
     [person, person, ...]                              everybody in the picture, like MMPose's list of instances
     {"predictions": [[person, ...]]}                   result of MMPoseInferencer for one picture
@@ -23,6 +24,7 @@ import pyarrow as pa
 from jaxtyping import Float32
 
 from adapters.bodies.smplx_export import export_live_model
+from adapters.host.outlines import outline_columns
 from adapters.keypoints.plausibility import judged
 from adapters.keypoints.table import KeypointTable, clean_keypoints
 from engine.body.model import BodyModel
@@ -129,6 +131,7 @@ def keypoint_table(
             trouble[len(names)] = (Status.NO_DETECTION, None)
         names += [image] * max(len(found), 1)
         instances += range(len(found)) if found else (-1,)
+    outlined = outline_columns(people, rows, len(names))
     points, scores = _at_once(people) or _one_by_one(people, rows, trouble)
     rows = [row for row in rows if row not in trouble] if trouble else rows
     schema = _find_schema(schema, scores)
@@ -147,7 +150,7 @@ def keypoint_table(
             np.asarray(scores if whole else [scores[i] for i in keep]),
         )
     status = np.full(count, Status.OK, np.int8)
-    detail: list[str | None] = [None] * count
+    detail: list[str | None] = [outlined.notes.get(row) for row in range(count)]
     for row, (own_status, reason) in trouble.items():
         status[row] = own_status
         detail[row] = reason
@@ -159,6 +162,8 @@ def keypoint_table(
         confidence=confidence,
         status=status,
         detail=pa.array(detail, pa.string()),
+        outline_px=outlined.outline_px,
+        clothes_m=outlined.clothes_m,
     )
     return judged(table)
 
