@@ -135,7 +135,8 @@ class Seen(NamedTuple):
 
     def rows(self, chosen: np.ndarray) -> "Seen":
         """Some of the pictures."""
-        return Seen(*(None if part is None else part[chosen] for part in self))
+        outlined = (None if part is None else part[chosen] for part in (self.outline_px, self.clothes_m))
+        return Seen(self.keypoints[chosen], self.confidence[chosen], *outlined)
 
 
 def free_solver(

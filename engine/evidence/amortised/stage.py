@@ -58,13 +58,15 @@ def picture_evidence(
     """
     evidence = amortised_evidence(model, schema, noise, keypoints_px, confidence, outline_px, clothes_m)
     known = np.any(evidence.precision != 0, axis=(1, 2))
-    seen = outline_px is not None and model.network.sees_outlines
+    outlined = None
+    if outline_px is not None and model.network.sees_outlines:
+        outlined = known & np.any(np.isfinite(np.asarray(outline_px)), axis=(1, 2))
     return PictureEvidence(
         evidence=evidence,
         status=np.where(known, Status.OK, Status.TOO_FEW_KEYPOINTS).astype(np.int8),
         swapped_labels=np.zeros(len(known), np.int8),
         known=known,
-        outlined=known & np.any(np.isfinite(outline_px), axis=(1, 2)) if seen else None,
+        outlined=outlined,
     )
 
 
