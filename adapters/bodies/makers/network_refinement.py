@@ -57,8 +57,8 @@ _JUDGED = 2
 @click.option("--poses", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--pool", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the pictures.")
 @click.option("--parts", default=85, show_default=True, help="Parts of the pool, 8,192 pictures each.")
-@click.option("--epochs", default=3, show_default=True)
-@click.option("--rate", default=6e-4, show_default=True, help="Greatest learning rate.")
+@click.option("--epochs", default=1, show_default=True)
+@click.option("--rate", default=4e-4, show_default=True, help="Greatest learning rate.")
 @click.option("--network", type=click.Path(exists=True, path_type=Path), default=_NETWORK, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=_NETWORK, show_default=True)
 def main(poses: Path, pool: Path, parts: int, epochs: int, rate: float, network: Path, out: Path) -> None:
