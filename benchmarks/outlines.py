@@ -43,11 +43,17 @@ from engine.body.pose_prior import load_pose_prior
 from engine.body.schemas import COCO_17
 from engine.evidence.amortised.evidence import AmortisedModel, amortised_evidence, make_amortised
 from engine.evidence.amortised.network_file import load_network
+from engine.evidence.amortised.stage import joint_evidence, picture_evidence
 from engine.evidence.calibration import calibrated_pictures
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.reliability import expected_calibration_error, reliability
 from engine.evidence.shape_evidence import Evidence, posterior, same_body_probability
 from engine.picture.noise import NoiseModel
+from engine.posed.fit import make_context
+from engine.posed.outline_fit import Outlines, with_outlines
+from engine.posed.outline_problem import make_outline_body
+from engine.posed.scoring import fit_own
+from engine.simulation.surface import make_surface
 
 _UNIT_SEED = 1005
 COMPONENTS = 16
@@ -85,6 +91,29 @@ def figures(model: AmortisedModel, people: Dressed, level: float) -> list[Row]:
                 model, COCO_17, noise, people.keypoints_px, people.confidence, outline, clothes
             )
             rows.append(_row(dress.name, given, evidence, people))
+    return rows
+
+
+def joint_figures(model: AmortisedModel, people: Dressed, level: float) -> list[Row]:
+    """Rows of fits with outlines, alone and together with the network (``--solver joint``), in clothes of no tube."""
+    body, noise = load_embedded_body(), NoiseModel(level)
+    context = make_context(reduce_body(body, COCO_17), noise=noise)
+    mesh = make_outline_body(make_surface(body))
+    seen = (people.keypoints_px.astype(np.float32), people.confidence.astype(np.float32))
+    fits = fit_own(context, *seen)
+    bare = picture_evidence(model, COCO_17, noise, *seen)
+    rows = [_row("any", "keypoints, fits and network", joint_evidence(fits, bare).evidence, people)]
+    for dress in DRESSES:
+        if dress.tube:
+            continue
+        outline = people.outlines_px[dress.name]
+        for given, clothes in (("", np.nan), (", clothes known", dress.thickness_m)):
+            thickness = np.full(len(outline), clothes)
+            fitted = with_outlines(context, mesh, fits, Outlines(outline, thickness))
+            network = picture_evidence(model, COCO_17, noise, *seen, outline, thickness)
+            rows.append(_row(dress.name, f"outlines, fits{given}", fitted.evidence, people))
+            joint = joint_evidence(fitted, network).evidence
+            rows.append(_row(dress.name, f"outlines, fits and network{given}", joint, people))
     return rows
 
 
@@ -196,14 +225,16 @@ def print_bound(console: Console, rows: list[BoundRow]) -> None:
 @click.option("--body", "body_path", type=click.Path(exists=True, path_type=Path), help="Body of the people (.npz).")
 @click.option("--people", default=100, show_default=True, type=click.IntRange(min=4))
 @click.option("--bound", is_flag=True, help="Only what any method could reach, linearly (no network).")
+@click.option("--joint", is_flag=True, help="Rows of fits with outlines, too (ten more minutes).")
 @click.option("--cache", type=click.Path(path_type=Path), help="File (.npz) that keeps the measured outlines.")
 @click.option("--out", type=click.Path(path_type=Path), help="File for the figures (JSON).")
-def main(
+def main(  # noqa: PLR0913 (click passes one argument per option)
     poses_path: Path | None,
     network: Path | None,
     body_path: Path | None,
     people: int,
     bound: bool,
+    joint: bool,
     cache: Path | None,
     out: Path | None,
 ) -> None:
@@ -222,6 +253,8 @@ def main(
     dressed = dressed_people(poses, people, pictured, cache)
     level = _level(poses)
     rows = figures(model, dressed, level) + simulated_figures(model, poses, people, pictured, level)
+    if joint:
+        rows += joint_figures(model, dressed, level)
     print_rows(console, rows)
     rates = speeds(model, dressed)
     console.print(*(f"{name}: {rate:,.0f} pictures/s" for name, rate in rates.items()), sep="; ")

@@ -26,15 +26,20 @@ from engine.evidence.stages import EvidenceStage, PictureEvidence
 from engine.picture.clothes import Clothes
 from engine.picture.noise import NoiseModel
 from engine.posed.fit import POSED_NOISE, make_context
+from engine.posed.outline_fit import Outlines, with_outlines
+from engine.posed.outline_problem import OutlineBody, make_outline_body
 from engine.posed.scoring import fit_own
 from engine.posed.search import PosedContext
 from engine.scores import Mode
+from engine.simulation.surface import make_surface
 
 NETWORK_SOLVERS = ("amortised", "joint")
 """Sources of evidence that need the body's network: the network alone, and fits and network together."""
 
 FitStage = Callable[[np.ndarray, np.ndarray], PictureEvidence]
 """The evidence of fits, which use keypoints and confidence."""
+OutlineStage = Callable[[PictureEvidence, Outlines], PictureEvidence]
+"""The evidence of fits with outlines, which start from those of keypoints."""
 
 COMPUTING = threading.RLock()
 """Lock that is held while the engine computes."""
@@ -91,11 +96,22 @@ class PreparedBody:
         network = partial(picture_evidence, self.amortised, self.reduced.schema, noise)
         if chosen == "amortised":
             return network
-        return partial(_jointly, partial(fit_own, self.context(calibration)), network)
+        context = self.context(calibration)
+        outlined = partial(with_outlines, context, self.outline_body) if self.sees_outlines(chosen) else None
+        return partial(_jointly, partial(fit_own, context), outlined, network)
 
     def sees_outlines(self, solver: str) -> bool:
         """True if a source of evidence uses outlines."""
         return solver in NETWORK_SOLVERS and self.amortised is not None and self.amortised.network.sees_outlines
+
+    @cached_property
+    def outline_body(self) -> OutlineBody:
+        """The mesh behind silhouettes of fits.
+
+        Raises:
+            ValueError: the body has no mesh.
+        """
+        return make_outline_body(make_surface(self.body))
 
     @cached_property
     def limb_slopes(self) -> np.ndarray | None:
@@ -240,12 +256,17 @@ def _fitted(
 
 def _jointly(
     fits: FitStage,
+    outlined: OutlineStage | None,
     network: EvidenceStage,
     keypoints: np.ndarray,
     confidence: np.ndarray,
-    *outlined: np.ndarray | None,
+    outline_px: np.ndarray | None = None,
+    clothes_m: np.ndarray | None = None,
 ) -> PictureEvidence:
-    return joint_evidence(fits(keypoints, confidence), network(keypoints, confidence, *outlined))
+    fitted = fits(keypoints, confidence)
+    if outlined is not None and outline_px is not None:
+        fitted = outlined(fitted, Outlines(outline_px, np.asarray(np.nan) if clothes_m is None else clothes_m))
+    return joint_evidence(fitted, network(keypoints, confidence, outline_px, clothes_m))
 
 
 def body_columns(table: KeypointTable, body: KeypointBody) -> tuple[np.ndarray, np.ndarray]:

@@ -37,7 +37,7 @@ from engine.posed.problem import (
     seen_at,
 )
 from engine.posed.search import TILE_SIZE, PosedContext
-from engine.solvers.levenberg_marquardt import LinearModel, eliminate_whitened
+from engine.solvers.levenberg_marquardt import LinearModel, ReducedModel, eliminate_whitened
 from engine.solvers.small_systems import positive_diagonal, solve_positive
 
 _EXACT_SIGMA = 0.005
@@ -130,7 +130,8 @@ def _describe(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns]) ->
 
 def picture_evidence(problem: PosedProblem, picture: Picture, unknowns: PictureUnknowns) -> Evidence:
     """Λ and h of one picture, at its own β and the assumed noise."""
-    return _laplace(linear_model(problem, (picture, unknowns)), picture)
+    linear = linear_model(problem, (picture, unknowns))
+    return laplace_evidence(linear, eliminate_whitened(linear, 0.0), picture.betas)
 
 
 def linear_model(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns]) -> LinearModel:
@@ -138,8 +139,8 @@ def linear_model(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns])
     return linearise(problem, *fitted, free_betas=True)
 
 
-def _laplace(linear: LinearModel, picture: Picture) -> Evidence:
-    reduced = eliminate_whitened(linear, 0.0)
+def laplace_evidence(linear: LinearModel, reduced: ReducedModel, betas: Float[AnyArray, " betas"]) -> Evidence:
+    """Λ and h of a problem that is linear around a fit with this β, and its model without z (no damping)."""
     by_frame, by_betas = linear.by_dense[:, :FRAME_SIZE], linear.by_dense[:, FRAME_SIZE:]
     weighted_frame, weighted_betas = reduced.weighted_rows[:, :FRAME_SIZE], reduced.weighted_rows[:, FRAME_SIZE:]
     within = positive_diagonal(by_frame.T @ weighted_frame)
@@ -149,13 +150,13 @@ def _laplace(linear: LinearModel, picture: Picture) -> Evidence:
     precision = free.T @ (weighted_betas - weighted_frame @ follows)
     gradient = free.T @ (linear.residuals + reduced.change)
     precision = 0.5 * (precision + precision.T)
-    return Evidence(precision, precision @ picture.betas - gradient)
+    return Evidence(precision, precision @ betas - gradient)
 
 
 def _evidence_of(problem: PosedProblem, fitted: tuple[Picture, PictureUnknowns]) -> Evidence:
     picture, _ = fitted
     linear = linear_model(problem, fitted)
-    evidence = _laplace(linear, picture)
+    evidence = laplace_evidence(linear, eliminate_whitened(linear, 0.0), picture.betas)
     scale = noise_scale(linear, jnp.asarray(picture.betas), jnp.asarray(picture.observation.confidence) > 0)
     return Evidence(evidence.precision / scale**2, evidence.information / scale**2)
 

@@ -57,6 +57,8 @@ class Problem(NamedTuple):
     apply_step: Callable[[Any, Float[Array, " whitened"], Float[Array, " dense"]], Any]
     dense_unit: Float[Array, " dense"]
     """The largest change of each entry of c in one step; also the unit of its damping."""
+    many_rows: bool = False
+    """True if there are more residuals than entries of z (``eliminate_in_whitened_space``)."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,28 @@ def eliminate_whitened(model: LinearModel, damping: Float[AnyArray, ""] | float)
     gram = model.by_whitened @ model.by_whitened.T / kept
     right = jnp.concatenate([model.by_dense, model.by_whitened @ (-gradient / kept)[:, None]], axis=1)
     solved = solve_positive(gram + jnp.eye(len(gram), dtype=gram.dtype), right)
-    rows, change = solved[:, :-1], solved[:, -1]
+    return _reduced(model, gradient, solved[:, :-1], solved[:, -1])
+
+
+def eliminate_in_whitened_space(model: LinearModel, damping: Float[AnyArray, ""] | float) -> ReducedModel:
+    """``eliminate_whitened`` for more residuals than entries of z: M⁻¹ = I − A ((1 + λ) I + AᵀA)⁻¹ Aᵀ.
+
+    It subtracts from F what z explains, so it needs double precision.
+    """
+    gradient = model.whitened + model.residuals @ model.by_whitened
+    gram = model.by_whitened.T @ model.by_whitened
+    right = jnp.concatenate([model.by_whitened.T @ model.by_dense, gradient[:, None]], axis=1)
+    solved = solve_positive(gram + (1.0 + damping) * jnp.eye(len(gram), dtype=gram.dtype), right)
+    rows = model.by_dense - model.by_whitened @ solved[:, :-1]
+    return _reduced(model, gradient, rows, -model.by_whitened @ solved[:, -1])
+
+
+def _reduced(
+    model: LinearModel,
+    gradient: Float[Array, " whitened"],
+    rows: Float[Array, "rows dense"],
+    change: Float[Array, " rows"],
+) -> ReducedModel:
     return ReducedModel(
         gradient,
         rows,
@@ -163,10 +186,14 @@ def complete_step(
 
 
 def propose_step(
-    model: LinearModel, damping: Float[Array, ""], dense_unit: Float[Array, " dense"], whitened_bound: float
+    model: LinearModel,
+    damping: Float[Array, ""],
+    dense_unit: Float[Array, " dense"],
+    whitened_bound: float,
+    many_rows: bool = False,
 ) -> Proposal:
     """The damped, bounded step."""
-    reduced = eliminate_whitened(model, damping)
+    reduced = eliminate_in_whitened_space(model, damping) if many_rows else eliminate_whitened(model, damping)
     damped = positive_diagonal(reduced.hessian + jnp.diag(damping / dense_unit**2))
     dense = -solve_positive(damped, reduced.gradient[:, None])[:, 0]
     return complete_step(model, reduced, dense, damping, dense_unit, whitened_bound)
@@ -212,7 +239,7 @@ def take_step(
         tolerance: a lane whose step has a smaller predicted decrease, in nats, has converged.
     """
     model = problem.linearise(lane.unknowns)
-    proposal = propose_step(model, lane.damping, problem.dense_unit, settings.whitened_bound)
+    proposal = propose_step(model, lane.damping, problem.dense_unit, settings.whitened_bound, problem.many_rows)
     proposed = problem.apply_step(lane.unknowns, proposal.whitened, proposal.dense)
     energy = problem.energy(proposed)
     finite = jnp.isfinite(energy) & jnp.isfinite(proposal.decrease)

@@ -6,7 +6,7 @@ pose at its own. A row is found in the keypoint files by the name of its picture
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import jax
@@ -26,9 +26,10 @@ from engine.evidence.calibration import Calibration, calibrated_pictures
 from engine.evidence.shape_evidence import Evidence
 from engine.evidence.stages import EvidenceStage, PictureEvidence, calibrated_people
 from engine.picture.cameras import WeakPerspective
-from engine.picture.observation import Observation
 from engine.picture.outline_places import PLACES, SIDES
 from engine.posed.fit import fit_poses, observe_pictures
+from engine.posed.outline_fit import Outlines, fit_outlines
+from engine.posed.outline_problem import OutlineBody
 from engine.posed.results import Described, PosedFit
 from engine.posed.scoring import excess_energy, fit_near
 from engine.posed.search import PosedContext
@@ -123,6 +124,8 @@ class Fitter:
     evidence_stage: EvidenceStage
     """The source of the scores' evidence."""
     calibration: Calibration
+    outline_body: OutlineBody | None = None
+    """The mesh behind silhouettes; without it, outlines are not fitted."""
 
     @classmethod
     def of(cls, prepared: PreparedBody, people: Sequence[Shape], calibration: Calibration) -> "Fitter":
@@ -132,7 +135,8 @@ class Fitter:
             ValueError: the shapes have evidence of the body's network, which is missing.
         """
         solver = prepared.free_solver(shape_solvers=[shape.solver for shape in people])
-        return cls(prepared.context(calibration), prepared.evidence_stage(calibration, solver), calibration)
+        context, stage = prepared.context(calibration), prepared.evidence_stage(calibration, solver)
+        return cls(context, stage, calibration, prepared.outline_body if prepared.sees_outlines(solver) else None)
 
 
 def fit_rows(
@@ -210,12 +214,18 @@ def _fit_part(
 ) -> dict[str, np.ndarray]:
     context = fitter.context
     columns = (seen.keypoints_px[at], seen.confidence[at])
-    outlined = (None if part is None else part[at] for part in (seen.outline_px, seen.clothes_m))
+    outlined = tuple(None if part is None else part[at] for part in (seen.outline_px, seen.clothes_m))
     pictures = fitter.evidence_stage(*columns, *outlined)
     own_evidence = calibrated_pictures(pictures.evidence, fitter.calibration)
     mean, root = fitter.calibration.axes
     own_betas = mean + _most_probable(own_evidence) @ root.T
-    own, at_reference, drawn, fitted = _poses(context, pictures, columns, own_betas, betas)
+    own, at_reference, start = _poses(context, pictures, columns, own_betas, betas)
+    if outlined[0] is not None and fitter.outline_body is not None:
+        seen_outlines = Outlines(outlined[0], np.asarray(np.nan) if outlined[1] is None else outlined[1])
+        at_reference = _with_outlines(
+            at_reference, *fit_outlines(context, fitter.outline_body, start, seen_outlines, betas)
+        )
+    drawn, fitted = np.isfinite(start.energy), start.pictures.observation
     own_betas = np.where(drawn[:, None], own_betas, 0)
     limbs = compare_limbs(context.model.body, own_betas, own_evidence, betas, evidence, root)
     differences = compare_proportions(context.model.body, own_evidence, evidence, mean, root)
@@ -249,10 +259,8 @@ class _Poses(NamedTuple):
 
     own: PosedFit | Described
     at_reference: PosedFit | Described
-    drawn: Bool[np.ndarray, " images"]
-    """True for pictures that could be fitted."""
-    fitted: Observation
-    """Keypoints with swapped labels corrected."""
+    start: PosedFit
+    """The fit that the others started from; its pictures have swapped labels corrected."""
 
 
 def _poses(
@@ -265,12 +273,19 @@ def _poses(
     if pictures.fit is not None:
         own: PosedFit = pictures.fit
         _, at_reference = excess_energy(context, own, betas)
-        return _Poses(own, at_reference, np.isfinite(own.energy), own.pictures.observation)
+        return _Poses(own, at_reference, own)
     fit = fit_poses(context, observe_pictures(context, *seen), betas)
-    dtype = np.asarray(fit.energy).dtype
-    return _Poses(
-        fit_near(context, fit, own_betas.astype(dtype)), fit, np.isfinite(fit.energy), fit.pictures.observation
-    )
+    return _Poses(fit_near(context, fit, own_betas.astype(np.asarray(fit.energy).dtype)), fit, fit)
+
+
+def _with_outlines(fit: PosedFit | Described, outlined: Bool[np.ndarray, " images"], found: Described) -> Described:
+    """The fits, with those to outlines in rows that have one."""
+
+    def chosen(new: AnyArray, old: AnyArray) -> np.ndarray:
+        return np.where(outlined.reshape(-1, *[1] * (np.ndim(old) - 1)), new, old)
+
+    names = [field.name for field in fields(Described)]
+    return Described(**{name: jax.tree.map(chosen, getattr(found, name), getattr(fit, name)) for name in names})
 
 
 def _most_probable(evidence: Evidence) -> np.ndarray:
