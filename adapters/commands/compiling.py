@@ -1,4 +1,4 @@
-"""Prints ``compiling, once, about 60 s`` while a command waits for the compiler.
+"""Prints ``compiling, once, about 30 s`` while a command waits for the compiler.
 
 JAX reports when it asks its cache on disk for a program and when it has found it there. It reports nothing until a
 compilation ends, so a timer prints the line when a program has not come after a second. The processor time of all
@@ -17,7 +17,7 @@ from typing import IO
 
 import click
 
-_USUAL_S = 60.0
+_USUAL_S = 30.0
 _USUAL_OF_NETWORK_S = 4.0
 """Of commands whose evidence comes from the network alone and that fit no pictures."""
 WITHOUT_FITS = frozenset({"fit", "score", "calibrate", "cluster"})

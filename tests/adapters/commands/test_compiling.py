@@ -31,11 +31,11 @@ def test_it_is_said_once_and_remembered(tmp_path: Path, capsys: pytest.CaptureFi
         _program(watch, 0.2)
     watch.end()
     first = capsys.readouterr().err
-    assert first.count("compiling, once, about 60 s") == len(first.splitlines()) == 1
+    assert first.count("compiling, once, about 30 s") == len(first.splitlines()) == 1
     kept = json.loads((tmp_path / "seconds.json").read_text())
     assert kept["report"] == pytest.approx(watch.seconds, abs=0.06)
     assert CompileWatch("report", tmp_path).expected() == kept["report"]
-    assert CompileWatch("check", tmp_path).expected() == 60
+    assert CompileWatch("check", tmp_path).expected() == compiling._USUAL_S
 
 
 def test_commands_without_fits_expect_less(tmp_path: Path) -> None:
