@@ -60,7 +60,7 @@ class EvidenceStage(Protocol):
         """Evidence of every picture, independent of the other pictures.
 
         Args:
-            outline_px: widths at ``engine.picture.outline.PLACES``, NaN if not seen; fits do not use them.
+            outline_px: widths at ``engine.picture.outline.PLACES``, NaN if not seen; fits alone do not use them.
             clothes_m: thickness of the clothes in them (``engine.picture.clothes``), NaN if not known.
 
         Raises:

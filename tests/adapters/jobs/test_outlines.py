@@ -16,8 +16,10 @@ from adapters.keypoints.table import KeypointTable, slice_table
 from engine.body.model import BodyModel
 from engine.evidence.amortised.evidence import AmortisedModel, make_amortised
 from engine.evidence.amortised.network import init_network
+from engine.evidence.amortised.stage import joint_evidence
 from engine.picture.outline import outline_rays
 from engine.picture.outline_places import PLACES, SIDES
+from engine.posed.scoring import fit_own
 from tests.places import DEMO
 
 ROWS = 6
@@ -86,3 +88,18 @@ def test_only_networks_that_know_outlines_use_them(anny: BodyModel, pictures: Ke
     assert body.sees_outlines("amortised")
     assert body.sees_outlines("joint")
     assert not body.sees_outlines("lm")
+
+
+@pytest.mark.slow
+def test_joint_evidence_has_outlines_in_its_fits(anny: BodyModel, pictures: KeypointTable) -> None:
+    """Pictures without an outline have the evidence of keypoint fits, and no picture depends on another."""
+    body = prepared.prepare(anny, pictures.schema)
+    seen = body.seen(pictures)
+    found = body.evidence_stage(solver="joint")(*seen)
+    fits = fit_own(body.context(), seen.keypoints, seen.confidence)
+    keypoints_alone = joint_evidence(fits, body.evidence_stage(solver="amortised")(*seen))
+    alone = body.evidence_stage(solver="joint")(*seen.rows(np.array([2])))
+    for one, bare, single in zip(found.evidence, keypoints_alone.evidence, alone.evidence, strict=True):
+        np.testing.assert_array_equal(one[0], bare[0])
+        assert (one[1:] != bare[1:]).reshape(ROWS - 1, -1).any(axis=1).all()
+        np.testing.assert_array_equal(one[2], single[0])
