@@ -1,8 +1,8 @@
 """Outlines on the page: where their rays end in the picture, and the parts that differ from the fitted body.
 
-The body is the reference person's, posed and placed by the fit to the picture's keypoints and outline; its silhouette is
-measured along the same rays (``engine.posed.outline_check``). The words help the eye: clothes make parts wider, and the
-scores come from the network, which knows of clothes.
+The body is the reference person's, posed and placed by the fit to the picture's keypoints and outline; its silhouette
+is measured along the same rays (``engine.posed.outline_check``). The words help the eye: clothes make parts wider, and
+the scores come from the network, which knows of clothes.
 """
 
 from collections.abc import Mapping, Sequence
