@@ -95,7 +95,10 @@ def figures(model: AmortisedModel, people: Dressed, level: float) -> list[Row]:
 
 
 def joint_figures(model: AmortisedModel, people: Dressed, level: float) -> list[Row]:
-    """Rows of fits with outlines, alone and together with the network (``--solver joint``), in clothes of no tube."""
+    """Rows of fits with outlines, alone and together with the network.
+
+    ``--solver joint`` computes the latter where clothes are known.
+    """
     body, noise = load_embedded_body(), NoiseModel(level)
     context = make_context(reduce_body(body, COCO_17), noise=noise)
     mesh = make_outline_body(make_surface(body))
@@ -104,10 +107,9 @@ def joint_figures(model: AmortisedModel, people: Dressed, level: float) -> list[
     bare = picture_evidence(model, COCO_17, noise, *seen)
     rows = [_row("any", "keypoints, fits and network", joint_evidence(fits, bare).evidence, people)]
     for dress in DRESSES:
-        if dress.tube:
-            continue
         outline = people.outlines_px[dress.name]
-        for given, clothes in (("", np.nan), (", clothes known", dress.thickness_m)):
+        known = () if dress.tube else ((", clothes known", dress.thickness_m),)
+        for given, clothes in (("", np.nan), *known):
             thickness = np.full(len(outline), clothes)
             fitted = with_outlines(context, mesh, fits, Outlines(outline, thickness))
             network = picture_evidence(model, COCO_17, noise, *seen, outline, thickness)
@@ -225,7 +227,7 @@ def print_bound(console: Console, rows: list[BoundRow]) -> None:
 @click.option("--body", "body_path", type=click.Path(exists=True, path_type=Path), help="Body of the people (.npz).")
 @click.option("--people", default=100, show_default=True, type=click.IntRange(min=4))
 @click.option("--bound", is_flag=True, help="Only what any method could reach, linearly (no network).")
-@click.option("--joint", is_flag=True, help="Rows of fits with outlines, too (ten more minutes).")
+@click.option("--joint", is_flag=True, help="Rows of fits with outlines, too (20 more minutes).")
 @click.option("--cache", type=click.Path(path_type=Path), help="File (.npz) that keeps the measured outlines.")
 @click.option("--out", type=click.Path(path_type=Path), help="File for the figures (JSON).")
 def main(  # noqa: PLR0913 (click passes one argument per option)

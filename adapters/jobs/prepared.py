@@ -263,10 +263,18 @@ def _jointly(
     outline_px: np.ndarray | None = None,
     clothes_m: np.ndarray | None = None,
 ) -> PictureEvidence:
-    fitted = fits(keypoints, confidence)
-    if outlined is not None and outline_px is not None:
-        fitted = outlined(fitted, Outlines(outline_px, np.asarray(np.nan) if clothes_m is None else clothes_m))
-    return joint_evidence(fitted, network(keypoints, confidence, outline_px, clothes_m))
+    """Evidence of fits and of the network, with outlines in fits where clothes are known.
+
+    Pictures with an outline in clothes that are not known have the evidence of the network alone: a fit would take a
+    dress for the body.
+    """
+    fitted, seen = fits(keypoints, confidence), network(keypoints, confidence, outline_px, clothes_m)
+    if outlined is None or outline_px is None or seen.outlined is None:
+        return joint_evidence(fitted, seen)
+    clothes = np.broadcast_to(np.asarray(np.nan if clothes_m is None else clothes_m, np.float32), len(keypoints))
+    known = np.isfinite(clothes)
+    fitted = outlined(fitted, Outlines(np.where(known[:, None, None], outline_px, np.nan), clothes))
+    return joint_evidence(fitted, seen, alone=seen.outlined & ~known)
 
 
 def body_columns(table: KeypointTable, body: KeypointBody) -> tuple[np.ndarray, np.ndarray]:

@@ -70,14 +70,25 @@ def picture_evidence(
     )
 
 
-def joint_evidence(fits: PictureEvidence, network: PictureEvidence) -> PictureEvidence:
+def joint_evidence(
+    fits: PictureEvidence, network: PictureEvidence, alone: Bool[AnyArray, " images"] | None = None
+) -> PictureEvidence:
     """Evidence of fits and of the network about the same pictures, together.
 
     A fit covers one mode of the pose exactly, the network covers all poses approximately; their errors differ. Pictures
     without evidence of the network keep that of their fit.
+
+    Args:
+        alone: pictures that have the evidence of the network alone.
     """
     both = np.asarray(fits.known) & np.asarray(network.known)
-    return fits._replace(evidence=join_evidence(fits.evidence, network.evidence, both))
+    joined = join_evidence(fits.evidence, network.evidence, both)
+    if alone is not None:
+        joined = Evidence(*(
+            np.where(np.asarray(alone).reshape(-1, *[1] * (np.ndim(part) - 1)), own, part)
+            for part, own in zip(joined, network.evidence, strict=True)
+        ))  # fmt: skip
+    return fits._replace(evidence=joined)
 
 
 def join_evidence(first: Evidence, second: Evidence, both: Bool[AnyArray, " images"]) -> Evidence:
