@@ -100,7 +100,7 @@ class CompileWatch:
 
         try:
             replace_file(self._file, write)
-        except OSError:
+        except (OSError, ValueError):
             return  # if the cache cannot be written, only the estimate is lost
 
     def _say(self, thread: int, begun: float) -> None:

@@ -39,9 +39,11 @@ def _people(table: KeypointTable) -> np.ndarray:
 
 
 def test_others_come_first_with_a_reason(found: Check, pictures: KeypointTable) -> None:
-    first = found.scores.order[:20]
-    assert np.mean(_people(pictures)[first] == "anna") <= 0.1
-    assert all(found.reasons[row] for row in first)
+    others = _people(pictures)[found.scores.order] != "anna"
+    # Chance that a picture of another person comes before one of hers; one half by chance. Pictures hold a bit.
+    before = np.cumsum(others)[~others].mean() / others.sum()
+    assert before > 0.55
+    assert all(found.reasons[row] for row in found.scores.order[:20])
     assert found.calibrated_by in ("pictures", "shipped")
 
 
