@@ -148,10 +148,12 @@ def _write_check(
 def _worn(pictures: KeypointTable) -> Clothes:
     """What everybody wears; unknown if that is not known of everybody, or differs."""
     worn = pictures.clothes_m
-    return next(
-        (kind for kind in CLOTHES if worn is not None and len(worn) and np.all(worn == np.float32(THICKNESS_M[kind]))),
-        "unknown",
-    )
+    if worn is None or not len(worn):
+        return "unknown"
+    for kind in CLOTHES:
+        if np.all(worn == np.float32(THICKNESS_M[kind])):
+            return kind
+    return "unknown"
 
 
 def _page(
