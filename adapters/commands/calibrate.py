@@ -71,7 +71,8 @@ def calibrate(
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.calibrate import calibrate_from_labels, calibrate_from_pictures, read_labels
-    from adapters.jobs.prepared import check_clothes, free_solver, unused_clothes
+    from adapters.jobs.outline_use import check_clothes, unused_clothes
+    from adapters.jobs.prepared import free_solver
     from engine.evidence.calibration_file import save_calibration
 
     keep_inputs(out, (*pictures, people, body))

@@ -80,7 +80,8 @@ def check_command(
     from adapters.bodies.find import find_body
     from adapters.jobs.check import CheckSettings, check
     from adapters.jobs.check_folder import FILES, FolderSettings, look_at, write_check
-    from adapters.jobs.prepared import check_clothes, free_solver, unused_clothes, unused_outlines
+    from adapters.jobs.outline_use import check_clothes, unused_clothes, unused_outlines
+    from adapters.jobs.prepared import free_solver
     from adapters.results.own_folder import check_own_files
     from engine.evidence.calibration_file import load_calibration
 

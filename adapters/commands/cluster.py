@@ -75,7 +75,8 @@ def cluster(
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.cluster_table import cluster_table
-    from adapters.jobs.prepared import check_clothes, free_solver, unused_clothes
+    from adapters.jobs.outline_use import check_clothes, unused_clothes
+    from adapters.jobs.prepared import free_solver
     from adapters.results.writers import check_result_path, open_result_writer
 
     enable_told_cache("cluster")

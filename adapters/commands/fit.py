@@ -78,7 +78,8 @@ def fit(
     """
     from adapters.bodies.find import find_body
     from adapters.jobs.fit import FitSettings, fit_references
-    from adapters.jobs.prepared import check_clothes, free_solver, unused_clothes, unused_outlines
+    from adapters.jobs.outline_use import check_clothes, unused_clothes, unused_outlines
+    from adapters.jobs.prepared import free_solver
     from engine.evidence.calibration_file import load_calibration
 
     if not out.parent.is_dir():

@@ -129,7 +129,8 @@ def score(
     from adapters.bodies.find import find_body
     from adapters.jobs.calibrate import calibrate_on_dataset as calibrate_from_dataset
     from adapters.jobs.calibrate import calibration_advice
-    from adapters.jobs.prepared import check_clothes, free_solver, unused_clothes, unused_outlines
+    from adapters.jobs.outline_use import check_clothes, unused_clothes, unused_outlines
+    from adapters.jobs.prepared import free_solver
     from adapters.jobs.ray_runner import RayCluster
     from adapters.jobs.score import RunSettings, score_to_file
     from adapters.jobs.scorer import ScoreSettings, calibration_of

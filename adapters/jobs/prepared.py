@@ -23,14 +23,12 @@ from engine.evidence.calibration import Calibration, calibrated_noise
 from engine.evidence.calibration_file import default_calibration
 from engine.evidence.limbs import LimbModel, SeenLimbs, limb_logs, limb_slopes, with_limbs
 from engine.evidence.stages import EvidenceStage, PictureEvidence
-from engine.picture.clothes import Clothes
 from engine.picture.noise import NoiseModel
 from engine.posed.fit import POSED_NOISE, make_context
 from engine.posed.outline_fit import Outlines, with_outlines
 from engine.posed.outline_problem import OutlineBody, make_outline_body
 from engine.posed.scoring import fit_own
 from engine.posed.search import PosedContext
-from engine.scores import Mode
 from engine.simulation.surface import make_surface
 
 NETWORK_SOLVERS = ("amortised", "joint")
@@ -97,7 +95,7 @@ class PreparedBody:
         if chosen == "amortised":
             return network
         context = self.context(calibration)
-        outlined = partial(with_outlines, context, self.outline_body) if self.sees_outlines(chosen) else None
+        outlined = partial(self._fit_outlines, context) if self.sees_outlines(chosen) else None
         return partial(_jointly, partial(fit_own, context), outlined, network)
 
     def sees_outlines(self, solver: str) -> bool:
@@ -112,6 +110,9 @@ class PreparedBody:
             ValueError: the body has no mesh.
         """
         return make_outline_body(make_surface(self.body))
+
+    def _fit_outlines(self, context: PosedContext, pictures: PictureEvidence, outlines: Outlines) -> PictureEvidence:
+        return with_outlines(context, self.outline_body, pictures, outlines)
 
     @cached_property
     def limb_slopes(self) -> np.ndarray | None:
@@ -184,57 +185,6 @@ def free_solver(
     return name
 
 
-def unused_outlines(outlined: int, body: BodyModel, mode: Mode, solver: str) -> list[str]:
-    """A line for the user if outlines were given that the source of evidence does not use.
-
-    Args:
-        outlined: number of people with an outline.
-        solver: the source that was used, never ``auto`` for free poses.
-    """
-    if not outlined:
-        return []
-    option = "--pose rest" if mode == "rest" else f"--solver {solver}"
-    model = amortised_model(body) if mode == "free" and solver in NETWORK_SOLVERS else None
-    if model is None:
-        return [f"the outlines ({outlined:,}) are not used: {option} fits keypoints alone"]
-    if not model.network.sees_outlines:
-        return [f"the outlines ({outlined:,}) are not used: the network of {body.name} was trained without"]
-    return []
-
-
-def check_clothes(clothes: Clothes, body: BodyModel, mode: Mode, solver: str) -> None:
-    """Check that known clothes can act on the evidence.
-
-    Args:
-        solver: the source of evidence, never ``auto`` for free poses.
-
-    Raises:
-        ValueError: the source of evidence uses no outlines; the message says why.
-    """
-    if clothes == "unknown":
-        return
-    if mode == "rest" or solver not in NETWORK_SOLVERS:
-        option = "--pose rest" if mode == "rest" else f"--solver {solver}"
-        raise ValueError(
-            f"--clothes {clothes} has no meaning with {option}, which uses no outlines; leave it out, or let the "
-            "body's network give the evidence (--pose free --solver amortised)"
-        )
-    model = amortised_model(body)
-    if model is None or not model.network.sees_outlines:
-        raise ValueError(f"--clothes {clothes} has no meaning: the network of {body.name} was trained without outlines")
-
-
-def unused_clothes(clothes: Clothes, outlined: int) -> list[str]:
-    """A line for the user if clothes were named and nobody has an outline.
-
-    Args:
-        outlined: number of people with an outline.
-    """
-    if clothes == "unknown" or outlined:
-        return []
-    return [f"--clothes {clothes} changes nothing: nobody has an outline (docs/outlines.md)"]
-
-
 def _with_limbs(
     stage: EvidenceStage,
     limbs: LimbModel,
@@ -273,7 +223,8 @@ def _jointly(
         return joint_evidence(fitted, seen)
     clothes = np.broadcast_to(np.asarray(np.nan if clothes_m is None else clothes_m, np.float32), len(keypoints))
     known = np.isfinite(clothes)
-    fitted = outlined(fitted, Outlines(np.where(known[:, None, None], outline_px, np.nan), clothes))
+    if known.any():  # otherwise the mesh behind silhouettes need not be made
+        fitted = outlined(fitted, Outlines(np.where(known[:, None, None], outline_px, np.nan), clothes))
     return joint_evidence(fitted, seen, alone=seen.outlined & ~known)
 
 

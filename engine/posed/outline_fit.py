@@ -123,7 +123,7 @@ def with_outlines(
     at = _outlined(fit, outlines)
     if not len(at):
         return pictures
-    lanes, _ = _fitted(context, body, fit, outlines, at, None)
+    lanes = _fitted(context, body, fit, outlines, at, None)
     found: Evidence = map_samples_in_double(_evidence_of, _settings(context, body, 0), lanes, _TILE_SIZE)
     finite = np.isfinite(found.precision).all(axis=(1, 2)) & np.isfinite(found.information).all(axis=1)
     parts = []
@@ -148,7 +148,7 @@ def fit_outlines(
     unknowns = jax.tree.map(lambda leaf: np.nan_to_num(leaf), fit.unknowns)
     shapes = np.array(fit.betas)
     if len(at):
-        lanes, _ = _fitted(context, body, fit, outlines, at, np.asarray(betas)[at])
+        lanes = _fitted(context, body, fit, outlines, at, np.asarray(betas)[at])
         jax.tree.map(lambda every, new: every.__setitem__(at, new), unknowns, lanes.unknowns)
         shapes[at] = np.asarray(betas)[at]
     used = np.zeros(len(shapes), bool)
@@ -168,8 +168,8 @@ def _fitted(
     outlines: Outlines,
     at: Int[np.ndarray, " some"],
     betas: Float[np.ndarray, "some betas"] | None,
-) -> tuple[_Lane, Float[np.ndarray, "some vertices 2"]]:
-    """Fits of some pictures, at given shapes or with free ones, and their meshes in the picture."""
+) -> _Lane:
+    """Fits of some pictures, at given shapes or with free ones, and the rims that their rays meet."""
     pictures, unknowns = rows((fit.pictures, fit.unknowns), at)
     # Outlines were measured with the labels as given.
     given = swap_labels(context.model.body.schema, pictures.observation, np.asarray(fit.swapped_labels)[at])
@@ -190,7 +190,7 @@ def _fitted(
     for _ in range(_ROUNDS):
         lanes = lanes._replace(boundary=_boundaries(body, vertices, rays, widths, clothes))
         lanes, vertices = _advance_all(context, body, lanes, _STEPS)
-    return lanes._replace(boundary=_boundaries(body, vertices, rays, widths, clothes)), vertices
+    return lanes._replace(boundary=_boundaries(body, vertices, rays, widths, clothes))
 
 
 def _advance_all(

@@ -106,6 +106,8 @@ class _Rim(NamedTuple):
     """Part of each point that each joint carries."""
     weights: Float[Array, "ends 2 joints"]
     """Skinning weights of both vertices, times their share."""
+    vertices: Int[Array, "ends 2"]
+    """Numbers of both vertices."""
 
 
 def picture_vertices(
@@ -157,11 +159,11 @@ def linearise_outline(
     by_scale = -jnp.sum(normals * plane, axis=1) * scale * factor - in_depth * rim.points[:, 2]
     rows = [
         _distances(boundary, seen)[:, None],
-        _latent_rows(body, model, posed, rim, gains, boundary),
+        _latent_rows(body, model, posed, rim, gains),
         jnp.cross(rim.points - posed.positions[0], gains),
         by_scale[:, None],
         -normals * factor[:, None],
-        _shape_rows(body, model, posed, rim, gains, boundary),
+        _shape_rows(body, model, posed, rim, gains),
     ]
     whitened = _whitened(jnp.concatenate(rows, axis=1), boundary)
     first = 1 + model.latent_count
@@ -209,7 +211,7 @@ def _rim(
     weights = jnp.asarray(body.weights)[ends] * shares[..., None]
     turned = jnp.einsum("jab,nsb->nsja", posed.rotations, _rest_vertices(body, ends, posed, betas))
     parts = jnp.sum(weights[..., None] * (turned + _joint_offsets(model, posed, betas)), axis=1)
-    return _Rim(jnp.sum(parts, axis=1), parts, weights)
+    return _Rim(jnp.sum(parts, axis=1), parts, weights, ends)
 
 
 def _shape_rows(
@@ -218,9 +220,7 @@ def _shape_rows(
     posed: PosedBody,
     rim: _Rim,
     gains: Float[Array, "ends 3"],
-    boundary: Boundary,
 ) -> Float[Array, "ends betas"]:
-    ends = jnp.asarray(boundary.ends).astype(jnp.int32)
     directions = model.body.joint_shapedirs
     parents = np.array(model.parents[1:])
     turned = compose(posed.rotations[parents], directions[1:] - directions[parents])
@@ -229,7 +229,7 @@ def _shape_rows(
         positions.append(positions[parent] + turned[joint - 1])
     offsets = jnp.stack(positions) - compose(posed.rotations, directions)
     by_joint = jnp.einsum("nj,jab->nab", jnp.sum(rim.weights, axis=1), offsets)
-    own = jnp.einsum("nsb,nsbc->nc", _turned_back(posed, rim, gains), jnp.asarray(body.shapedirs)[ends])
+    own = jnp.einsum("nsb,nsbc->nc", _turned_back(posed, rim, gains), jnp.asarray(body.shapedirs)[rim.vertices])
     return own + jnp.einsum("na,nac->nc", gains, by_joint)
 
 
@@ -244,7 +244,6 @@ def _latent_rows(
     posed: PosedBody,
     rim: _Rim,
     gains: Float[Array, "ends 3"],
-    boundary: Boundary,
 ) -> Float[Array, "ends latents"]:
     joints = np.arange(1, len(model.parents))
     parents = np.array(model.parents)[joints]
@@ -256,8 +255,7 @@ def _latent_rows(
     turned = compose(posed.rotations[parents], jax.vmap(left_jacobian)(posed.vectors))
     rows = jnp.einsum("nja,jab->njb", coefficients, turned)
     if body.posedirs.shape[-1]:
-        ends = jnp.asarray(boundary.ends).astype(jnp.int32)
-        moved = jnp.einsum("nsb,nsbf->nf", _turned_back(posed, rim, gains), jnp.asarray(body.posedirs)[ends])
+        moved = jnp.einsum("nsb,nsbf->nf", _turned_back(posed, rim, gains), jnp.asarray(body.posedirs)[rim.vertices])
         rows = rows + jnp.einsum("njad,jadc->njc", moved.reshape(len(gains), -1, 3, 3), _feature_motion(posed))
     return rows.reshape(len(gains), -1) @ model.pose_basis.reshape(3 * len(joints), -1)
 

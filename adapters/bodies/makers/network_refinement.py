@@ -48,6 +48,7 @@ _SIZES = (4, 16, SET_SIZE)
 _BATCHES = 16
 """Batches in a part of the pool."""
 _SETTINGS = SimulationSettings(outline=OutlineSettings(share=0.75))
+_loss = eqx.filter_jit(batch_loss)
 _FIRST_KEY = 1_000_003
 _JUDGED = 2
 """The first parts of the pool are never trained on."""
@@ -128,8 +129,7 @@ def batches(pool: Path, part: int) -> Iterator[Batch]:
 
 def judged_loss(pool: Path, state: TrainingState) -> float:
     """Mean loss of the running mean on the parts that are never trained on, nats."""
-    judge = eqx.filter_jit(lambda weights, batch: batch_loss(weights, _SIZES, batch))
-    losses = [float(judge(state.mean, batch)) for part in range(_JUDGED) for batch in batches(pool, part)]
+    losses = [float(_loss(state.mean, _SIZES, batch)) for part in range(_JUDGED) for batch in batches(pool, part)]
     return float(np.mean(losses))
 
 

@@ -124,8 +124,8 @@ class Fitter:
     evidence_stage: EvidenceStage
     """The source of the scores' evidence."""
     calibration: Calibration
-    outline_body: OutlineBody | None = None
-    """The mesh behind silhouettes; without it, outlines are not fitted."""
+    outline_body: Callable[[], OutlineBody] | None = None
+    """Gives the mesh behind silhouettes; without it, outlines are not fitted."""
 
     @classmethod
     def of(cls, prepared: PreparedBody, people: Sequence[Shape], calibration: Calibration) -> "Fitter":
@@ -136,7 +136,9 @@ class Fitter:
         """
         solver = prepared.free_solver(shape_solvers=[shape.solver for shape in people])
         context, stage = prepared.context(calibration), prepared.evidence_stage(calibration, solver)
-        return cls(context, stage, calibration, prepared.outline_body if prepared.sees_outlines(solver) else None)
+        return cls(
+            context, stage, calibration, (lambda: prepared.outline_body) if prepared.sees_outlines(solver) else None
+        )
 
 
 def fit_rows(
@@ -223,7 +225,7 @@ def _fit_part(
     if outlined[0] is not None and fitter.outline_body is not None:
         seen_outlines = Outlines(outlined[0], np.asarray(np.nan) if outlined[1] is None else outlined[1])
         at_reference = _with_outlines(
-            at_reference, *fit_outlines(context, fitter.outline_body, start, seen_outlines, betas)
+            at_reference, *fit_outlines(context, fitter.outline_body(), start, seen_outlines, betas)
         )
     drawn, fitted = np.isfinite(start.energy), start.pictures.observation
     own_betas = np.where(drawn[:, None], own_betas, 0)

@@ -10,7 +10,7 @@ import pytest
 import samebody as sb
 from adapters.commands.cli import main
 from adapters.jobs import check_folder
-from adapters.jobs.prepared import unused_clothes
+from adapters.jobs.outline_use import unused_clothes
 from adapters.jobs.run_parts import fingerprint
 from adapters.keypoints.readers import open_keypoints
 from adapters.keypoints.readers.file_rules import FILE_RULES
